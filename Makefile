@@ -1,0 +1,60 @@
+# One-liners over `bp`. Each works on a fresh clone: the first one creates .venv.
+# ARGS is handed on, as in  make sweep ARGS="replicates=10".
+# Nothing here needs more than the GNU make 3.81 of macOS.
+
+PYTHON ?= python3
+UV ?= uv
+ARGS ?=
+BIN := .venv/bin
+READY := .venv/.ready
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help sweep report ui test lint pins clean
+
+help: ## print this
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+sweep: $(READY) ## train 240 runs (24,000 networks), record them in MLflow, print a report
+	$(BIN)/bp train experiment=xor_sweep $(ARGS)
+
+report: $(READY) ## print the report of the newest sweep and write its files
+	$(BIN)/bp report $(ARGS)
+
+ui: $(READY) ## serve the MLflow UI on the runs of this folder
+	$(BIN)/mlflow ui $(ARGS)
+
+test: $(READY) ## run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+pins: ## bring requirements.txt in line with pyproject.toml (ARGS=--upgrade: newest versions); needs uv
+	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 \
+		--fork-strategy fewest --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make pins" --quiet --output-file requirements.txt $(ARGS)
+
+clean: ## remove caches and build outputs, never runs or reports
+	rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find src tests -name __pycache__ -prune -exec rm -rf {} +
+
+# A stamp is the last thing written, so what was interrupted starts over. READY holds the folder's
+# name, because a virtual environment is full of absolute paths: one that was moved is made anew.
+ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
+.PHONY: .venv/.pinned
+endif
+
+.venv/.pinned: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Python 3.11 or newer is needed; $(PYTHON) is not. Name one: make PYTHON=python3.12 ..."; exit 1; } >&2
+	@echo "Installing into .venv (once, a minute or two)"
+	@$(PYTHON) -m venv --clear .venv
+	@$(INSTALL) --require-hashes -r requirements.txt
+	@touch $@
+
+$(READY): .venv/.pinned pyproject.toml
+	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@echo "$(CURDIR)" > $@
