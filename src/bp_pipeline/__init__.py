@@ -1,0 +1,1 @@
+"""A pipeline that trains small networks by back-propagation and tracks when they learn XOR."""

@@ -1,0 +1,154 @@
+"""`bp`: the command line.
+
+Owns sub-commands and exit codes, and that whatever is wrong with a request is one message on
+stderr. What a command does is in the modules it hands over to. These are imported only then, so
+that `bp --help`, tab completion and refusals do not wait for MLflow or Numba.
+"""
+
+import os
+import sys
+from argparse import ArgumentParser
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from importlib.metadata import version
+from pathlib import Path
+
+OK, FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
+_EXPERIMENT = "bp_pipeline"  # where `bp report` looks: the default of `tracking.experiment`
+_COMPLETION = ("-sc", "--shell-completion")
+
+
+def main() -> int:
+    """Run `bp` with the arguments of this process.
+
+    Returns
+    -------
+    int
+        0 where all is well, 1 where something ran and failed, 2 where the request is wrong, 130
+        after Ctrl-C.
+    """
+    try:
+        status = _exit_code(sys.argv[1:])
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # who read our output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _exit_code(arguments: Sequence[str]) -> int:
+    """Run a command, also where it ends itself as argument parsers do."""
+    try:
+        return _run(arguments)
+    except SystemExit as end:
+        return WRONG_REQUEST if end.code else OK
+
+
+def _run(arguments: Sequence[str]) -> int:
+    name, *rest = arguments or [""]
+    if name in COMMANDS:
+        return COMMANDS[name](rest)
+    if name in ("-h", "--help"):
+        print(_HELP)
+    elif name == "--version":
+        print(f"bp {version('bp_pipeline')}")
+    elif name in _COMPLETION:
+        return _complete(rest)
+    else:
+        return _refuse(_no_such_command(name))
+    return OK
+
+
+def train(arguments: Sequence[str]) -> int:
+    """Run `bp train [OVERRIDES] [--multirun]`: a Hydra application."""
+    if not set(_COMPLETION).isdisjoint(arguments):
+        return _complete([word for word in arguments if word not in _COMPLETION])
+    from bp_pipeline.hydra_app import compose
+    from bp_pipeline.messages import ConfigError
+
+    try:
+        jobs = compose(arguments)
+        if jobs.n_seen == 0:  # Hydra was only asked to show something
+            return OK
+        from bp_pipeline.config import parse_config
+
+        configs = jobs.check(parse_config)
+    except ConfigError as error:
+        return _refuse(str(error))
+    from bp_pipeline.sweep import run_jobs
+    from bp_pipeline.tracking import TrackingError
+
+    try:
+        return run_jobs(configs, jobs.sweep_name)
+    except (ConfigError, TrackingError) as error:
+        return _refuse(str(error))
+
+
+def report(arguments: Sequence[str]) -> int:
+    """Run `bp report [SWEEP] [--out DIR]`."""
+    parser = ArgumentParser(prog="bp report", description="Write and print the report of a sweep.")
+    parser.add_argument("sweep", nargs="?", help="run id of the sweep (default: the newest sweep)")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="folder to write to")
+    chosen = parser.parse_args(arguments)
+    from bp_pipeline.report import report_sweep
+    from bp_pipeline.tracking import Tracker, TrackingError
+
+    try:
+        tracker = Tracker.open(None, _EXPERIMENT, create=False)
+        report_sweep(tracker, chosen.sweep, chosen.out)
+    except TrackingError as error:
+        return _refuse(str(error))
+    return OK
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"train": train, "report": report}
+
+_HELP = """\
+usage: bp COMMAND …
+
+When does back-propagation learn XOR? Sweeps, tracked in MLflow, and their reports.
+
+  train     train one run, or a sweep of runs: bp train [OVERRIDES] [--multirun]
+  report    write and print the report of a sweep: bp report [SWEEP] [--out DIR]
+
+`bp COMMAND --help` says more. `bp --version` prints the version.
+Tab completion in bash: eval "$(bp -sc install=bash)\""""
+
+
+def _no_such_command(name: str) -> str:
+    if not name:
+        return _HELP
+    close = get_close_matches(name, COMMANDS, n=1)
+    guess = f"Did you mean `bp {close[0]}`? " if close else ""
+    names = ", ".join(COMMANDS)
+    return f"`bp` must be followed by a command, got {name!r}. {guess}There are: {names}."
+
+
+def _complete(words: Sequence[str]) -> int:
+    """Answer Hydra's completion script, which asks `bp` itself, or print that script."""
+    if words and words[0].startswith("query"):
+        _, _, line = os.environ.get("COMP_LINE", "").lstrip().partition(" ")
+        command, space, _ = line.lstrip().partition(" ")
+        if not space:
+            print("\n".join(name for name in COMMANDS if name.startswith(command)))
+        elif command == "train":
+            from bp_pipeline.hydra_app import complete
+
+            complete(words[0], line.lstrip())
+        return OK
+    from bp_pipeline.hydra_app import compose
+    from bp_pipeline.messages import ConfigError
+
+    try:
+        compose(["-sc", *words], program="bp")
+    except ConfigError as error:
+        return _refuse(str(error))
+    return OK
+
+
+def _refuse(message: str) -> int:
+    print(message, file=sys.stderr)
+    return WRONG_REQUEST

@@ -1,0 +1,328 @@
+"""From configs to results: runs become ensembles, ensembles shards, shards results, over an executor.
+
+Owns which networks are trained together and how their results find the way back to their run. A shard
+is a value (arrays in, arrays out) and knows nothing of configs, so any joblib backend can train it:
+threads here, or Dask or Ray chosen through `joblib.parallel_config`. What training does is said in
+`core`; where results go, in `tracking.py`.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import joblib
+import numpy as np
+from jaxtyping import Float64, Int8, Int64
+
+from bp_pipeline.config import RunConfig
+from bp_pipeline.core.initializers import draw_words, initialize
+from bp_pipeline.core.network import Architecture, Parameters, PerNetwork, split_layers
+from bp_pipeline.core.training import OUTCOMES, Setup, Trained
+from bp_pipeline.digests import digest_arrays
+from bp_pipeline.engines import train_function
+from bp_pipeline.weights_file import layer_names
+
+SHARD_NETWORKS = 1024  # small enough to finish runs in turn, large enough to hide the dispatch
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What training one run gives: the arrays of `core.training.Trained`, network axis first.
+
+    Attributes
+    ----------
+    epochs
+        The recorded epochs.
+    loss, gradient_norm, weight_norm
+        At the recorded epochs; +inf from the epoch of divergence on.
+    outcome_code
+        Index into `core.training.OUTCOMES`.
+    epochs_to_converge
+        First epoch at which the replicate had converged, or −1.
+    final_loss
+        In nats, mean over samples; +inf where it is not finite.
+    initial_weights, final_weights
+        `layer_1`, …: (replicate, row, fan_out), row 0 the bias unit's.
+    trajectory
+        The same for the first `training.record_weights` replicates at every recorded epoch.
+    """
+
+    epochs: Int64[np.ndarray, " epoch"]
+    loss: Float64[np.ndarray, "replicate epoch"]
+    gradient_norm: Float64[np.ndarray, "replicate epoch"]
+    weight_norm: Float64[np.ndarray, "replicate epoch"]
+    outcome_code: Int8[np.ndarray, " replicate"]
+    epochs_to_converge: Int64[np.ndarray, " replicate"]
+    final_loss: Float64[np.ndarray, " replicate"]
+    initial_weights: dict[str, Float64[np.ndarray, "replicate row fan_out"]]
+    final_weights: dict[str, Float64[np.ndarray, "replicate row fan_out"]]
+    trajectory: dict[str, np.ndarray]
+
+    @property
+    def outcome(self) -> np.ndarray:
+        """Outcome of each replicate by name."""
+        return np.array(OUTCOMES)[self.outcome_code]
+
+    @cached_property
+    def result_digest(self) -> str:
+        """SHA-256 over weights, trajectory, outcomes, epochs to convergence and loss curves."""
+        weights = {
+            f"{kind}/{name}": layer
+            for kind in ("initial_weights", "final_weights", "trajectory")
+            for name, layer in getattr(self, kind).items()
+        }
+        names = ("epochs", "loss", "outcome_code", "epochs_to_converge")
+        return digest_arrays({**weights, **{name: getattr(self, name) for name in names}})
+
+
+class Part(NamedTuple):
+    """Which replicates of a run are which networks of a shard, and which of its kept networks."""
+
+    index: int
+    replicates: slice
+    networks: slice
+    kept: slice
+
+
+class Shard(NamedTuple):
+    """A part of an ensemble, ready to be trained anywhere; the fields are `train`'s arguments."""
+
+    setup: Setup
+    parameters: Parameters
+    learning_rate: PerNetwork
+    momentum: PerNetwork
+    kept: Int64[np.ndarray, " kept"]
+
+
+class Work:
+    """What the trainers of this process have done, and whether they should go on."""
+
+    def __init__(self) -> None:
+        self.network_epochs = 0
+        self.stopped = False
+        self._lock = threading.Lock()
+
+    def advance(self, network_epochs: int) -> None:
+        """Count work done; raise where it is to end."""
+        if self.stopped:
+            raise InterruptedError("training was stopped")
+        with self._lock:
+            self.network_epochs += network_epochs
+
+
+WORK = Work()  # of the process, because a shard sent to another one could not take it along
+
+
+def train_runs(configs: Sequence[RunConfig]) -> Iterator[tuple[int, RunResult | Exception]]:
+    """Train runs side by side; give each as it finishes, with its index.
+
+    Parameters
+    ----------
+    configs
+        What to train. Runs that share engine and `Setup` become one ensemble; as many shards are
+        trained at once as the largest `threads` says, on all cores by default.
+
+    Yields
+    ------
+    tuple
+        Index in `configs`, and the result, or what went wrong with this run alone.
+    """
+    WORK.__init__()  # type: ignore[misc]
+    runs = [_Gathering(index, config) for index, config in enumerate(configs)]
+    shards = (shard for members in _ensembles(runs) for shard in _shards(members))
+    threads = [config.threads or joblib.cpu_count() for config in configs]
+    parallel = joblib.Parallel(
+        n_jobs=max(threads, default=1),
+        prefer="threads",
+        return_as="generator_unordered",
+        batch_size=1,
+    )
+    results = parallel(joblib.delayed(_train_shard)(*shard) for shard in shards)
+    try:
+        for parts, trained in results:
+            for part in parts:
+                run = runs[part.index]
+                run.take(part, trained)
+                if run.is_complete:
+                    yield run.index, run.finish()
+        yield from ((run.index, run.error) for run in runs if run.error is not None)
+    finally:
+        WORK.stopped = True
+        results.close()
+
+
+def _train_shard(
+    parts: list[Part], engine: str, shard: Shard
+) -> tuple[list[Part], Trained | Exception]:
+    try:
+        train = train_function(engine)
+        return parts, train(*shard[:4], kept=shard.kept, progress=WORK.advance)
+    except InterruptedError:
+        raise
+    except Exception as error:  # of these runs alone: the others are to finish
+        return parts, error
+
+
+def setup_of(config: RunConfig) -> Setup:
+    """Pick out what a run must share with its neighbours in an ensemble."""
+    inputs, targets = config.truth_table
+    architecture = Architecture(
+        layer_sizes=config.layer_sizes,
+        bias=config.network.bias,
+        train_bias=config.network.train_bias,
+        activation=config.activation.name,
+        output=config.network.output,
+        slope=config.slope,
+        loss=config.loss.name,
+        mean_gradient=config.loss.reduction == "mean",
+    )
+    return Setup(
+        architecture=architecture,
+        inputs=tuple(map(tuple, inputs.tolist())),
+        targets=tuple(map(tuple, targets.tolist())),
+        online=config.optimizer.name == "online_gd",
+        epochs=config.training.epochs,
+        tolerance=config.training.tolerance,
+        stop_when_converged=config.training.stop_when_converged,
+        record=config.training.record,
+    )
+
+
+def initial_parameters(config: RunConfig) -> Parameters:
+    """Give a run's initial weights, one column a network: drawn from its seed, or as given."""
+    given = config.given_weights
+    if given is not None:
+        columns = [layer.reshape(len(layer), -1).T for layer in given]
+        return np.ascontiguousarray(np.concatenate(columns))
+    bias = config.network.bias
+    words = draw_words(config.seed, config.layer_sizes, bias=bias, n_networks=config.replicates)
+    return initialize(words, config.layer_sizes, has_bias=bias, **config.init.model_dump())
+
+
+class _Gathering:
+    """A run whose replicates come back shard by shard."""
+
+    def __init__(self, index: int, config: RunConfig) -> None:
+        self.index, self.config = index, config
+        self.setup = setup_of(config)
+        self.n_kept = min(config.training.record_weights, config.replicates)
+        self.missing = config.replicates
+        self.error: Exception | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        return self.missing == 0 and self.error is None
+
+    def begin(self) -> bool:
+        """Make initial weights and room for the result; say whether that went well."""
+        try:
+            self.initial = initial_parameters(self.config)
+            self._allocate()
+        except Exception as error:  # of this run alone: the others are to finish
+            self.error = error
+        return self.error is None
+
+    def _allocate(self) -> None:
+        n, n_recorded = self.config.replicates, len(self.setup.recorded_epochs)
+        self.curves = [np.empty((n, n_recorded)) for _ in range(3)]
+        self.outcome_code = np.empty(n, dtype=np.int8)
+        self.epochs_to_converge = np.empty(n, dtype=np.int64)
+        self.final_loss = np.empty(n)
+        n_weights = len(self.initial)
+        self.final = np.empty((n_weights, n))
+        self.trajectory = np.empty((n_recorded, n_weights, self.n_kept))
+
+    def take(self, part: Part, trained: Trained | Exception) -> None:
+        """Put a shard's share of this run in its place."""
+        self.missing -= part.replicates.stop - part.replicates.start
+        if isinstance(trained, Exception):
+            self.error = trained
+            return
+        ours, theirs = part.replicates, part.networks
+        for curve, values in zip(self.curves, trained[:3], strict=True):
+            curve[ours] = values[:, theirs].T
+        self.outcome_code[ours] = trained.outcome[theirs]
+        self.epochs_to_converge[ours] = trained.epochs_to_converge[theirs]
+        self.final_loss[ours] = trained.final_loss[theirs]
+        self.final[:, ours] = trained.parameters[:, theirs]
+        kept = slice(ours.start, ours.start + part.kept.stop - part.kept.start)
+        self.trajectory[:, :, kept] = trained.trajectory[:, :, part.kept]
+
+    def finish(self) -> RunResult:
+        """Give the result and let go of its arrays."""
+        epochs = self.setup.recorded_epochs
+        result = RunResult(
+            epochs,
+            *self.curves,
+            outcome_code=self.outcome_code,
+            epochs_to_converge=self.epochs_to_converge,
+            final_loss=self.final_loss,
+            initial_weights=self._layers(self.initial),
+            final_weights=self._layers(self.final),
+            trajectory={"epoch": epochs, **self._layers(self.trajectory)},
+        )
+        del self.initial, self.curves, self.final, self.trajectory
+        return result
+
+    def _layers(self, parameters: np.ndarray) -> dict[str, np.ndarray]:
+        """View columns of weights as named layers, the network axis first."""
+        layers = split_layers(self.setup.architecture, parameters)
+        views = [np.moveaxis(layer, -1, 0) for layer in layers]
+        return dict(zip(layer_names(len(views)), views, strict=True))
+
+
+def _ensembles(runs: Sequence[_Gathering]) -> list[list[_Gathering]]:
+    """Put together the runs that share engine and setup."""
+    ensembles: dict[tuple[str, Setup], list[_Gathering]] = {}
+    for run in runs:
+        ensembles.setdefault((run.config.engine, run.setup), []).append(run)
+    return list(ensembles.values())
+
+
+def _shards(runs: Sequence[_Gathering]) -> Iterator[tuple[list[Part], str, Shard]]:
+    """Cut an ensemble into shards, run after run."""
+    parts: list[Part] = []
+    n_networks = n_kept = 0
+    by_index = {run.index: run for run in runs}
+    for run in runs:
+        if not run.begin():
+            continue
+        first, n = 0, run.config.replicates
+        while first < n:
+            last = min(n, first + SHARD_NETWORKS - n_networks)
+            kept = max(0, min(last, run.n_kept) - first)
+            parts.append(
+                Part(
+                    run.index,
+                    slice(first, last),
+                    slice(n_networks, n_networks + last - first),
+                    slice(n_kept, n_kept + kept),
+                )
+            )
+            n_networks, n_kept, first = n_networks + last - first, n_kept + kept, last
+            if n_networks == SHARD_NETWORKS:
+                yield parts, run.config.engine, _assemble(parts, by_index)
+                parts, n_networks, n_kept = [], 0, 0
+    if parts:
+        yield parts, runs[0].config.engine, _assemble(parts, by_index)
+
+
+def _assemble(parts: list[Part], runs: dict[int, _Gathering]) -> Shard:
+    """Copy the initial weights and step sizes of some replicates into the arrays of a shard."""
+    members = [(part, runs[part.index]) for part in parts]
+    sizes = [part.replicates.stop - part.replicates.start for part in parts]
+    optimizers = [run.config.optimizer for _, run in members]
+    kept = [
+        np.arange(part.networks.start, part.networks.start + part.kept.stop - part.kept.start)
+        for part in parts
+    ]
+    setup = members[0][1].setup
+    return Shard(
+        setup=setup,
+        parameters=np.concatenate([run.initial[:, part.replicates] for part, run in members], -1),
+        learning_rate=np.repeat([o.learning_rate for o in optimizers], sizes),
+        momentum=np.repeat([o.momentum for o in optimizers], sizes),
+        kept=np.concatenate(kept).astype(np.int64),
+    )

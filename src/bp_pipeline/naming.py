@@ -1,0 +1,40 @@
+"""What runs are called: the values that vary in their sweep, e.g. `tanh · glorot_uniform · lr=0.5`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bp_pipeline.config import RunConfig
+
+ALWAYS = ("activation", "init", "optimizer.learning_rate")  # the name of a run on its own
+_SHORT = {"optimizer.learning_rate": "lr"}
+_NEVER = {"engine", "threads", "tracking", "sweep"}  # they decide nothing, so they name nothing
+
+
+def varied_keys(params: Sequence[Mapping[str, Any]]) -> list[str]:
+    """List the config keys that tell runs apart, given each run's params.
+
+    A value that goes with the option of its group (`init.bound` with `init`) is left out.
+    """
+    keys = dict.fromkeys(key for run in params for key in run)
+    return [key for key in keys if key.split(".")[0] not in _NEVER and _varies(key, params)]
+
+
+def run_name(config: RunConfig, keys: Sequence[str]) -> str:
+    """Name a run by the values of these keys."""
+    params = config.params()
+    return " · ".join(_spell(key, params.get(key), key in config.labels) for key in keys)
+
+
+def _varies(key: str, params: Sequence[Mapping[str, Any]]) -> bool:
+    group = key.split(".")[0]
+    values: dict[Any, set[str]] = {}
+    for run in params:
+        option = run.get(group) if group != key else None
+        values.setdefault(option, set()).add(repr(run.get(key)))
+    return any(len(of_option) > 1 for of_option in values.values())
+
+
+def _spell(key: str, value: Any, is_label: bool) -> str:
+    if is_label:
+        return str(value)
+    return f"{_SHORT.get(key, key.rsplit('.', 1)[-1])}={value}"

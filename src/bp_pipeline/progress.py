@@ -1,0 +1,87 @@
+"""What a user sees while long work runs: a progress bar on a terminal, plain lines elsewhere.
+
+Owns the wording and the pace of it, on stderr; results go to stdout and are printed by their makers.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bp_pipeline.ensemble import WORK
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+class RunDone(Protocol):
+    """What the maker of progress calls once a run is recorded."""
+
+    def __call__(self) -> None:
+        """Count one more run."""
+
+
+def say(line: str) -> None:
+    """Print one line for the user, unwrapped where stderr is not a terminal."""
+    Console(stderr=True, highlight=False, markup=False).print(line, soft_wrap=True)
+
+
+@contextmanager
+def training_progress(n_runs: int, network_epochs: int) -> Iterator[RunDone]:
+    """Show how far training and recording have come.
+
+    Parameters
+    ----------
+    n_runs
+        Runs to be recorded.
+    network_epochs
+        Networks times epochs to be trained.
+
+    Yields
+    ------
+    RunDone
+        To be called once for each run that is recorded.
+    """
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _Lines(n_runs)
+        return
+    with _Bar(console, n_runs, network_epochs) as bar:
+        yield bar.run_done
+
+
+class _Lines:
+    def __init__(self, n_runs: int) -> None:
+        self.n_runs, self.done, self.last = n_runs, 0, time.monotonic()
+
+    def __call__(self) -> None:
+        self.done += 1
+        now = time.monotonic()
+        if now - self.last >= _SECONDS_BETWEEN_LINES or self.done == self.n_runs:
+            self.last = now
+            say(f"{self.done} of {self.n_runs} runs done")
+
+
+class _Bar(Progress):
+    """Two bars: networks trained, read from the trainers' own count, and runs recorded."""
+
+    def __init__(self, console: Console, n_runs: int, network_epochs: int) -> None:
+        super().__init__(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self.millions = self.add_task("training, 10⁶ network-epochs", total=network_epochs // 10**6)
+        self.runs = self.add_task("recorded runs", total=n_runs)
+
+    def run_done(self) -> None:
+        self.advance(self.runs)
+
+    def get_renderable(self) -> RenderableType:
+        if self.tasks:
+            self.update(self.millions, completed=WORK.network_epochs // 10**6)
+        return super().get_renderable()

@@ -1,0 +1,129 @@
+"""The report of a sweep: what was asked, and what came out.
+
+`load_sweep` gives a sweep's runs as a table, also for a notebook; `report_sweep` writes the report's
+files, logs them to the parent run and prints them. The tables are made in `tables.py`, from the runs'
+configs and results alone, so that the same sweep gives the same bytes.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from bp_pipeline.report.tables import axes, best_learning_rates, rates, summary
+from bp_pipeline.tracking import Tracker
+
+REPORTS = Path("reports")
+
+
+def load_sweep(
+    sweep: str | None = None, *, uri: str | None = None, experiment: str = "bp_pipeline"
+) -> pd.DataFrame:
+    """Read a sweep from MLflow.
+
+    Parameters
+    ----------
+    sweep
+        Run id of its parent; the newest sweep by default.
+    uri, experiment
+        Where to look; MLFLOW_TRACKING_URI, where set, wins.
+
+    Returns
+    -------
+    DataFrame
+        One row a run: `run_id`, `name`, `status`, every config key, every summary metric, and the
+        digests as `bp.config_digest` and so on.
+
+    Raises
+    ------
+    TrackingError
+        Where there is no such store or sweep.
+    """
+    tracker = Tracker.open(uri, experiment, create=False)
+    return tracker.load_runs(tracker.find_sweep(sweep).info.run_id)
+
+
+def report_sweep(tracker: Tracker, sweep: str | None = None, folder: Path | None = None) -> None:
+    """Write a sweep's report, log it to the parent run, and print it.
+
+    Parameters
+    ----------
+    tracker
+        The store.
+    sweep
+        Run id of the parent; the newest sweep by default.
+    folder
+        Where to write; by default a folder of `reports/` named after the sweep.
+    """
+    parent = tracker.find_sweep(sweep)
+    runs = tracker.load_runs(parent.info.run_id)
+    digest = parent.data.tags["bp.sweep_digest"]
+    folder = folder or REPORTS / f"{parent.info.run_name}-{digest[:8]}"
+    write_report(runs, folder)
+    tracker.log_report(parent.info.run_id, folder)
+    print_report(runs)
+    print(f"Written to {folder}")
+
+
+def write_report(runs: pd.DataFrame, folder: Path) -> None:
+    """Write `summary.csv`, every run with its measures, and `report.md`, the tables to read."""
+    folder.mkdir(parents=True, exist_ok=True)
+    summary(runs).to_csv(folder / "summary.csv", index=False, lineterminator="\n")
+    sections = [f"# {_headline(runs)}"]
+    for title, table in _tables(runs):
+        sections.append(f"## {title}\n\n{table.to_markdown(index=False, disable_numparse=True)}")
+    (folder / "report.md").write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+
+
+def print_report(runs: pd.DataFrame) -> None:
+    """Print the report's tables, readable on a terminal of 100 columns."""
+    console = Console()
+    console.print(f"\n{_headline(runs)}", style="bold")
+    for title, table in _tables(runs):
+        grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+        for column in table.columns:
+            grid.add_column(column, justify="left" if column in axes(runs)[:-1] else "right")
+        for row in table.itertuples(index=False):
+            grid.add_row(*row)
+        console.print(grid)
+
+
+def _headline(runs: pd.DataFrame) -> str:
+    finished = runs[runs["status"] == "FINISHED"]
+    networks = int(finished["replicates"].sum())
+    return f"{len(finished)} of {len(runs)} runs finished, {networks:,} networks trained"
+
+
+def _tables(runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Make the tables as text, ready to be printed anywhere."""
+    grid = rates(runs).map(_percent)
+    grid.columns = [f"lr={rate!r}" for rate in grid.columns]
+    best = best_learning_rates(runs)
+    shown = pd.DataFrame(
+        {
+            "best learning rate": best["optimizer.learning_rate"].map(_number),
+            "converged": best["converged/rate"].map(_percent),
+            "95 % interval": [
+                f"{_percent(low)} – {_percent(high)}"
+                for low, high in zip(
+                    best["converged/rate_low"], best["converged/rate_high"], strict=True
+                )
+            ],
+            "median epochs": best["epochs_to_converge/median"].map(_number),
+        },
+        index=best.index,
+    )
+    return [
+        ("Share of replicates that converged", grid.reset_index().astype(str)),
+        ("Best learning rate of each setting", shown.reset_index().astype(str)),
+    ]
+
+
+def _percent(share: float) -> str:
+    return "–" if pd.isna(share) else f"{100 * share:.0f} %"
+
+
+def _number(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:g}"

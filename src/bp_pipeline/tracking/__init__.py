@@ -1,0 +1,17 @@
+"""MLflow: what is recorded of a run, where runs are kept, and the one writer that puts them there.
+
+Nothing outside this package imports MLflow, and nothing in it does so before a store is opened,
+because that takes seconds.
+
+    tracker.py    writes sweeps and runs, and reads them back
+    records.py    what a run is in MLflow's terms
+    store.py      finds and opens the place where runs are kept
+    database.py   makes and opens the embedded one
+    server.py     asks a server whether it is there
+    failures.py   says in one line why a store cannot be used
+"""
+
+from bp_pipeline.tracking.failures import TrackingError
+from bp_pipeline.tracking.tracker import Tracker
+
+__all__ = ["Tracker", "TrackingError"]

@@ -1,0 +1,72 @@
+"""Why a store cannot be used, in one line, and what to do about it.
+
+Owns the wording, and which exceptions are a store's rather than mistakes of ours, which pass.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+# What to do, by words that the operating system, SQLite, filelock or MLflow put in their messages.
+_ADVICE = {
+    "disk is full": "Free some space, then type the same again.",
+    "no space left": "Free some space, then type the same again.",
+    "quota": "Free some space, then type the same again.",
+    "locked": "Let the program that writes to it finish, then type the same again.",
+    "could not be acquired": "Let the program that writes to it finish, then type the same again.",
+    "malformed": "Restore a backup, or move the file away.",
+    "not a database": "Restore a backup, or move the file away.",
+    "schema": "Back it up, then run `mlflow db upgrade {uri}`, or install the MLflow that made it.",
+}
+_OTHERWISE = "Name another place with `tracking.uri`, or keep nothing with `tracking=off`."
+
+
+class TrackingError(RuntimeError):
+    """A store that cannot be used; its text is the complete message."""
+
+
+@contextmanager
+def failures_explained(uri: str, doing: str) -> Iterator[None]:
+    """Turn whatever goes wrong in a store into one message.
+
+    Raises
+    ------
+    TrackingError
+        Where the operating system, SQLite, MLflow or SQLAlchemy raises something.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _is_of_a_store(error):
+            raise
+        problem, place = root_problem(error).rstrip("."), without_password(uri)
+        known = (advice for words, advice in _ADVICE.items() if words in problem.lower())
+        advice = next(known, _OTHERWISE).format(uri=place)
+        raise TrackingError(f"Cannot {doing} in {place}: {problem}. {advice}") from error
+
+
+def root_problem(error: BaseException) -> str:
+    """Say in one line what lies at the bottom of an error."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError | sqlite3.Error) and str(cause):
+            error = cause
+        cause = cause.__cause__ or cause.__context__
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return " ".join(text.partition("\n")[0].split()) or type(error).__name__
+
+
+def without_password(uri: str) -> str:
+    """Write a URI without the name and password that may be in it."""
+    parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _is_of_a_store(error: Exception) -> bool:
+    package = type(error).__module__.partition(".")[0]
+    return isinstance(error, OSError | sqlite3.Error) or package in ("mlflow", "sqlalchemy")

@@ -1,0 +1,144 @@
+"""What a run is in MLflow's terms, and back: params, metrics, tags, dataset, files, a table's row.
+
+Owns the names and formats that people and checks rely on. Sending them anywhere is `tracker.py`'s.
+"""
+
+import ast
+import getpass
+import json
+import time
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import joblib
+import numpy as np
+
+from bp_pipeline.config import RunConfig
+from bp_pipeline.digests import code_digest
+from bp_pipeline.ensemble import RunResult
+from bp_pipeline.environment import environment, git_state, package_version
+from bp_pipeline.summary import curves, summary
+from bp_pipeline.weights_file import write_arrays
+
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput, Metric, Param, Run
+
+_LONGEST_PARAM = 6000  # characters, MLflow's limit since 2.9; config.yaml has the whole value
+
+
+def params(config: RunConfig) -> "list[Param]":
+    """Give every config key with its value as Python prints it."""
+    from mlflow.entities import Param
+
+    return [Param(key, str(value)[:_LONGEST_PARAM]) for key, value in config.params().items()]
+
+
+def metrics(result: RunResult) -> "list[Metric]":
+    """Give the curves, with the epoch as step, and the summary; what is not finite is left out.
+
+    MLflow stores a NaN such that `metric < x` finds it, and an infinity as the largest number.
+    """
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    epochs = result.epochs.tolist()
+    points = [
+        Metric(name, value, now, epoch)
+        for name, values in curves(result).items()
+        for epoch, value, is_finite in zip(
+            epochs, values.tolist(), np.isfinite(values).tolist(), strict=True
+        )
+        if is_finite
+    ]
+    return points + [Metric(name, value, now, 0) for name, value in summary(result).items()]
+
+
+@cache
+def source_tags() -> dict[str, str]:
+    """Say which code makes the runs of this process, and for whom."""
+    tags = {
+        "bp.code_digest": code_digest(),
+        "bp.version": package_version(),
+        "mlflow.source.name": "bp_pipeline",
+        "mlflow.source.type": "LOCAL",
+    }
+    try:
+        tags["mlflow.user"] = getpass.getuser()
+    except (OSError, KeyError):  # a user id without a name, as in some containers
+        pass
+    git = git_state()
+    if git is not None:
+        tags["mlflow.source.git.commit"] = git["commit"]
+        tags["bp.git_dirty"] = str(git["dirty"]).lower()
+    return tags
+
+
+def dataset(config: RunConfig) -> "DatasetInput":
+    """Give the truth table as an MLflow dataset, which holds its shape, types and a digest."""
+    from mlflow.data.code_dataset_source import CodeDatasetSource
+    from mlflow.data.numpy_dataset import NumpyDataset
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    inputs, targets = config.truth_table
+    source = CodeDatasetSource({"mlflow.source.name": "bp_pipeline.tasks"})
+    table = NumpyDataset(inputs, source, targets=targets, name=config.params()["task"])
+    return DatasetInput(Dataset(**table.to_dict()), [InputTag("mlflow.data.context", "training")])
+
+
+def write_config(folder: Path, config: RunConfig) -> None:
+    """Write what is enough to run again."""
+    (folder / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+
+
+def write_environment(folder: Path, config: RunConfig, engine: str) -> None:
+    """Write what the run was made with."""
+    made_with = environment(engine, config.threads or joblib.cpu_count())
+    (folder / "environment.json").write_text(json.dumps(made_with, indent=1), encoding="utf-8")
+
+
+def write_result(folder: Path, result: RunResult) -> None:
+    """Write outcomes, curves and weights; of arrays without a copy, whatever their size."""
+    _write_replicates(folder / "replicates.parquet", result)
+    write_arrays(folder / "curves.npz", {"epoch": result.epochs, "loss": result.loss})
+    write_arrays(folder / "weights" / "initial.npz", result.initial_weights)
+    write_arrays(folder / "weights" / "final.npz", result.final_weights)
+    write_arrays(folder / "weights" / "trajectory.npz", result.trajectory)
+
+
+def row(run: "Run") -> dict[str, Any]:
+    """Read a run back: what it is, its params, its metrics, and its tags that start with `bp.`."""
+    return {
+        "run_id": run.info.run_id,
+        "name": run.info.run_name,
+        "status": run.info.status,
+        **{key: _plain(text) for key, text in run.data.params.items()},
+        **run.data.metrics,
+        **{key: text for key, text in run.data.tags.items() if key.startswith("bp.")},
+    }
+
+
+@lru_cache(maxsize=4096)
+def _plain(text: str) -> bool | int | float | str | None:
+    """Read a number, true, false or null as Python prints it; leave anything else as it is."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+    return value if value is None or isinstance(value, bool | int | float) else text
+
+
+def _write_replicates(path: Path, result: RunResult) -> None:
+    import pyarrow as pa  # type: ignore[import-untyped]
+    from pyarrow.parquet import write_table  # type: ignore[import-untyped]
+
+    epochs, final_loss = result.epochs_to_converge, result.final_loss
+    table = pa.table(
+        {
+            "replicate": np.arange(len(epochs)),
+            "outcome": result.outcome,
+            "epochs_to_converge": pa.array(epochs, mask=epochs < 0),
+            "final_loss": pa.array(final_loss, mask=~np.isfinite(final_loss)),
+        }
+    )
+    write_table(table, path)

@@ -1,0 +1,279 @@
+"""The one writer to MLflow, and the reader: sweeps, their runs, and the order of what is written.
+
+Goes through `MlflowClient` throughout and leaves MLflow's global state, such as the active run,
+alone. What a run consists of is said in `records.py`, where it goes in `store.py`.
+
+A run is made RUNNING and set FINISHED by the last of its writes. So one that is still RUNNING when
+nobody writes it any more is half written.
+"""
+
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+
+from bp_pipeline.config import RunConfig
+from bp_pipeline.digests import code_digest
+from bp_pipeline.ensemble import RunResult
+from bp_pipeline.tracking import records
+from bp_pipeline.tracking.failures import failures_explained
+from bp_pipeline.tracking.store import Store, open_store
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.entities import Run
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+_LONGEST_TAG = 5000  # characters, the lowest limit among MLflow's stores
+_PAGE = 1000  # runs asked for at a time
+_YAML_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times faster, where it is built
+
+
+class Tracker:
+    """One experiment of one store, open for writing.
+
+    Every method raises `TrackingError` where the store fails it, and may be called in any thread.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._client = store.client
+        self._sweep_digests: dict[str, str] = {}
+
+    @classmethod
+    def open(cls, uri: str | None, experiment: str, *, create: bool = True) -> "Tracker":
+        """Open a store, and where `create` says so make what is missing.
+
+        Parameters
+        ----------
+        uri
+            `tracking.uri`; MLFLOW_TRACKING_URI, where set, wins.
+        experiment
+            MLflow's name of the experiment.
+        create
+            Whether a store and an experiment that are not there are made.
+        """
+        return cls(open_store(uri, experiment, create=create))
+
+    @property
+    def uri(self) -> str:
+        """Where runs are kept, as MLflow takes it: for `mlflow ui --backend-store-uri`."""
+        return self._store.uri
+
+    @property
+    def experiment_id(self) -> str:
+        """MLflow's id of the experiment, as in the addresses of its UI."""
+        return self._store.experiment_id
+
+    def close(self) -> None:
+        """Let go of the store; nothing may be called after."""
+        self._store.close()
+
+    def start_sweep(self, name: str, jobs: Sequence[Mapping[str, Any]], sweep_digest: str) -> str:
+        """Make the parent run of a sweep, with its frozen list of jobs as `sweep.yaml`.
+
+        Parameters
+        ----------
+        name
+            What the parent run is called.
+        jobs
+            Plain values, one mapping for each run.
+        sweep_digest
+            What the sweep is recognized by.
+
+        Returns
+        -------
+        str
+            Id of the parent run, which is RUNNING.
+        """
+        frozen = {"sweep_digest": sweep_digest, "code_digest": code_digest(), "jobs": [*jobs]}
+        text = yaml.dump(frozen, Dumper=_YAML_DUMPER, sort_keys=False, allow_unicode=True)
+        tags = {"bp.sweep_digest": sweep_digest, "bp.n_jobs": str(len(jobs))}
+        with self._recording(name, {**records.source_tags(), **tags}) as run:
+            with self._artifacts(run) as folder:
+                (folder / "sweep.yaml").write_text(text, encoding="utf-8")
+        self._sweep_digests[run.info.run_id] = sweep_digest
+        return str(run.info.run_id)
+
+    def record(
+        self,
+        config: RunConfig,
+        result: RunResult,
+        *,
+        name: str,
+        parent_run_id: str | None,
+        seconds: float,
+        engine: str,
+    ) -> str:
+        """Record a trained run, whole.
+
+        Parameters
+        ----------
+        config, result
+            What was trained, and what came of it.
+        name
+            What the run is called.
+        parent_run_id
+            The sweep it belongs to, if any.
+        seconds
+            How long training took; MLflow shows it as the run's duration.
+        engine
+            What trained it.
+
+        Returns
+        -------
+        str
+            Id of the run, which is FINISHED.
+        """
+        metrics = records.metrics(result)
+        tags = {**self._tags(config, parent_run_id), "bp.result_digest": result.result_digest}
+        with self._recording(name, tags, seconds) as run:
+            with self._artifacts(run) as folder:
+                records.write_config(folder, config)
+                records.write_environment(folder, config, engine)
+                records.write_result(folder, result)
+            run_id = str(run.info.run_id)
+            self._client.log_batch(run_id, metrics=metrics, params=records.params(config))
+            self._client.log_inputs(run_id, datasets=[records.dataset(config)])
+            self._client.set_terminated(run_id, "FINISHED")
+        return run_id
+
+    def record_failure(
+        self, config: RunConfig, error: BaseException, *, name: str, parent_run_id: str | None
+    ) -> str:
+        """Record a run that could not be trained, with its error; return its id. It is FAILED."""
+        problem = f"{type(error).__name__}: {error}"[:_LONGEST_TAG]
+        tags = {**self._tags(config, parent_run_id), "bp.error": problem}
+        with self._recording(name, tags) as run:
+            with self._artifacts(run) as folder:
+                records.write_config(folder, config)
+                report = "".join(traceback.format_exception(error))
+                (folder / "error.txt").write_text(report, encoding="utf-8")
+            run_id = str(run.info.run_id)
+            self._client.log_batch(run_id, params=records.params(config))
+            self._client.set_terminated(run_id, "FAILED")
+        return run_id
+
+    def finish(self, run_id: str, status: Status) -> None:
+        """End a run, most often a parent run."""
+        with self._writing("end a run"):
+            self._client.set_terminated(run_id, status)
+
+    def kill_unfinished(self, parent_run_id: str) -> int:
+        """Mark the half-written runs of a sweep as KILLED; return how many there were."""
+        found = self._search(f"{_is_child_of(parent_run_id)} AND attributes.status = 'RUNNING'")
+        unfinished = [run.info.run_id for run in found]
+        for run_id in unfinished:
+            self.finish(run_id, "KILLED")
+        return len(unfinished)
+
+    def log_report(self, parent_run_id: str, directory: Path) -> None:
+        """Copy a folder's files to the sweep's artifacts, under `report/`."""
+        with self._writing("log the report"):
+            self._client.log_artifacts(parent_run_id, str(directory), "report")
+
+    def sweeps(self) -> list["Run"]:
+        """Find all sweeps, newest first.
+
+        Returns
+        -------
+        list of mlflow.entities.Run
+            The parent runs: those with the tag `bp.n_jobs`, which no other run has.
+        """
+        return list(self._search("tags.`bp.n_jobs` != ''"))
+
+    def load_runs(self, parent_run_id: str) -> "pd.DataFrame":
+        """Read the runs of a sweep into a table.
+
+        Returns
+        -------
+        DataFrame
+            One row a run, whatever its status, ordered by name: `run_id`, `name`, `status`, params
+            by their key, with numbers, true, false and null as such, metrics by their name, and
+            tags that start with `bp.`. What a run lacks is missing in its row.
+        """
+        import pandas as pd
+
+        rows = [records.row(run) for run in self._search(_is_child_of(parent_run_id))]
+        rows.sort(key=lambda row: (row["name"], row["run_id"]))
+        return pd.DataFrame(rows, columns=None if rows else ["run_id", "name", "status"])
+
+    @contextmanager
+    def _recording(
+        self, name: str, tags: Mapping[str, str], seconds: float = 0.0
+    ) -> Iterator["Run"]:
+        """Make a run that was begun so many seconds ago; where that fails, leave none RUNNING."""
+        with self._writing(f"record {name!r}"):
+            run = self._client.create_run(
+                self.experiment_id,
+                start_time=int((time.time() - seconds) * 1000),
+                tags=dict(tags),
+                run_name=name,
+            )
+            try:
+                yield run
+            except BaseException as error:
+                status = "FAILED" if isinstance(error, Exception) else "KILLED"
+                with suppress(Exception):  # the first error is the one to tell
+                    self._client.set_terminated(run.info.run_id, status)
+                raise
+
+    @contextmanager
+    def _writing(self, doing: str) -> Iterator[None]:
+        with failures_explained(self.uri, doing), self._store.lock:
+            yield
+
+    @contextmanager
+    def _artifacts(self, run: "Run") -> Iterator[Path]:
+        """Give a folder whose files become the run's artifacts.
+
+        Where those are kept in a folder it is that one; a copy would double a large run's writes.
+        """
+        place = Path(run.info.artifact_uri)
+        if place.is_absolute():
+            place.mkdir(parents=True, exist_ok=True)
+            yield place
+            return
+        with tempfile.TemporaryDirectory(prefix="bp_pipeline-") as folder:
+            yield Path(folder)
+            self._client.log_artifacts(run.info.run_id, folder)
+
+    def _tags(self, config: RunConfig, parent_run_id: str | None) -> dict[str, str]:
+        tags = {**records.source_tags(), "bp.config_digest": config.config_digest}
+        if parent_run_id is not None:
+            tags["mlflow.parentRunId"] = parent_run_id
+            tags["bp.sweep_digest"] = self._sweep_digest(parent_run_id)
+        return tags
+
+    def _sweep_digest(self, parent_run_id: str) -> str:
+        if parent_run_id not in self._sweep_digests:
+            with failures_explained(self.uri, "find the sweep"):
+                parent = self._client.get_run(parent_run_id)
+            self._sweep_digests[parent_run_id] = parent.data.tags["bp.sweep_digest"]
+        return self._sweep_digests[parent_run_id]
+
+    def _search(self, condition: str) -> Iterator["Run"]:
+        token = None
+        while True:
+            with failures_explained(self.uri, "read runs"):
+                page = self._client.search_runs(
+                    [self.experiment_id],
+                    condition,
+                    max_results=_PAGE,
+                    order_by=["attributes.start_time DESC"],
+                    page_token=token,
+                )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+
+def _is_child_of(run_id: str) -> str:
+    return f"tags.`mlflow.parentRunId` = '{run_id}'"

@@ -1,0 +1,59 @@
+"""`hydra/sweeper=grid`: every combination of the values given, as one batch of jobs.
+
+The grid is that of Hydra's basic sweeper. That one also composes each job once just to see that it
+can be, and writes a `multirun.yaml`; `bp train` checks all jobs before it trains the first.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn
+from hydra.errors import HydraException
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+@dataclass
+class GridSweeperConf:
+    """`params`: what to sweep over, as on the command line, which wins where both name a key."""
+
+    _target_: str = "hydra_plugins.bp_pipeline.sweeper.GridSweeper"
+    params: dict[str, str] | None = None
+
+
+ConfigStore.instance().store(
+    group="hydra/sweeper", name="grid", node=GridSweeperConf, provider="bp_pipeline"
+)
+
+
+class GridSweeper(BasicSweeper):
+    """Launches all combinations at once."""
+
+    def __init__(self, params: dict[str, str] | None = None) -> None:
+        super().__init__(max_batch_size=None, params=params)
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Remember who takes the jobs over, besides what Hydra's sweeper remembers."""
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self._jobs = task_function
+
+    def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
+        """Launch the grid that `params` and the command line span."""
+        assert self.hydra_context is not None
+        assert self.launcher is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        [grid] = self.split_arguments(overrides, None)
+        results = self.launcher.launch(grid, initial_job_idx=0)
+        if getattr(self._jobs, "n_seen", len(grid)) < len(grid):
+            raise HydraException(
+                "`hydra/launcher` must run jobs in this process, which "
+                f"{type(self.launcher).__name__} does not. Use `hydra/launcher=ensemble`: it "
+                "trains them on all cores."
+            )
+        return results
