@@ -1,7 +1,7 @@
-"""SHA-256 digests: what makes two results, two configs or two versions of the mathematics "the same".
+"""SHA-256 digests: what makes two results, two configs or two versions of the code "the same".
 
-Owns the byte layout that is hashed. Which values decide a result is said by `RunConfig.config_digest` and
-`RunResult.result_digest`, which call these functions.
+Owns the byte layout that is hashed. Which values decide a result is said by
+`RunConfig.config_digest` and `RunResult.result_digest`, which call these functions.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ _CHUNK = 1 << 17  # float64 values hashed at a time, so that large arrays need n
 
 
 def digest_json(value: Any) -> str:
-    """Hash a value's canonical JSON: sorted keys, no spaces, numbers in shortest round-trip form."""
+    """Hash a value's canonical JSON: sorted keys, no spaces, shortest round-trip numbers."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -68,6 +68,8 @@ def _cache_folder() -> Path:
 
 def _warm_up(train: Train) -> None:
     """Look at one untrained network, which compiles the machine code or loads it."""
-    architecture = Architecture((1, 1), False, True, "identity", "identity", 0.0, "squared_error", True)
+    architecture = Architecture(
+        (1, 1), False, True, "identity", "identity", 0.0, "squared_error", True
+    )
     setup = training.Setup(architecture, ((0.0,),), ((0.0,),), False, 0, 0.5, False, 2)
     train(setup, np.zeros((1, 1)), np.ones(1), np.zeros(1))

@@ -1,9 +1,9 @@
-"""From configs to results: runs become ensembles, ensembles shards, shards results, over an executor.
+"""From configs to results: runs become ensembles, ensembles shards, shards results.
 
-Owns which networks are trained together and how their results find the way back to their run. A shard
-is a value (arrays in, arrays out) and knows nothing of configs, so any joblib backend can train it:
-threads here, or Dask or Ray chosen through `joblib.parallel_config`. What training does is said in
-`core`; where results go, in `tracking.py`.
+Owns which networks are trained together and how their results find the way back to their run. A
+shard is a value (arrays in, arrays out) and knows nothing of configs, so any joblib backend can
+train it: threads here, or Dask or Ray chosen through `joblib.parallel_config`. What training does
+is said in `core`; where results go, in `tracking.py`.
 """
 
 import threading
@@ -80,7 +80,7 @@ class RunResult:
 class Part(NamedTuple):
     """Which replicates of a run are which networks of a shard, and which of its kept networks."""
 
-    index: int
+    run: int
     replicates: slice
     networks: slice
     kept: slice
@@ -143,7 +143,7 @@ def train_runs(configs: Sequence[RunConfig]) -> Iterator[tuple[int, RunResult | 
     try:
         for parts, trained in results:
             for part in parts:
-                run = runs[part.index]
+                run = runs[part.run]
                 run.take(part, trained)
                 if run.is_complete:
                     yield run.index, run.finish()
@@ -253,9 +253,12 @@ class _Gathering:
     def finish(self) -> RunResult:
         """Give the result and let go of its arrays."""
         epochs = self.setup.recorded_epochs
+        loss, gradient_norm, weight_norm = self.curves
         result = RunResult(
-            epochs,
-            *self.curves,
+            epochs=epochs,
+            loss=loss,
+            gradient_norm=gradient_norm,
+            weight_norm=weight_norm,
             outcome_code=self.outcome_code,
             epochs_to_converge=self.epochs_to_converge,
             final_loss=self.final_loss,
@@ -311,7 +314,7 @@ def _shards(runs: Sequence[_Gathering]) -> Iterator[tuple[list[Part], str, Shard
 
 def _assemble(parts: list[Part], runs: dict[int, _Gathering]) -> Shard:
     """Copy the initial weights and step sizes of some replicates into the arrays of a shard."""
-    members = [(part, runs[part.index]) for part in parts]
+    members = [(part, runs[part.run]) for part in parts]
     sizes = [part.replicates.stop - part.replicates.start for part in parts]
     optimizers = [run.config.optimizer for _, run in members]
     kept = [

@@ -1,4 +1,4 @@
-"""What runs are called: the values that vary in their sweep, e.g. `tanh · glorot_uniform · lr=0.5`."""
+"""What runs are called: what varies in their sweep, e.g. `tanh · glorot_uniform · lr=0.5`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

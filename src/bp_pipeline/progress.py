@@ -1,6 +1,7 @@
 """What a user sees while long work runs: a progress bar on a terminal, plain lines elsewhere.
 
-Owns the wording and the pace of it, on stderr; results go to stdout and are printed by their makers.
+Owns the wording and the pace of it, on stderr; results go to stdout and are printed by their
+makers.
 """
 
 import time

@@ -1,8 +1,8 @@
 """What happens in a sweep, from composed configs to the finished parent run and its report.
 
-Owns the order of things: open the store, announce, train, record each run as it finishes while others
-train, name what failed, report. How configs are composed is Hydra's; how networks train, `ensemble`'s;
-what MLflow is told, `tracking`'s.
+Owns the order of things: open the store, announce, train, record each run as it finishes while
+others train, name what failed, report. How configs are composed is Hydra's; how networks train,
+`ensemble`'s; what MLflow is told, `tracking`'s.
 """
 
 from collections.abc import Sequence
@@ -89,14 +89,20 @@ def _train(
     network_epochs = sum(config.replicates * config.training.epochs for config in configs)
     with training_progress(len(configs), network_epochs) as run_done:
         for index, result in train_runs(configs):
-            config, place = configs[index], {"name": names[index], "parent_run_id": parent_run_id}
+            config, name = configs[index], names[index]
             if isinstance(result, Exception):
-                failures.append(f"{names[index]}: {result}")
+                failures.append(f"{name}: {result}")
                 if tracker:
-                    tracker.record_failure(config, result, **place)
+                    tracker.record_failure(config, result, name=name, parent_run_id=parent_run_id)
             elif tracker:
-                seconds = perf_counter() - started
-                tracker.record(config, result, **place, seconds=seconds, engine=config.engine)
+                tracker.record(
+                    config,
+                    result,
+                    name=name,
+                    parent_run_id=parent_run_id,
+                    seconds=perf_counter() - started,
+                    engine=config.engine,
+                )
             run_done()
     return failures
 

@@ -1,7 +1,7 @@
 """The `.npz` format of weights: one array a layer, the network axis first.
 
-Owns the names and shapes inside such a file, so that what one run logs another can start from. Arrays
-of objects, which could name code to execute, are refused.
+Owns the names and shapes inside such a file, so that what one run logs another can start from.
+Arrays of objects, which could name code to execute, are refused.
 """
 
 from collections.abc import Mapping, Sequence

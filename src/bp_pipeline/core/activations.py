@@ -1,7 +1,7 @@
 """Activation functions: z = f(a), and the derivative f' written in terms of z.
 
-Owns which activations there are. Each is one definition that works on NumPy arrays and, compiled, on
-single numbers; the bits of the transcendental ones are decided in `elementary.py`.
+Owns which activations there are. Each is one definition that works on NumPy arrays and, compiled,
+on single numbers; the bits of the transcendental ones are decided in `elementary.py`.
 """
 
 from collections.abc import Callable

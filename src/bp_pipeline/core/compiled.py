@@ -1,11 +1,12 @@
 """The compiled engine: the epoch loop of `training.py` as machine code, with the same bits.
 
-Owns the order of loops and the memory they run over, nothing of the mathematics: activations, losses
-and elementary functions are the very definitions that the reference engine uses, compiled here. Every
-product and every sum is the same, in the same order; without fastmath Numba neither contracts nor
-reorders them.
+Owns the order of loops and the memory they run over, nothing of the mathematics: activations,
+losses and elementary functions are the very definitions that the reference engine uses, compiled
+here. Every product and every sum is the same, in the same order; without fastmath Numba neither
+contracts nor reorders them.
 
-A network that is frozen leaves its block: the last column takes its place, and the loops get shorter.
+A network that is frozen leaves its block: the last column takes its place, and the loops get
+shorter.
 """
 
 import inspect
@@ -37,6 +38,8 @@ _PRODUCTS_PER_CALL = 1 << 24  # so that a call into the kernel returns several t
 
 # Typed, because Numba compiles a function anew for every literal number it is called with.
 _ZERO, _ONE = np.int64(0), np.int64(1)
+
+Index = Any  # an integer; Numba gives it its type where it is called
 
 _compile = numba.njit(nogil=True, error_model="numpy")
 
@@ -162,17 +165,17 @@ class _Block(NamedTuple):
 
 
 @_compile
-def _fill(row: Any, value: float, n: int) -> None:
+def _fill(row: Any, value: float, n: Index) -> None:
     for c in range(n):
         row[c] = value
 
 
 @_compile
 def _sum_products(
-    out: Any, start: Any, x: Any, x_at: int, x_step: int, y: Any, y_at: int, y_step: int,
-    count: int, n: int,
+    out: Any, start: Any, x: Any, x_at: Index, x_step: Index, y: Any, y_at: Index, y_step: Index,
+    count: Index, n: Index,
 ) -> None:  # fmt: skip
-    """out = start + Σₖ x[k]·y[k], in order; up to four products a pass over the row."""
+    """Set out = start + Σₖ x[k]·y[k], in order; up to four products a pass over the row."""
     k = 0
     while k < count:
         x0, y0 = x[x_at + k * x_step], y[y_at + k * y_step]
@@ -201,9 +204,9 @@ def _sum_products(
 
 @_compile
 def _sum_scaled(
-    out: Any, start: Any, x: Any, x_at: int, x_step: int, factors: Any, n: int
+    out: Any, start: Any, x: Any, x_at: Index, x_step: Index, factors: Any, n: Index
 ) -> None:
-    """out = start + Σₖ x[k]·factors[k], in order; up to four products a pass over the row."""
+    """Set out = start + Σₖ x[k]·factors[k], in order, as `_sum_products` does."""
     k, count = 0, len(factors)
     while k < count:
         x0, f0 = x[x_at + k * x_step], factors[k]
@@ -231,7 +234,7 @@ def _sum_scaled(
 
 
 @_compile
-def _forward(net: _Net, block: _Block, first: int, last: int, n: int) -> None:
+def _forward(net: _Net, block: _Block, first: Index, last: Index, n: Index) -> None:
     """Compute a and z of samples `first` … `last` − 1; see `network.Block.forward`."""
     n_layers = len(net.weight_at)
     for layer in range(n_layers):
@@ -256,7 +259,7 @@ def _forward(net: _Net, block: _Block, first: int, last: int, n: int) -> None:
 
 
 @_compile
-def _backward(net: _Net, block: _Block, first: int, last: int, n: int) -> None:
+def _backward(net: _Net, block: _Block, first: Index, last: Index, n: Index) -> None:
     """Compute deltas and the gradient over some samples; see `network.Block.backward`."""
     n_layers = len(net.weight_at)
     for layer in range(n_layers - 1, -1, -1):
@@ -267,7 +270,7 @@ def _backward(net: _Net, block: _Block, first: int, last: int, n: int) -> None:
 
 
 @_compile
-def _delta(net: _Net, block: _Block, layer: int, s: int, o: int, n: int) -> None:
+def _delta(net: _Net, block: _Block, layer: Index, s: Index, o: Index, n: Index) -> None:
     row = net.unit_at[layer] + s * net.sizes[layer + 1] + o
     z, delta = block.activations[row], block.deltas[row]
     if layer == len(net.weight_at) - 1:
@@ -285,7 +288,7 @@ def _delta(net: _Net, block: _Block, layer: int, s: int, o: int, n: int) -> None
 
 
 @_compile
-def _gradient(net: _Net, block: _Block, layer: int, first: int, last: int, n: int) -> None:
+def _gradient(net: _Net, block: _Block, layer: Index, first: Index, last: Index, n: Index) -> None:
     fan_in, fan_out = net.sizes[layer], net.sizes[layer + 1]
     bias = int(net.has_bias)
     for i in range(bias + fan_in):
@@ -306,7 +309,7 @@ def _gradient(net: _Net, block: _Block, layer: int, first: int, last: int, n: in
 
 
 @_compile
-def _update(block: _Block, n: int) -> None:
+def _update(block: _Block, n: Index) -> None:
     """Take one step; see `network.Block.update`."""
     for row in range(len(block.weights)):
         w, v, g = block.weights[row], block.velocity[row], block.gradient[row]
@@ -317,7 +320,7 @@ def _update(block: _Block, n: int) -> None:
 
 
 @_compile
-def _step(net: _Net, block: _Block, n: int) -> None:
+def _step(net: _Net, block: _Block, n: Index) -> None:
     """Update once with the batch gradient, or after each sample."""
     if not net.online:
         _update(block, n)
@@ -329,7 +332,7 @@ def _step(net: _Net, block: _Block, n: int) -> None:
 
 
 @_compile
-def _batch_gradient(net: _Net, block: _Block, n: int) -> None:
+def _batch_gradient(net: _Net, block: _Block, n: Index) -> None:
     _backward(net, block, _ZERO, len(net.targets), n)
     for row in range(len(block.gradient)):
         g = block.gradient[row]
@@ -338,7 +341,7 @@ def _batch_gradient(net: _Net, block: _Block, n: int) -> None:
 
 
 @_compile
-def _measure_loss(net: _Net, block: _Block, n: int) -> None:
+def _measure_loss(net: _Net, block: _Block, n: Index) -> None:
     _fill(block.loss, 0.0, n)
     row = net.unit_at[-1]
     for s in range(len(net.targets)):
@@ -351,7 +354,7 @@ def _measure_loss(net: _Net, block: _Block, n: int) -> None:
 
 
 @_compile
-def _norm(values: Any, total: Any, n: int) -> None:
+def _norm(values: Any, total: Any, n: Index) -> None:
     _fill(total, 0.0, n)
     for row in range(len(values)):
         for c in range(n):
@@ -361,7 +364,7 @@ def _norm(values: Any, total: Any, n: int) -> None:
 
 
 @_compile
-def _check(net: _Net, block: _Block, n: int) -> bool:
+def _check(net: _Net, block: _Block, n: Index) -> bool:
     """Fill `misses` and `doubts`; say whether any doubt is there."""
     _fill(block.misses, 0.0, n)
     _fill(block.doubts, 0.0, n)
@@ -384,7 +387,9 @@ def _check(net: _Net, block: _Block, n: int) -> bool:
 
 
 @_compile
-def _settle(net: _Net, block: _Block, trained: Trained, epoch: int, doubtful: bool, n: int) -> int:
+def _settle(
+    net: _Net, block: _Block, trained: Trained, epoch: Index, doubtful: bool, n: Index
+) -> int:
     """Set the outcomes that are decided at this epoch; mark in `misses` who is to be frozen.
 
     Afterwards `misses` is +1 for the diverged, −1 for those frozen by convergence, else 0.
@@ -410,7 +415,7 @@ def _settle(net: _Net, block: _Block, trained: Trained, epoch: int, doubtful: bo
 
 
 @_compile
-def _record(block: _Block, trained: Trained, slot: Any, at: int, c: int) -> None:
+def _record(block: _Block, trained: Trained, slot: Any, at: Index, c: Index) -> None:
     """Write what one column is at the recorded epoch `at`."""
     network = block.network[c]
     trained.loss[at, network] = block.loss[c]
@@ -423,7 +428,7 @@ def _record(block: _Block, trained: Trained, slot: Any, at: int, c: int) -> None
 
 @_compile
 def _freeze(
-    net: _Net, block: _Block, trained: Trained, slot: Any, position: int, is_last: bool, n: int
+    net: _Net, block: _Block, trained: Trained, slot: Any, position: Index, is_last: bool, n: Index
 ) -> int:
     """Write how the leaving columns end, close the gaps, and give how many columns are left."""
     for c in range(n - 1, -1, -1):
@@ -443,7 +448,7 @@ def _freeze(
 
 
 @_compile
-def _move(block: _Block, source: int, target: int) -> None:
+def _move(block: _Block, source: Index, target: Index) -> None:
     """Put one column in the place of another."""
     block.network[target] = block.network[source]
     block.learning_rate[target] = block.learning_rate[source]
@@ -459,7 +464,7 @@ def _move(block: _Block, source: int, target: int) -> None:
 
 @numba.njit(nogil=True, error_model="numpy", cache=True)
 def _train_epochs(
-    net: _Net, block: _Block, trained: Trained, slot: Any, epoch: int, stop: int, n: int
+    net: _Net, block: _Block, trained: Trained, slot: Any, epoch: Index, stop: Index, n: Index
 ) -> int:
     """Go from `epoch` to before `stop`; give how many columns are still learning."""
     position = np.searchsorted(net.recorded, epoch)

@@ -1,12 +1,13 @@
 """Initial weights: from a seed to random words, and from words to each layer's weights.
 
-Owns the formulas and the order in which random words are used: replicate k takes the k-th chunk of one
-stream, a word for each weight, whatever the initializer does with it. So runs that differ in anything
-but seed and layer sizes start from the same draws. Which numbers an option uses stands in its file in
-`conf/init/`.
+Owns the formulas and the order in which random words are used: replicate k takes the k-th chunk
+of one stream, a word for each weight, whatever the initializer does with it. So runs that differ
+in anything but seed and layer sizes start from the same draws. Which numbers an option uses
+stands in its file in `conf/init/`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from bp_pipeline.core.elementary import log, where
 
 Signed = Float64[np.ndarray, "..."]  # uniform in (−1, 1)
 
-# Mass of the standard normal within 2σ, Φ(2) − Φ(−2), and the standard deviation of what lies there.
+# Mass of the standard normal within 2σ, Φ(2) − Φ(−2), and the standard deviation of what lies
+# there.
 _MASS_WITHIN_2 = 0.9544997361036416
 _STD_WITHIN_2 = 0.87962566103423978
 
@@ -37,8 +39,7 @@ def draw_words(
 
 def layer_shapes(layer_sizes: Sequence[int], *, bias: bool) -> list[tuple[int, int]]:
     """Give (rows, fan_out) of each layer's weights; the bias unit, if any, has row 0."""
-    pairs = zip(layer_sizes[:-1], layer_sizes[1:], strict=True)
-    return [(fan_in + bias, fan_out) for fan_in, fan_out in pairs]
+    return [(fan_in + bias, fan_out) for fan_in, fan_out in pairwise(layer_sizes)]
 
 
 def initialize(

@@ -1,7 +1,7 @@
 """Loss functions: what one sample costs, in nats, and the delta that starts back-propagation.
 
-Owns which losses there are and with which output activation each may be paired. Sums over outputs and
-samples are the business of `network.py`.
+Owns which losses there are and with which output activation each may be paired. Sums over outputs
+and samples are the business of `network.py`.
 """
 
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from typing import NamedTuple
 from bp_pipeline.core.elementary import Real, softplus
 
 SAFE_PRE_ACTIVATION = 1e150
-"""Below this |a|, with |y| no larger, every loss summed over any table is finite: |f(a)| <= |a| + 1,
-and ½(y − z)² stays under 1e301 for each output."""
+"""Below this |a|, with |y| no larger, every loss summed over any table is finite: |f(a)| <= |a| +
+1, and ½(y − z)² stays under 1e301 for each output."""
 
 
 class Loss(NamedTuple):

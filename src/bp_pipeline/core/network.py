@@ -1,8 +1,9 @@
 """The equations of back-propagation, for many networks of one architecture side by side.
 
-Owns forward pass, backward pass and update. Arrays have the network axis last, so that one SIMD lane
-is one network; every sum runs in index order, so that a network's bits do not depend on which others
-it is computed with. When to do which step, and what to record, is decided in `training.py`.
+Owns forward pass, backward pass and update. Arrays have the network axis last, so that one SIMD
+lane is one network; every sum runs in index order, so that a network's bits do not depend on
+which others it is computed with. When to do which step, and what to record, is decided in
+`training.py`.
 
 A bias unit is a unit of constant value 1: it has index 0 of its layer, and its weights are row 0.
 """
@@ -154,7 +155,7 @@ class Block:
         """Average the loss over samples, summed over outputs, for some of the networks."""
         value = LOSSES[self.architecture.loss].value
         a, z = self.pre_activations[-1][..., networks], self.outputs[..., networks]
-        per_output = value(a, z, self.targets[..., None])
+        per_output = np.asarray(value(a, z, self.targets[..., None]))
         total = np.zeros(a.shape[-1])
         for of_sample in per_output:
             for term in of_sample:

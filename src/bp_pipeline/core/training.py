@@ -1,8 +1,8 @@
 """The epoch loop: what is trained for how long, what is recorded, and how each replicate ends.
 
-Owns recorded epochs, outcomes, freezing, and the reference engine, which steps through the equations
-of `network.py`. `compiled.py` is the same loop as machine code. Which networks go together, and on
-which core, is decided in `ensemble.py`.
+Owns recorded epochs, outcomes, freezing, and the reference engine, which steps through the
+equations of `network.py`. `compiled.py` is the same loop as machine code. Which networks go
+together, and on which core, is decided in `ensemble.py`.
 
 Epoch e means "after e passes over the truth table"; epoch 0 is the initial network.
 """
@@ -22,7 +22,8 @@ OUTCOMES = ("stalled", "converged", "diverged")
 STALLED, CONVERGED, DIVERGED = range(3)
 NEVER = -1  # in place of the epochs to convergence of a replicate that did not converge
 
-CACHE_BYTES = 1 << 21  # working set of a block; larger ones cost less Python, smaller ones less memory traffic
+# Working set of a block: a larger one costs less Python, a smaller one less memory traffic.
+CACHE_BYTES = 1 << 21
 _COMPACT_BELOW = 0.875  # share of networks still learning at which a block is made smaller
 
 Progress = Callable[[int], None]  # is told how many network-epochs were just done; may raise
@@ -172,9 +173,7 @@ def train(
     return trained
 
 
-def empty_result(
-    setup: Setup, parameters: Parameters, kept: Int64[np.ndarray, " kept"]
-) -> Trained:
+def empty_result(setup: Setup, parameters: Parameters, kept: Int64[np.ndarray, " kept"]) -> Trained:
     """Allocate the arrays of a result."""
     (n_weights, n_networks), n_recorded = parameters.shape, len(setup.recorded_epochs)
     return Trained(
@@ -275,8 +274,9 @@ class _BlockTraining:
         """Note which networks have converged at this epoch for the first time."""
         error = np.abs(self.block.outputs - self.block.targets[..., None])
         within = (error < self.setup.tolerance).all(axis=(0, 1)) & ~diverged & self.learning
-        outcome = self.trained.outcome[self.networks]
-        first = within & (outcome == STALLED)
+        first: Bool[np.ndarray, " network"] = within & (
+            self.trained.outcome[self.networks] == STALLED
+        )
         self.trained.outcome[self.networks[first]] = CONVERGED
         self.trained.epochs_to_converge[self.networks[first]] = epoch
         return first

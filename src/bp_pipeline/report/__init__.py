@@ -1,8 +1,8 @@
 """The report of a sweep: what was asked, and what came out.
 
-`load_sweep` gives a sweep's runs as a table, also for a notebook; `report_sweep` writes the report's
-files, logs them to the parent run and prints them. The tables are made in `tables.py`, from the runs'
-configs and results alone, so that the same sweep gives the same bytes.
+`load_sweep` gives a sweep's runs as a table, also for a notebook; `report_sweep` writes the
+report's files, logs them to the parent run and prints them. The tables are made in `tables.py`,
+from the runs' configs and results alone, so that the same sweep gives the same bytes.
 """
 
 from pathlib import Path
@@ -78,13 +78,14 @@ def write_report(runs: pd.DataFrame, folder: Path) -> None:
 
 
 def print_report(runs: pd.DataFrame) -> None:
-    """Print the report's tables, readable on a terminal of 100 columns."""
+    """Print the report's tables, readable on a terminal of 80 columns."""
     console = Console()
-    console.print(f"\n{_headline(runs)}", style="bold")
+    console.print(f"\n{_headline(runs)}", style="bold", highlight=False)
     for title, table in _tables(runs):
-        grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+        grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for column in table.columns:
-            grid.add_column(column, justify="left" if column in axes(runs)[:-1] else "right")
+            is_key = column in axes(runs)[:-1]
+            grid.add_column(column, justify="left" if is_key else "right", no_wrap=True)
         for row in table.itertuples(index=False):
             grid.add_row(*row)
         console.print(grid)
@@ -99,30 +100,28 @@ def _headline(runs: pd.DataFrame) -> str:
 def _tables(runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Make the tables as text, ready to be printed anywhere."""
     grid = rates(runs).map(_percent)
-    grid.columns = [f"lr={rate!r}" for rate in grid.columns]
+    grid.columns = [f"{rate:g}" for rate in grid.columns]
     best = best_learning_rates(runs)
+    lows, highs = best["converged/rate_low"], best["converged/rate_high"]
     shown = pd.DataFrame(
         {
-            "best learning rate": best["optimizer.learning_rate"].map(_number),
+            "best lr": best["optimizer.learning_rate"].map(_number),
             "converged": best["converged/rate"].map(_percent),
             "95 % interval": [
-                f"{_percent(low)} – {_percent(high)}"
-                for low, high in zip(
-                    best["converged/rate_low"], best["converged/rate_high"], strict=True
-                )
+                f"{_percent(low)} – {_percent(high)}" for low, high in zip(lows, highs, strict=True)
             ],
             "median epochs": best["epochs_to_converge/median"].map(_number),
         },
         index=best.index,
     )
     return [
-        ("Share of replicates that converged", grid.reset_index().astype(str)),
-        ("Best learning rate of each setting", shown.reset_index().astype(str)),
+        ("Replicates that converged, in %, by learning rate", grid.reset_index().astype(str)),
+        ("Best learning rate of each setting, rates in %", shown.reset_index().astype(str)),
     ]
 
 
 def _percent(share: float) -> str:
-    return "–" if pd.isna(share) else f"{100 * share:.0f} %"
+    return "–" if pd.isna(share) else f"{100 * share:.0f}"
 
 
 def _number(value: float) -> str:

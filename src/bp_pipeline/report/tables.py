@@ -23,8 +23,8 @@ def axes(runs: pd.DataFrame) -> list[str]:
     keys = [name for name in runs.columns if "/" not in name and not name.startswith("bp.")]
     params = [row.dropna().to_dict() for _, row in runs[keys].iterrows()]
     described = ("run_id", "name", "status")
-    varied = [key for key in varied_keys(params) if key not in described]
-    return [*dict.fromkeys([*ALWAYS[:2], *(k for k in varied if k != LEARNING_RATE)]), LEARNING_RATE]
+    varied = [key for key in varied_keys(params) if key not in (*described, LEARNING_RATE)]
+    return [*dict.fromkeys([*ALWAYS[:2], *varied]), LEARNING_RATE]
 
 
 def summary(runs: pd.DataFrame) -> pd.DataFrame:

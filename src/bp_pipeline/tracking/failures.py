@@ -3,10 +3,10 @@
 Owns the wording, and which exceptions are a store's rather than mistakes of ours, which pass.
 """
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit, urlunsplit
 
 # What to do, by words that the operating system, SQLite, filelock or MLflow put in their messages.
 _ADVICE = {
@@ -61,10 +61,7 @@ def root_problem(error: BaseException) -> str:
 
 def without_password(uri: str) -> str:
     """Write a URI without the name and password that may be in it."""
-    parts = urlsplit(uri)
-    if "@" not in parts.netloc:
-        return uri
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return re.sub(r"://[^/]*@", "://", uri)
 
 
 def _is_of_a_store(error: Exception) -> bool:

@@ -21,7 +21,7 @@ from bp_pipeline.config import RunConfig
 from bp_pipeline.digests import code_digest
 from bp_pipeline.ensemble import RunResult
 from bp_pipeline.tracking import records
-from bp_pipeline.tracking.failures import failures_explained
+from bp_pipeline.tracking.failures import TrackingError, failures_explained, without_password
 from bp_pipeline.tracking.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -187,6 +187,24 @@ class Tracker:
             The parent runs: those with the tag `bp.n_jobs`, which no other run has.
         """
         return list(self._search("tags.`bp.n_jobs` != ''"))
+
+    def find_sweep(self, run_id: str | None = None) -> "Run":
+        """Find the parent run of a sweep, the newest by default.
+
+        Raises
+        ------
+        TrackingError
+            Where there is no sweep yet, or no run of this id is one.
+        """
+        sweeps = self.sweeps()
+        found = next((run for run in sweeps if run_id in (None, run.info.run_id)), None)
+        if found is None:
+            problem = f"sweep {run_id!r}" if run_id else "sweep"
+            raise TrackingError(
+                f"There is no {problem} in {without_password(self.uri)}. "
+                "`bp report` without an id takes the newest; `make sweep` makes one."
+            )
+        return found
 
     def load_runs(self, parent_run_id: str) -> "pd.DataFrame":
         """Read the runs of a sweep into a table.
