@@ -114,35 +114,32 @@ class Composer:
 
     def _exchange(self, overrides: Sequence[Override]) -> _Base | None:
         """Take other options on another base, where that is all that the overrides do."""
-        if self._master.hydra.searchpath or not all(map(_is_choice, overrides)):
+        if not all(map(_is_choice, overrides)):
             return None
         choices = {override.key_or_group: override for override in overrides}
         options = {
             group: self._files.option(f"{group}/{override.value()}")
             for group, override in choices.items()
         }
-        for group, option in options.items():
-            if option is None and len(choices) > 1:
-                self._base([choices[group]])  # raises, as there is no such option
         free = {group: option for group, option in options.items() if option and option.is_lone}
         if not free:
             return None
         fixed = [override for group, override in choices.items() if group not in free]
-        layers = self._faithful_layers(fixed)
+        below = self._base(fixed)
+        layers = self._faithful_layers(_lines(fixed), below)
         config = exchange(layers, free) if layers else None
         if config is None:
             return None
         labels = {group: str(choices[group].value()) for group in free}
-        return _Base(config, {**self._base(fixed).labels, **labels})
+        return _Base(config, {**below.labels, **labels})
 
-    def _faithful_layers(self, fixed: Sequence[Override]) -> list[Layer] | None:
-        """List the layers below some choices, if they give what Hydra gives."""
-        key = _lines(fixed)
-        if key not in self._layers:
-            layers = self._files.layers(key)
-            faithful = layers is not None and exchange(layers, {}) == self._base(fixed).config
-            self._layers[key] = layers if faithful else None
-        return self._layers[key]
+    def _faithful_layers(self, lines: tuple[str, ...], base: _Base) -> list[Layer] | None:
+        """List the layers of a base, if they give what Hydra gave."""
+        if lines not in self._layers:
+            layers = self._files.layers(lines)
+            faithful = layers is not None and exchange(layers, {}) == base.config
+            self._layers[lines] = layers if faithful else None
+        return self._layers[lines]
 
     def _base_from_hydra(self, lines: Sequence[str]) -> _Base:
         config = self._loader.load_sweep_config(self._master, list(lines))
@@ -229,9 +226,7 @@ def _entangled(values: Sequence[Override], others: Sequence[Override]) -> bool:
     touched = [f"{o.key_or_group}." for o in others if not _is_choice(o)]
     set_keys = [f"{value.key_or_group}." for value in values]
     return any(
-        "[" in other or other.startswith(key) or key.startswith(other)
-        for other in touched
-        for key in set_keys
+        other.startswith(key) or key.startswith(other) for other in touched for key in set_keys
     )
 
 

@@ -141,7 +141,7 @@ def lines_of(overrides: Any) -> list[str]:
     return [str(line) for line in lines]
 
 
-def merge_inplace(target: dict[str, Any], source: Mapping[str, Any]) -> None:
+def merge_inplace(target: dict[str, Any], source: dict[str, Any]) -> None:
     """Merge key by key where both hold a mapping; else the source's value replaces the target's.
 
     Raises
@@ -153,16 +153,20 @@ def merge_inplace(target: dict[str, Any], source: Mapping[str, Any]) -> None:
         before = target.get(key)
         if value == MISSING and key in target:
             continue
-        if isinstance(value, Mapping):
-            if isinstance(before, list) or (isinstance(before, str) and INTERPOLATION in before):
-                raise Unmergeable
-            if not isinstance(before, dict):
-                target[key] = {}
-            merge_inplace(target[key], value)
-        elif isinstance(value, list) and isinstance(before, dict):
+        if isinstance(value, dict | list) and not _can_take(before, value):
             raise Unmergeable
+        if isinstance(value, dict):
+            target[key] = dict(before) if isinstance(before, dict) else {}
+            merge_inplace(target[key], value)
         else:
             target[key] = value
+
+
+def _can_take(before: Any, value: dict[str, Any] | list[Any]) -> bool:
+    """Tell whether OmegaConf merges or replaces without looking further."""
+    if isinstance(before, str):
+        return INTERPOLATION not in before
+    return not isinstance(before, dict | list) or type(before) is type(value)
 
 
 def _read(loader: ConfigLoaderImpl, path: str) -> Option | None:
@@ -179,7 +183,7 @@ def _read(loader: ConfigLoaderImpl, path: str) -> Option | None:
     )
 
 
-def _at(package: tuple[str, ...], content: Mapping[str, Any]) -> Mapping[str, Any]:
+def _at(package: tuple[str, ...], content: dict[str, Any]) -> dict[str, Any]:
     for part in reversed(package):
         content = {part: content}
     return content

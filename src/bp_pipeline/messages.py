@@ -87,10 +87,16 @@ def _line(problem: Any) -> str:
     kind, context = problem["type"], problem.get("ctx", {})
     if kind == "value_error":
         return _own_line(problem, str(context["error"]))
-    rule = _RULES.get(kind, problem["msg"]).format(**context)
+    limits = {name: _short(value) for name, value in context.items()}
+    rule = _RULES.get(kind, problem["msg"]).format(**limits)
     if kind == "missing":
         return _sentence(problem, rule)
     return _sentence(problem, f"{rule}, got {problem['input']!r}")
+
+
+def _short(limit: Any) -> Any:
+    """Write a whole number without its decimal point."""
+    return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
 
 
 def _own_line(problem: Any, text: str) -> str:

@@ -33,7 +33,7 @@ from bp_pipeline.core.training import (
     empty_result,
 )
 
-BLOCK_SIZE = 256  # networks; a row of their float64 is 2 KiB
+BLOCK_SIZE = 512  # networks; a row of their float64 is 4 KiB
 _PRODUCTS_PER_CALL = 1 << 24  # so that a call into the kernel returns several times a second
 
 # Typed, because Numba compiles a function anew for every literal number it is called with.

@@ -4,7 +4,7 @@ Owns the bits and the accuracy of exp, expm1, log, log1p, tanh, sigmoid and soft
 They are made of operations whose results IEEE 754 fixes (+ − × ÷, comparison, selection) and of
 integer ones on the bits; the order in which these stand here defines the result.
 
-Errors, in units in the last place (ulp) of the exact value, be it as small as it may:
+Errors, in units in the last place (ulp) of the exact value, subnormal or not:
 
     exp, expm1, log, log1p      <= 2 ulp
     tanh, sigmoid, softplus     <= 4 ulp; tanh(-x) is -tanh(x), bit for bit

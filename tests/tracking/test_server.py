@@ -1,0 +1,198 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import requests
+from mlflow import MlflowClient
+
+from bp_pipeline.config import RunConfig
+from bp_pipeline.ensemble import RunResult
+from bp_pipeline.tracking import Tracker, TrackingError
+from bp_pipeline.tracking import server as module
+
+Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+@contextmanager
+def serving(answer: Answer) -> Iterator[str]:
+    """Serve one answer to every GET, on a port of its own."""
+    handler = type(
+        "Handler", (BaseHTTPRequestHandler,), {"do_GET": answer, "log_request": lambda *_: None}
+    )
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def answering(status: int, body: bytes = b"", **headers: str) -> Answer:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            request.send_header(name, value)
+        request.end_headers()
+        request.wfile.write(body)
+
+    return answer
+
+
+def problem_of(uri: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Open a server that cannot be used; give the message, which is to be one line."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(TrackingError) as caught:
+        Tracker.open(None, "bp_pipeline")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = f"http://127.0.0.1:{free_port()}"
+    assert problem_of(uri, monkeypatch) == (
+        f"The MLflow server {uri} cannot be used: Connection refused. "
+        "Start it, or correct MLFLOW_TRACKING_URI or `tracking.uri`."
+    )
+
+
+def test_the_name_is_unknown_and_the_password_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = problem_of("http://me:secret@no-such-host.invalid", monkeypatch)
+    assert message.startswith("The MLflow server http://no-such-host.invalid cannot be used: ")
+    assert "secret" not in message
+
+
+def test_somebody_listens_and_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DEADLINE", 0.5)
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        message = problem_of(f"http://127.0.0.1:{silent.getsockname()[1]}", monkeypatch)
+    assert "no answer within 0.5 s" in message
+
+
+def test_an_answer_that_trickles_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DEADLINE", 0.5)
+    over = threading.Event()
+
+    def trickle(request: BaseHTTPRequestHandler) -> None:
+        request.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n")
+        for _ in range(100):
+            request.wfile.write(b" ")
+            if over.wait(0.1):
+                break
+
+    with serving(trickle) as uri:
+        assert "no answer within 0.5 s" in problem_of(uri, monkeypatch)
+        over.set()
+
+
+def test_the_deadline_leaves_time_to_say_so_within_five_seconds() -> None:
+    assert module.DEADLINE <= 4
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (answering(500, b"{}"), "it answers HTTP 500"),
+        (answering(200, b"<html>Hello</html>"), "what answers there is not MLflow"),
+        (answering(404, b"[]"), "what answers there is not MLflow"),
+        (answering(401), "it refuses us with HTTP 401, see MLFLOW_TRACKING_USERNAME"),
+        (answering(302, Location="http://127.0.0.1:1/"), "Connection refused"),
+    ],
+)
+def test_what_answers_is_of_no_use(
+    monkeypatch: pytest.MonkeyPatch, answer: Answer, expected: str
+) -> None:
+    with serving(answer) as uri:
+        assert expected in problem_of(uri, monkeypatch)
+
+
+@pytest.mark.parametrize("uri", ["http://", "http://[::1", "https://127.0.0.1:99999"])
+def test_a_uri_that_cannot_be_one_is_a_message_too(
+    monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    assert "cannot be used" in problem_of(uri, monkeypatch)
+
+
+def test_credentials_of_the_environment_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        seen.append(request.headers["Authorization"])
+        answering(404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}')(request)
+
+    with serving(answer) as uri:
+        module.ask_server(uri)
+        monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "t0ken")
+        module.ask_server(uri)
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
+        module.ask_server(uri + "/")
+    assert seen == [None, "Bearer t0ken", "Basic bWU6c2VjcmV0"]
+
+
+@pytest.fixture
+def server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Run a real MLflow server, which keeps artifacts itself."""
+    uri = f"http://127.0.0.1:{free_port()}"
+    options = f"--host 127.0.0.1 --port {uri.rpartition(':')[2]} --workers 1".split()
+    with open("server.log", "w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", *options],
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        while not is_up(uri):
+            assert process.poll() is None, Path("server.log").read_text()
+            time.sleep(0.2)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        yield uri
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def is_up(uri: str) -> bool:
+    try:
+        return requests.get(f"{uri}/health", timeout=5).ok
+    except requests.RequestException:
+        return False
+
+
+def test_runs_on_a_real_server_read_back_as_on_the_embedded_store(
+    server: str, folder: Path, config: RunConfig, result: RunResult, capfd: pytest.CaptureFixture
+) -> None:
+    tracker = Tracker.open("sqlite:///elsewhere.db", "bp_pipeline")
+    parent = tracker.start_sweep("a", [{"name": "a"}], "5" * 64)
+    run_id = tracker.record(
+        config, result, name="a", parent_run_id=parent, seconds=0, engine="numpy"
+    )
+    tracker.finish(parent, "FINISHED")
+    client = MlflowClient(server)
+    run = client.get_run(run_id)
+    table = tracker.load_runs(parent)
+    assert run.info.status == "FINISHED"
+    assert run.info.artifact_uri.startswith("mlflow-artifacts:/")
+    assert run.data.tags["bp.result_digest"] == result.result_digest
+    assert table["optimizer.learning_rate"].tolist() == [5.0]
+    assert [sweep.info.run_id for sweep in tracker.sweeps()] == [parent]
+    assert [file.path for file in client.list_artifacts(run_id, "weights")] == [
+        f"weights/{name}.npz" for name in ("final", "initial", "trajectory")
+    ]
+    assert not (folder / "elsewhere.db").exists()
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,310 @@
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from mlflow import MlflowClient
+
+from bp_pipeline.config import RunConfig
+from bp_pipeline.ensemble import RunResult
+from bp_pipeline.tracking import Tracker, TrackingError, database, store
+from bp_pipeline.tracking.failures import without_password
+
+
+def problem_of(uri: str | None, *, create: bool = True) -> str:
+    """Open a store that cannot be used; give the message, which is to be one line."""
+    with pytest.raises(TrackingError) as caught:
+        Tracker.open(uri, "bp_pipeline", create=create)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def run_python(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_default_store_is_what_plain_mlflow_ui_reads(folder: Path, empty_database: Path) -> None:
+    shutil.copy(empty_database, folder)
+    tracker = Tracker.open(None, "bp_pipeline")
+    client = MlflowClient("sqlite:///mlflow.db")
+    experiment = client.get_experiment_by_name("bp_pipeline")
+    assert experiment.experiment_id == tracker.experiment_id
+    assert experiment.artifact_location == f"{folder}/mlruns/1"
+    assert tracker.uri == f"sqlite:///{folder}/mlflow.db"
+    tracker.close()
+    client._tracking_client.store.engine.dispose()
+
+
+def schema_of(path: Path) -> list[list[str]]:
+    """Read the tables, line by line, since MLflow puts constraints in any order."""
+    with closing(sqlite3.connect(path)) as file:
+        rows = file.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+        version = file.execute("SELECT version_num FROM alembic_version").fetchall()
+        default = file.execute("SELECT name, lifecycle_stage FROM experiments").fetchall()
+    tables = [sorted(line.strip(" ,\t") for line in sql.split("\n")) for (sql,) in rows]
+    return [*sorted(tables), [str(version), str(default)]]
+
+
+def test_a_new_store_equals_one_that_mlflow_makes(tmp_path: Path, empty_database: Path) -> None:
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    client._tracking_client.store.engine.dispose()
+    assert schema_of(empty_database) == schema_of(tmp_path / "mlflow.db")
+
+
+def test_the_default_experiment_is_kept_beside_the_database(empty_database: Path) -> None:
+    with closing(sqlite3.connect(empty_database)) as file:
+        locations = file.execute("SELECT artifact_location FROM experiments").fetchall()
+    assert locations == [(f"{empty_database.parent}/mlruns/0",)]
+
+
+@pytest.mark.parametrize("name", ["a b", "50%", "naïve·λ", "c#d", "it's"])
+def test_any_folder_name_will_do(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    empty_database: Path,
+    config: RunConfig,
+    result: RunResult,
+    name: str,
+) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copy(empty_database, tmp_path / name)
+    tracker = Tracker.open(None, "bp_pipeline")
+    run_id = tracker.record(config, result, name="a", parent_run_id=None, seconds=0, engine="numpy")
+    paths = [file.path for file in MlflowClient(tracker.uri).list_artifacts(run_id)]
+    tracker.close()
+    assert "curves.npz" in paths
+    assert (tmp_path / name / "mlruns" / "1" / run_id / "artifacts" / "curves.npz").is_file()
+
+
+def test_artifacts_are_kept_beside_the_database_wherever_a_command_starts(
+    tmp_path: Path, folder: Path, empty_database: Path
+) -> None:
+    place = tmp_path / "kept"
+    place.mkdir()
+    shutil.copy(empty_database, place)
+    tracker = Tracker.open(f"sqlite:///{place}/mlflow.db", "bp_pipeline/reproductions")
+    experiment = MlflowClient(tracker.uri).get_experiment(tracker.experiment_id)
+    tracker.close()
+    assert experiment.artifact_location == f"{place}/mlruns/1"
+    assert not (folder / "mlflow.db").exists()
+
+
+def test_tracking_uri_of_the_environment_wins(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert store.resolve_uri("sqlite:///mine.db") == f"sqlite:///{folder}/mine.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:5000")
+    assert store.resolve_uri("sqlite:///mine.db") == "http://localhost:5000"
+
+
+@pytest.mark.parametrize(
+    "uri", ["mlruns", "./mlruns", "file:///srv/mlruns", "sqlite://", "sqlite:///:memory:"]
+)
+def test_places_that_keep_nothing_for_long_are_refused(folder: Path, uri: str) -> None:
+    message = problem_of(uri)
+    assert message.startswith("`tracking.uri` must name a")
+    assert repr(uri) in message
+    assert list(folder.iterdir()) == []
+
+
+def test_reading_makes_no_store(folder: Path, empty_database: Path) -> None:
+    assert "There is no store" in problem_of(None, create=False)
+    assert list(folder.iterdir()) == []
+    shutil.copy(empty_database, folder)
+    assert "There is no experiment 'bp_pipeline' yet" in problem_of(None, create=False)
+
+
+def test_a_deleted_experiment_is_named(folder: Path, empty_database: Path) -> None:
+    shutil.copy(empty_database, folder)
+    tracker = Tracker.open(None, "bp_pipeline")
+    MlflowClient(tracker.uri).delete_experiment(tracker.experiment_id)
+    message = problem_of(None)
+    tracker.close()
+    assert "`mlflow experiments restore -x 1`" in message
+
+
+def test_writes_go_through_the_write_ahead_log_without_a_flush_each(
+    folder: Path, empty_database: Path
+) -> None:
+    shutil.copy(empty_database, folder)
+    tracker = Tracker.open(None, "bp_pipeline")
+    with tracker._client._tracking_client.store.engine.connect() as connection:
+        pragmas = [
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous")
+        ]
+    tracker.close()
+    assert pragmas == ["wal", 1]
+    left = sorted(path.name for path in folder.iterdir())
+    assert left == ["mlflow.db", "mlflow.db.lock"], "closing leaves everything in the one file"
+
+
+def test_a_writer_waits_for_the_other_and_says_so_in_the_end(
+    tracker: Tracker, config: RunConfig, result: RunResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracker._store.lock, "timeout", 0.1)
+    with FileLock("mlflow.db.lock"), pytest.raises(TrackingError) as caught:
+        tracker.record(config, result, name="a", parent_run_id=None, seconds=0, engine="numpy")
+    assert "mlflow.db.lock' could not be acquired" in str(caught.value)
+    assert "Let the program that writes to it finish" in str(caught.value)
+    tracker.record(config, result, name="a", parent_run_id=None, seconds=0, engine="numpy")
+
+
+def test_a_place_that_cannot_be_written_is_named(folder: Path) -> None:
+    (folder / "file").write_text("")
+    (folder / "folder").mkdir()
+    for path in ("file/mlflow.db", "folder", "/proc/nowhere/mlflow.db"):
+        message = problem_of(f"sqlite:///{path}")
+        assert message.startswith("Cannot open the experiment 'bp_pipeline' in sqlite:///")
+        assert message.endswith("keep nothing with `tracking=off`.")
+
+
+def test_a_file_that_is_no_database_is_named_at_once(folder: Path) -> None:
+    (folder / "mlflow.db").write_bytes(b"This is not a database. " * 100)
+    assert problem_of(None) == (
+        "Cannot open the experiment 'bp_pipeline' in "
+        f"sqlite:///{folder}/mlflow.db: file is not a database. "
+        "Restore a backup, or move the file away."
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("DROP TABLE inputs", "lacks 1 of MLflow's tables"),
+        ("UPDATE alembic_version SET version_num = 'f00d'", "found version f00d"),
+    ],
+)
+def test_another_schema_is_named_and_left_alone(
+    folder: Path, empty_database: Path, change: str, expected: str
+) -> None:
+    shutil.copy(empty_database, folder)
+    with closing(sqlite3.connect("mlflow.db")) as file:
+        file.execute(change)
+        file.commit()
+        before = file.execute("SELECT sql FROM sqlite_master").fetchall()
+    message = problem_of(None)
+    with closing(sqlite3.connect("mlflow.db")) as file:
+        assert file.execute("SELECT sql FROM sqlite_master").fetchall() == before
+    assert expected in message
+    assert f"`mlflow db upgrade sqlite:///{folder}/mlflow.db`" in message
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a file system of 3 MB, which takes the right to do so."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("only root on Linux can mount a small file system")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_is_one_message(
+    small_disk: Path,
+    empty_database: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    config: RunConfig,
+    result: RunResult,
+) -> None:
+    monkeypatch.chdir(small_disk)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(2_500_000))
+    assert problem_of(None).endswith("is full. Free some space, then type the same again.")
+    assert sorted(path.name for path in small_disk.iterdir()) == ["filler", "mlflow.db.lock"]
+    filler.unlink()
+    shutil.copy(empty_database, small_disk)
+    tracker = Tracker.open(None, "bp_pipeline")
+
+    def record_many() -> None:
+        for _ in range(100):
+            tracker.record(config, result, name="a", parent_run_id=None, seconds=0, engine="numpy")
+
+    with pytest.raises(TrackingError) as caught:
+        record_many()
+    tracker.close()
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith("Free some space, then type the same again.")
+
+
+def test_a_kill_while_the_store_is_made_leaves_none_or_a_whole_one(folder: Path) -> None:
+    """Nor is anything to be seen but what the script prints: MLflow and Alembic are silent."""
+    script = """
+        import itertools, os, signal, threading
+        from pathlib import Path
+        from bp_pipeline.tracking import Tracker
+
+        tracker = Tracker.open("sqlite:///new/folder/mlflow.db", "bp_pipeline")
+        tracker.finish(tracker.start_sweep("a", [], "0" * 64), "FINISHED")
+        tracker.close()
+        print(sorted(os.listdir("new/folder")))
+        print(threading.active_count(), "MLFLOW_TRACKING_URI" in os.environ)
+
+        from sqlalchemy import Engine, event
+
+        statements = itertools.count()
+
+        def show_what_a_kill_would_leave(*_):
+            if next(statements) == 500:  # of about 1700 that migrate
+                print(sorted(os.listdir()), flush=True)
+
+        event.listen(Engine, "before_cursor_execute", show_what_a_kill_would_leave)
+        Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        Tracker.open(None, "bp_pipeline")
+    """
+    done = run_python(script, folder)
+    assert (done.stderr, done.returncode) == ("", -signal.SIGKILL)
+    assert done.stdout.splitlines() == [
+        "['mlflow.db', 'mlflow.db.lock', 'mlruns']",
+        "1 False",
+        "['mlflow.db.lock', 'new']",
+    ]
+    assert sorted(os.listdir()) == ["mlflow.db.lock", "mlflow.db.new", "new"]
+    Tracker.open(None, "bp_pipeline").close()
+    assert sorted(os.listdir()) == ["mlflow.db", "mlflow.db.lock", "new"]
+
+
+def test_an_empty_file_is_no_store(folder: Path, empty_database: Path) -> None:
+    assert not database.is_made(folder / "mlflow.db")
+    (folder / "mlflow.db").touch()  # as a killed `sqlite3.connect` leaves it
+    assert not database.is_made(folder / "mlflow.db")
+    assert database.is_made(empty_database)
+
+
+def test_importing_is_cheap(tmp_path: Path) -> None:
+    script = """
+        import sys
+        import bp_pipeline.tracking, bp_pipeline.environment, bp_pipeline.summary
+        print({"mlflow", "pandas", "sqlalchemy", "requests", "scipy.stats"} & set(sys.modules))
+    """
+    done = run_python(script, tmp_path)
+    assert (done.stdout, done.stderr) == ("set()\n", "")
+
+
+def test_messages_hold_no_password() -> None:
+    uri = "postgresql://me:secret@db.example.org:5432/mlflow"
+    assert without_password(uri) == "postgresql://db.example.org:5432/mlflow"
+    assert without_password("sqlite:////a@b/mlflow.db") == "sqlite:////a@b/mlflow.db"
