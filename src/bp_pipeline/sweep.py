@@ -5,11 +5,12 @@ others train, name what failed, report. How configs are composed is Hydra's; how
 `ensemble`'s; what MLflow is told, `tracking`'s.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from time import perf_counter
 
 from bp_pipeline.config import RunConfig
 from bp_pipeline.digests import digest_json
+from bp_pipeline.engines import is_compiled, problem_with
 from bp_pipeline.ensemble import train_runs
 from bp_pipeline.messages import ConfigError
 from bp_pipeline.naming import ALWAYS, run_name, varied_keys
@@ -44,6 +45,7 @@ def run_jobs(configs: Sequence[RunConfig], name: str | None) -> int:
     names = [run_name(config, keys) for config in configs]
     tracker = _open_tracker(configs)
     say(_announcement(configs))
+    _make_ready({config.engine for config in configs})
     if tracker is None or name is None:
         return _name_failures(_train(configs, names, tracker, None))
     jobs = [
@@ -55,10 +57,13 @@ def run_jobs(configs: Sequence[RunConfig], name: str | None) -> int:
     try:
         failures = _train(configs, names, tracker, parent_run_id)
         report_sweep(tracker, parent_run_id)
+        tracker.finish(parent_run_id, "FAILED" if failures else "FINISHED")
     except BaseException:
+        tracker.kill_unfinished(parent_run_id)
         tracker.finish(parent_run_id, "KILLED")
         raise
-    tracker.finish(parent_run_id, "FAILED" if failures else "FINISHED")
+    finally:
+        tracker.close()
     return _name_failures(failures)
 
 
@@ -75,7 +80,19 @@ def _open_tracker(configs: Sequence[RunConfig]) -> Tracker | None:
 
 def _announcement(configs: Sequence[RunConfig]) -> str:
     n_networks = sum(config.replicates for config in configs)
-    return f"{len(configs):,} runs, {n_networks:,} networks"
+    return f"{_count(len(configs), 'run')}, {_count(n_networks, 'network')}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _make_ready(engines: Iterable[str]) -> None:
+    """Compile what has to be, before the clock of the progress bar runs."""
+    if "compiled" in engines and not is_compiled():
+        say("Compiling the engine for this machine, once; it takes a quarter of a minute.")
+    for remark in filter(None, map(problem_with, engines)):
+        say(remark)
 
 
 def _train(
@@ -109,5 +126,5 @@ def _train(
 
 def _name_failures(failures: Sequence[str]) -> int:
     if failures:
-        say("\n  ".join([f"Failed, {len(failures)} in all:", *failures]))
+        say("\n  ".join([f"{_count(len(failures), 'run')} failed:", *failures]))
     return int(bool(failures))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, UInt64
 
-from bp_pipeline.core.elementary import log, where
+from bp_pipeline.core.elementary import log
 
 Signed = Float64[np.ndarray, "..."]  # uniform in (−1, 1)
 
@@ -151,16 +151,9 @@ def standard_normal(centred: Signed) -> Signed:
     """
     tail = np.sqrt(-log(0.5 - np.abs(centred)))
     central = 0.180625 - centred * centred
-    outer = where(
-        tail <= 5.0,
-        _ratio(tail - 1.6, _MIDDLE),
-        _ratio(tail - 5.0, _FAR),
-    )
-    return where(
-        np.abs(centred) <= 0.425,
-        centred * _ratio(central, _CENTRAL),
-        np.copysign(outer, centred),
-    )
+    outer = np.where(tail <= 5.0, _ratio(tail - 1.6, _MIDDLE), _ratio(tail - 5.0, _FAR))
+    inner = centred * _ratio(central, _CENTRAL)
+    return np.where(np.abs(centred) <= 0.425, inner, np.copysign(outer, centred))
 
 
 def _ratio(r: Signed, coefficients: tuple[Sequence[float], Sequence[float]]) -> Signed:

@@ -16,6 +16,7 @@ from bp_pipeline.report.tables import axes, best_learning_rates, rates, summary
 from bp_pipeline.tracking import Tracker
 
 REPORTS = Path("reports")
+_WIDTH_OF_FILES = 160  # columns, where no terminal says how many there are
 
 
 def load_sweep(
@@ -78,11 +79,14 @@ def write_report(runs: pd.DataFrame, folder: Path) -> None:
 
 
 def print_report(runs: pd.DataFrame) -> None:
-    """Print the report's tables, readable on a terminal of 80 columns."""
+    """Print the report's tables; the default sweep's fit a terminal of 80 columns."""
     console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH_OF_FILES
     console.print(f"\n{_headline(runs)}", style="bold", highlight=False)
     for title, table in _tables(runs):
-        grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        console.print(f"\n{title}", highlight=False)
+        grid = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for column in table.columns:
             is_key = column in axes(runs)[:-1]
             grid.add_column(column, justify="left" if is_key else "right", no_wrap=True)
