@@ -5,15 +5,16 @@
 PYTHON ?= python3
 UV ?= uv
 ARGS ?=
+PEERS ?= jax torch
 BIN := .venv/bin
 READY := .venv/.ready
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep report ui test lint pins clean
+.PHONY: help sweep report ui test lint bench bench-peers pins clean
 
 help: ## print this
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 sweep: $(READY) ## train 240 runs (24,000 networks), record them in MLflow, print a report
 	$(BIN)/bp train experiment=xor_sweep $(ARGS)
@@ -31,6 +32,15 @@ lint: $(READY) ## check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+bench: $(READY) ## measure speed, beside the peers that are installed; writes benchmarks/results.json
+	$(if $(wildcard .venv-peers),.venv-peers/bin,$(BIN))/python benchmarks/run.py $(ARGS)
+
+bench-peers: $(READY) ## install the peers of the benchmark (PEERS="jax torch") into .venv-peers
+	$(PYTHON) -m venv --clear .venv-peers
+	.venv-peers/bin/pip install --quiet --require-hashes -r requirements.txt
+	.venv-peers/bin/pip install --quiet --no-deps --no-build-isolation -e .
+	.venv-peers/bin/pip install --quiet $(PEERS)
 
 pins: ## bring requirements.txt in line with pyproject.toml (ARGS=--upgrade: newest versions); needs uv
 	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 \

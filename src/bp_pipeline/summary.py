@@ -1,12 +1,11 @@
 """What a run comes to: curves over its epochs, and its outcomes as a handful of numbers.
 
-Owns the statistics over replicates, in plain NumPy, so that tracking and reports share them. None
+Owns the statistics over replicates, so that tracking and reports share them. None
 drops a replicate: one that diverged counts as +inf in quantiles, and one that never converged as
 still on its way.
 """
 
 from collections.abc import Sequence
-from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -14,7 +13,6 @@ from jaxtyping import Float64, Int64
 from bp_pipeline.ensemble import RunResult
 
 DECILES = (0.1, 0.5, 0.9)
-Z_95 = NormalDist().inv_cdf(0.975)  # two-sided, 95 %
 
 _BLOCK_VALUES = 1 << 22  # sorted at a time (32 MB), so that a large ensemble needs no full copy
 
@@ -108,15 +106,12 @@ def wilson_interval(n_converged: int, n_replicates: int) -> tuple[float, float]:
 
     References
     ----------
-    Wilson (1927), Probable Inference, the Law of Succession, and Statistical Inference. SciPy has
-    it too, but importing scipy.stats takes longer than recording dozens of runs.
+    Wilson (1927), Probable Inference, the Law of Succession, and Statistical Inference.
     """
-    rate, z2 = n_converged / n_replicates, Z_95**2 / n_replicates
-    centre = (rate + z2 / 2) / (1 + z2)
-    half_width = np.sqrt(rate * (1 - rate) * z2 + z2**2 / 4) / (1 + z2)
-    low = 0.0 if n_converged == 0 else float(centre - half_width)
-    high = 1.0 if n_converged == n_replicates else float(centre + half_width)
-    return low, high
+    from scipy.stats import binomtest  # takes a second to import
+
+    interval = binomtest(n_converged, n_replicates).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def median_epochs_to_converge(epochs_to_converge: Int64[np.ndarray, " replicate"]) -> float:

@@ -1,0 +1,271 @@
+"""What is timed: one ensemble, trained by ours and by others' code.
+
+Each contender trains networks on XOR in float64 with the same checks: the loss of every network, when
+it first converged, and whether loss and weights are finite. It is a function that makes all ready and
+gives back another one, which trains once and returns the number of network-epochs.
+
+Run as a script it serves one contender: `python workloads.py NAME WORKLOAD CORES` trains each time it
+reads a line, and answers with nanoseconds per network and epoch.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+Y = np.array([[0.0], [1.0], [1.0], [0.0]])
+TOLERANCE, LEARNING_RATE, MOMENTUM = 0.4, 0.5, 0.0
+
+
+class Workload(NamedTuple):
+    """Networks of one architecture, trained with tanh, logistic loss and one update rule."""
+
+    hidden: tuple[int, ...]
+    online: bool
+    n_networks: int
+    epochs: int
+
+    def weights(self) -> list[np.ndarray]:
+        """Draw initial weights for each layer, (fan_in + 1, fan_out, network)."""
+        rng = np.random.default_rng(0)
+        sizes = (2, *self.hidden, 1)
+        return [
+            rng.uniform(-1, 1, (i + 1, o, self.n_networks))
+            for i, o in zip(sizes[:-1], sizes[1:], strict=True)
+        ]
+
+
+WORKLOADS = {
+    "2-3-1 batch": Workload((3,), False, 4096, 1000),
+    "2-3-1 online": Workload((3,), True, 4096, 500),
+    "2-16-16-1 batch": Workload((16, 16), False, 1024, 200),
+}
+
+Train = Callable[[], int]
+
+
+def ours(workload: Workload, cores: int, engine: str, block_size: int | None = None) -> Train:
+    """Train with one of our engines, blocks shared out among threads as `bp train` does."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from bp_pipeline.core.network import Architecture
+    from bp_pipeline.core.training import Setup
+    from bp_pipeline.engines import train_function
+
+    architecture = Architecture(
+        (2, *workload.hidden, 1), True, True, "tanh", "sigmoid", 0.0, "logistic", True
+    )
+    table = tuple(map(tuple, X.tolist())), tuple(map(tuple, Y.tolist()))
+    setup = Setup(architecture, *table, workload.online, workload.epochs, TOLERANCE, False, 60)
+    layers = workload.weights()
+    parameters = np.concatenate([w.reshape(-1, workload.n_networks) for w in layers])
+    shards = np.array_split(parameters, 2 * cores, axis=1)
+    train = train_function(engine)
+
+    def one(shard: np.ndarray) -> None:
+        n = shard.shape[1]
+        rates = np.full(n, LEARNING_RATE), np.full(n, MOMENTUM)
+        train(setup, np.ascontiguousarray(shard), *rates, block_size=block_size)
+
+    def run() -> int:
+        with ThreadPoolExecutor(cores) as pool:
+            list(pool.map(one, shards))
+        return workload.n_networks * workload.epochs
+
+    return run
+
+
+def jax_by_hand(workload: Workload, cores: int) -> Train:
+    """Train with JAX, back-propagation written out, the network axis last."""
+    import jax
+    import jax.numpy as jnp
+
+    jax.config.update("jax_enable_x64", True)
+    x, y = jnp.asarray(X)[:, :, None], jnp.asarray(Y)[:, :, None]
+
+    def forward(weights: Any, x: Any) -> Any:
+        units = [x]
+        for w in weights:
+            a = w[0] + sum(w[i + 1] * units[-1][:, i, None] for i in range(w.shape[0] - 1))
+            units.append(jnp.tanh(a))
+        return a, [*units[:-1], jax.nn.sigmoid(a)]
+
+    def gradient(weights: Any, units: Any, y: Any) -> Any:
+        delta, gradients = units[-1] - y, []
+        for w, z in zip(weights[::-1], units[-2::-1], strict=True):
+            per_weight = sum(z[s, :, None] * delta[s] for s in range(z.shape[0]))
+            bias = sum(delta[s] for s in range(z.shape[0]))
+            gradients.append(jnp.concatenate([bias[None], per_weight]))
+            back = sum(w[1:, o] * delta[:, o, None] for o in range(w.shape[1]))
+            delta = (1 - z * z) * back
+        return gradients[::-1]
+
+    def update(weights: Any, velocity: Any, gradients: Any, factor: float) -> Any:
+        step = LEARNING_RATE * factor
+        velocity = [MOMENTUM * v - step * g for v, g in zip(velocity, gradients, strict=True)]
+        return [w + v for w, v in zip(weights, velocity, strict=True)], velocity
+
+    def epoch(carry: Any, number: Any) -> Any:
+        weights, velocity, converged_at, diverged = carry
+        a, units = forward(weights, x)
+        loss = (jax.nn.softplus(a) - y * a).sum(1).mean(0)
+        within = (jnp.abs(units[-1] - y) < TOLERANCE).all((0, 1))
+        converged_at = jnp.where(within & (converged_at < 0), number, converged_at)
+        finite = sum(jnp.isfinite(w).all((0, 1)).astype(int) for w in weights) == len(weights)
+        diverged = diverged | ~(finite & jnp.isfinite(loss))
+        if workload.online:
+            for s in range(4):
+                _, units = forward(weights, x[s : s + 1])
+                weights, velocity = update(
+                    weights, velocity, gradient(weights, units, y[s : s + 1]), 1.0
+                )
+        else:
+            weights, velocity = update(weights, velocity, gradient(weights, units, y), 0.25)
+        return (weights, velocity, converged_at, diverged), loss
+
+    return _jax_runner(workload, epoch, [jnp.asarray(w) for w in workload.weights()])
+
+
+def jax_vmap(workload: Workload, cores: int) -> Train:
+    """Train with JAX, `vmap(grad)` of one network's loss."""
+    import jax
+    import jax.numpy as jnp
+
+    jax.config.update("jax_enable_x64", True)
+
+    def forward(weights: Any, x: Any) -> Any:
+        for w in weights:
+            a = w[0] + x @ w[1:]
+            x = jnp.tanh(a)
+        return a
+
+    def loss_of(weights: Any, x: Any, y: Any) -> Any:
+        a = forward(weights, x)
+        return (jax.nn.softplus(a) - y * a).sum(1).mean(), a
+
+    def one(weights: Any, velocity: Any, x: Any, y: Any) -> Any:
+        (loss, a), gradients = jax.value_and_grad(loss_of, has_aux=True)(weights, x, y)
+        velocity = [
+            MOMENTUM * v - LEARNING_RATE * g for v, g in zip(velocity, gradients, strict=True)
+        ]
+        updated = [w + v for w, v in zip(weights, velocity, strict=True)]
+        within = (jnp.abs(jax.nn.sigmoid(a) - y) < TOLERANCE).all()
+        finite = jnp.isfinite(loss) & jnp.stack([jnp.isfinite(w).all() for w in weights]).all()
+        return updated, velocity, loss, within, finite
+
+    step = jax.vmap(one, in_axes=(0, 0, None, None))
+    x, y = jnp.asarray(X), jnp.asarray(Y)
+
+    def epoch(carry: Any, number: Any) -> Any:
+        weights, velocity, converged_at, diverged = carry
+        updated, moved, loss, within, finite = step(weights, velocity, x, y)
+        if workload.online:
+            for s in range(4):
+                weights, velocity, *_ = step(weights, velocity, x[s : s + 1], y[s : s + 1])
+        else:
+            weights, velocity = updated, moved
+        converged_at = jnp.where(within & (converged_at < 0), number, converged_at)
+        return (weights, velocity, converged_at, diverged | ~finite), loss
+
+    return _jax_runner(workload, epoch, [jnp.moveaxis(w, -1, 0) for w in workload.weights()])
+
+
+def _jax_runner(workload: Workload, epoch: Callable[..., Any], weights: Any) -> Train:
+    import jax
+    import jax.numpy as jnp
+
+    n = workload.n_networks
+    start = (weights, [jnp.zeros_like(w) for w in weights], jnp.full(n, -1), jnp.zeros(n, bool))
+    scan = jax.jit(lambda carry: jax.lax.scan(epoch, carry, jnp.arange(workload.epochs)))
+
+    def run() -> int:
+        jax.block_until_ready(scan(start))
+        return n * workload.epochs
+
+    return run
+
+
+def torch_loop(workload: Workload, cores: int) -> Train:
+    """Train one network after the other with PyTorch, as its tutorials do."""
+    import torch
+
+    torch.set_num_threads(cores)
+    torch.set_default_dtype(torch.float64)
+    x, y, epochs = torch.tensor(X), torch.tensor(Y), 200
+    batches = [(x[s : s + 1], y[s : s + 1]) for s in range(4)] if workload.online else [(x, y)]
+
+    def run() -> int:
+        layers: list[torch.nn.Module] = []
+        for fan_in, fan_out in zip((2, *workload.hidden), workload.hidden, strict=False):
+            layers += [torch.nn.Linear(fan_in, fan_out), torch.nn.Tanh()]
+        model = torch.nn.Sequential(*layers, torch.nn.Linear(workload.hidden[-1], 1))
+        loss_of = torch.nn.BCEWithLogitsLoss()
+        optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
+        for _ in range(epochs):
+            for inputs, targets in batches:
+                optimizer.zero_grad()
+                loss_of(model(inputs), targets).backward()
+                optimizer.step()
+        return epochs
+
+    return run
+
+
+def scikit_learn(workload: Workload, cores: int) -> Train:
+    """Train one network after the other with scikit-learn's MLPClassifier."""
+    from sklearn.neural_network import MLPClassifier
+
+    epochs = 500
+
+    def run() -> int:
+        model = MLPClassifier(
+            workload.hidden, activation="tanh", solver="sgd", learning_rate_init=LEARNING_RATE,
+            momentum=MOMENTUM, nesterovs_momentum=False, alpha=0.0, max_iter=epochs,
+            batch_size=1 if workload.online else 4, shuffle=False, tol=0.0, n_iter_no_change=epochs,
+        )  # fmt: skip
+        import warnings
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model.fit(X, Y[:, 0])
+        return epochs
+
+    return run
+
+
+CONTENDERS: dict[str, Callable[[Workload, int], Train]] = {
+    "compiled": lambda workload, cores: ours(workload, cores, "compiled"),
+    "numpy": lambda workload, cores: ours(workload, cores, "numpy"),
+    **{
+        f"{engine}, block {size}": (
+            lambda workload, cores, engine=engine, size=size: ours(workload, cores, engine, size)
+        )
+        for engine in ("compiled", "numpy")
+        for size in (64, 128, 256, 512, 1024, 2048)
+    },
+    "JAX by hand": jax_by_hand,
+    "JAX vmap": jax_vmap,
+    "PyTorch loop": torch_loop,
+    "scikit-learn": scikit_learn,
+}
+
+
+def serve(name: str, workload: str, cores: int) -> None:
+    """Train whenever a line comes in; print nanoseconds per network and epoch."""
+    if hasattr(os, "sched_setaffinity"):  # on Linux; elsewhere JAX uses the cores it likes
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    run = CONTENDERS[name](WORKLOADS[workload], cores)
+    run()
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        started = time.perf_counter()
+        network_epochs = run()
+        print((time.perf_counter() - started) / network_epochs * 1e9, flush=True)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], sys.argv[2], int(sys.argv[3]))
