@@ -56,7 +56,7 @@ def _run(arguments: Sequence[str]) -> int:
     elif name == "--version":
         print(f"bp {version('bp_pipeline')}")
     elif name in _COMPLETION:
-        return _complete(rest)
+        return _complete(arguments)
     else:
         return _refuse(_no_such_command(name))
     return OK
@@ -65,7 +65,7 @@ def _run(arguments: Sequence[str]) -> int:
 def train(arguments: Sequence[str]) -> int:
     """Run `bp train [OVERRIDES] [--multirun]`: a Hydra application."""
     if not set(_COMPLETION).isdisjoint(arguments):
-        return _complete([word for word in arguments if word not in _COMPLETION])
+        return _complete(arguments)
     from bp_pipeline.hydra_app import compose
     from bp_pipeline.messages import ConfigError
 
@@ -127,9 +127,10 @@ def _no_such_command(name: str) -> str:
     return f"`bp` must be followed by a command, got {name!r}. {guess}There are: {names}."
 
 
-def _complete(words: Sequence[str]) -> int:
+def _complete(arguments: Sequence[str]) -> int:
     """Answer Hydra's completion script, which asks `bp` itself, or print that script."""
-    if words and words[0].startswith("query"):
+    query = next((word for word in arguments if word.startswith("query=")), None)
+    if query:
         _, _, line = os.environ.get("COMP_LINE", "").lstrip().partition(" ")
         command, space, _ = line.lstrip().partition(" ")
         if not space:
@@ -137,13 +138,13 @@ def _complete(words: Sequence[str]) -> int:
         elif command == "train":
             from bp_pipeline.hydra_app import complete
 
-            complete(words[0], line.lstrip())
+            complete(query, line.lstrip())
         return OK
     from bp_pipeline.hydra_app import compose
     from bp_pipeline.messages import ConfigError
 
     try:
-        compose(["-sc", *words], program="bp")
+        compose(arguments, program="bp")
     except ConfigError as error:
         return _refuse(str(error))
     return OK

@@ -1,13 +1,14 @@
-"""Jobs of a sweep composed from lists of overrides: what Hydra composes, a hundred times faster.
+"""Jobs of a sweep composed from lists of overrides: what Hydra composes, only once for each choice.
 
 Hydra reads and merges every file anew for each job, which takes it about a tenth of a second. Here
-a choice of options is merged once, and overrides that only replace a value are set on a copy. All
-that is less plain (additions, deletions, packages, interpolated defaults, …) goes to Hydra itself,
-so that the outcome is always Hydra's. Whether the values make sense is for `config.py` to say.
+it does so once for each choice of options, and overrides that only replace a value are set on a
+copy. All that is less plain (additions, deletions, packages, interpolated defaults, …) goes to
+Hydra itself, so that the outcome is always Hydra's. Whether the values make sense is for
+`config.py` to say.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,7 +19,8 @@ from hydra.core.override_parser.types import Override, OverrideType, ValueType
 from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from bp_pipeline.layers import ConfFiles, Layer, exchange, lines_of, special_texts
+# What makes a text more than a text to OmegaConf: an interpolation, or a value that must be given.
+_INTERPOLATION, _MISSING = "${", "???"
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,10 @@ class Composer:
     def __init__(self, loader: ConfigLoaderImpl, master: DictConfig) -> None:
         self._loader = loader
         self._master = master
-        self._files = ConfFiles(loader, master)
+        self._groups: dict[str, bool] = {}
         self._parser = OverridesParser.create(config_loader=loader)
         self._parsed: dict[str, tuple[Override, bool]] = {}
         self._bases: dict[tuple[str, ...], _Base | Exception] = {}
-        self._layers: dict[tuple[str, ...], list[Layer] | None] = {}
         self._refused: dict[str, Exception] = {}
 
     def compose(self, overrides: Sequence[str], number: int) -> Job:
@@ -77,7 +78,7 @@ class Composer:
             if changed is None:
                 return self._refuse_or_compose(values, overrides, number)
             config = changed
-        texts = list(special_texts(config))
+        texts = list(_special_texts(config))
         if any("hydra" in text for text in texts):
             return self._compose_with_hydra(overrides, number)
         return Job(tuple(overrides), self._resolve(config) if texts else config, base.labels)
@@ -97,49 +98,28 @@ class Composer:
             _is_simple(override)
             and not isinstance(override.value(), dict)
             and not override.is_hydra_override()
-            and not self._files.has_group(override.key_or_group)
+            and not self._is_group(override.key_or_group)
         )
 
+    def _is_group(self, key: str) -> bool:
+        """Tell whether options are chosen under this key."""
+        if key not in self._groups:
+            name, overrides = self._master.hydra.job.config_name, self._master.hydra.overrides
+            found = self._loader.get_group_options(key, None, name, lines_of(overrides.hydra))
+            self._groups[key] = bool(found)
+        return self._groups[key]
+
     def _base(self, overrides: Sequence[Override]) -> _Base:
-        key = _lines(overrides)
+        key = tuple(str(override.input_line) for override in overrides)
         if key not in self._bases:
             try:
-                self._bases[key] = self._exchange(overrides) or self._base_from_hydra(key)
+                self._bases[key] = self._base_from_hydra(key)
             except Exception as error:  # kept: a mistake that all jobs share is found only once
                 self._bases[key] = error
         base = self._bases[key]
         if isinstance(base, Exception):
             raise base
         return base
-
-    def _exchange(self, overrides: Sequence[Override]) -> _Base | None:
-        """Take other options on another base, where that is all that the overrides do."""
-        if not all(map(_is_choice, overrides)):
-            return None
-        choices = {override.key_or_group: override for override in overrides}
-        options = {
-            group: self._files.option(f"{group}/{override.value()}")
-            for group, override in choices.items()
-        }
-        free = {group: option for group, option in options.items() if option and option.is_lone}
-        if not free:
-            return None
-        fixed = [override for group, override in choices.items() if group not in free]
-        below = self._base(fixed)
-        layers = self._faithful_layers(_lines(fixed), below)
-        config = exchange(layers, free) if layers else None
-        if config is None:
-            return None
-        labels = {group: str(choices[group].value()) for group in free}
-        return _Base(config, {**below.labels, **labels})
-
-    def _faithful_layers(self, lines: tuple[str, ...], base: _Base) -> list[Layer] | None:
-        """List the layers of a base, if they give what Hydra gave."""
-        if lines not in self._layers:
-            layers = self._files.layers(lines)
-            faithful = layers is not None and exchange(layers, {}) == base.config
-            self._layers[lines] = layers if faithful else None
-        return self._layers[lines]
 
     def _base_from_hydra(self, lines: Sequence[str]) -> _Base:
         config = self._loader.load_sweep_config(self._master, list(lines))
@@ -195,6 +175,25 @@ def labels_of(hydra: DictConfig) -> dict[str, str]:
     }
 
 
+def lines_of(overrides: Any) -> list[str]:
+    """Give overrides as they were typed: OmegaConf would resolve interpolations in them."""
+    lines = OmegaConf.to_container(overrides, resolve=False)
+    assert isinstance(lines, list)
+    return [str(line) for line in lines]
+
+
+def _special_texts(tree: Any) -> Iterator[str]:
+    """Find the texts that OmegaConf would not leave as they are."""
+    if isinstance(tree, Mapping):
+        for value in tree.values():
+            yield from _special_texts(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _special_texts(value)
+    elif isinstance(tree, str) and (_INTERPOLATION in tree or tree == _MISSING):
+        yield tree
+
+
 def _plain(config: DictConfig, *, resolve: bool) -> dict[str, Any]:
     container = OmegaConf.to_container(config, resolve=resolve, throw_on_missing=resolve)
     return cast(dict[str, Any], container)
@@ -205,10 +204,6 @@ def _without_hydra(config: DictConfig) -> DictConfig:
     with open_dict(config):
         del config["hydra"]
     return config
-
-
-def _lines(overrides: Sequence[Override]) -> tuple[str, ...]:
-    return tuple(str(override.input_line) for override in overrides)
 
 
 def _is_simple(override: Override) -> bool:

@@ -13,9 +13,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from bp_pipeline.composition import Composer, Job, job_of
+from bp_pipeline.composition import Composer, Job, job_of, lines_of
 from bp_pipeline.hydra_errors import explain
-from bp_pipeline.layers import lines_of
 from bp_pipeline.messages import ConfigError
 
 Checked = TypeVar("Checked")

@@ -1,0 +1,262 @@
+"""`bp` as a user meets it: real processes in an empty folder, their exit codes and words."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from bp_pipeline.config import parse_config
+from bp_pipeline.hydra_app import compose
+from bp_pipeline.messages import ConfigError
+
+BP = Path(sys.executable).with_name("bp")
+SLOW_TO_IMPORT = {"mlflow", "numba", "pandas", "scipy", "matplotlib"}
+TINY = ["tracking=off", "engine=numpy", "training.epochs=5", "replicates=2"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return an empty folder to work in; beside it is the one for temporary files."""
+    (tmp_path / "temporary").mkdir()
+    (tmp_path / "work").mkdir()
+    return tmp_path / "work"
+
+
+@pytest.fixture
+def elsewhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty folder."""
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def bp(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run `bp` to its end."""
+    return subprocess.run(
+        [BP, *arguments],
+        cwd=folder,
+        env=_environment(folder, variables),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _environment(folder: Path, variables: dict[str, str]) -> dict[str, str]:
+    foreign = ("HYDRA_FULL_ERROR", "MLFLOW_TRACKING_URI", "PYTHONUNBUFFERED")
+    inherited = {key: value for key, value in os.environ.items() if key not in foreign}
+    return {**inherited, "TMPDIR": str(folder.parent / "temporary"), **variables}
+
+
+def _litter(folder: Path) -> list[Path]:
+    return [*folder.iterdir(), *(folder.parent / "temporary").iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            "nonsense",
+            "`bp` must be followed by a command, got 'nonsense'. There are: train, report.",
+        ),
+        (
+            "trian",
+            "`bp` must be followed by a command, got 'trian'. Did you mean `bp train`? There are: "
+            "train, report.",
+        ),
+        (
+            "train activation=tahn",
+            "`activation` must be one of its options, got 'tahn'. Did you mean `tanh`? There are: "
+            "identity, leaky_relu, relu, sigmoid, softplus, tanh.",
+        ),
+        (
+            "train activation.slop=1 activation=leaky_relu",
+            "`activation.slop` must be a config key. `activation` has no key `slop`. "
+            "Did you mean `slope`? There are: name, slope.",
+        ),
+        ("train network.hidden=[3", "`network.hidden=[3` must follow Hydra's grammar"),
+        ("train tanh", "`tanh` is not an override. Write `key=value`, e.g. `activation=relu`."),
+        ("train activation=tanh,relu", "Ambiguous value for argument 'activation=tanh,relu'"),
+        ("train init=null", "`init` must be the name of an option, got null."),
+        ("train --config-dir nowhere", "Additional config directory"),
+        ("train seed=${nothing}", "`seed` must be a value or lead to one: Interpolation key"),
+        ("train optimizer.learning_rate=-1", "`optimizer.learning_rate` must be > "),
+        ("train loss=logistic network.output=identity", "`network.output` must be sigmoid"),
+        ("train init=given init.path=missing.npz", "`init.path` must be an existing .npz file"),
+    ],
+)
+def test_a_wrong_request_is_one_message_and_code_2(
+    arguments: str, message: str, folder: Path
+) -> None:
+    done = bp(folder, *arguments.split())
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(message)
+    assert "Traceback" not in done.stderr
+    assert "HYDRA_FULL_ERROR" not in done.stderr
+    assert done.stderr.count("must") <= 1
+    assert _litter(folder) == []
+
+
+def test_a_traceback_is_shown_to_who_asks_for_it(folder: Path) -> None:
+    done = bp(folder, "train", "activation=tahn", HYDRA_FULL_ERROR="1")
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+    assert "Did you mean `tanh`?" in done.stderr
+
+
+def test_what_is_wrong_with_any_job_is_said_before_the_first_one_trains(folder: Path) -> None:
+    arguments = (
+        "experiment=xor_sweep activation=tahn,tanh optimizer.learning_rate=-1,1 tracking=off"
+    )
+    done = bp(folder, "train", *arguments.split())
+    assert done.returncode == 2
+    option, rate = done.stderr.splitlines()
+    assert option.startswith("`activation` must be one of its options, got 'tahn'.")
+    assert "(12 of 24 jobs, the first: activation=tahn init=ones" in option
+    assert rate.startswith("`optimizer.learning_rate` must be > ")
+    assert "(6 of 24 jobs, the first: activation=tanh init=ones" in rate
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--help", ["usage: bp COMMAND", "train ", "report "]),
+        ("--version", ["bp 0."]),
+        ("train --help", ["usage: bp train", "identity, leaky_relu", "learning_rate: 0.5"]),
+        ("train --help optimizer=online_gd", ["name: online_gd"]),
+        ("train --cfg job activation=relu", ["name: relu", "hidden:\n  - 3\n"]),
+        ("train --cfg hydra -p hydra.launcher", ["EnsembleLauncher"]),
+        ("train --info searchpath", ["conf |"]),
+        ("train --hydra-help", ["--experimental-rerun"]),
+    ],
+)
+def test_questions_are_answered(arguments: str, words: Sequence[str], folder: Path) -> None:
+    done = bp(folder, *arguments.split())
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert [word for word in words if word not in done.stdout] == []
+    assert _litter(folder) == []
+
+
+def test_hydra_flags_it_does_not_know_are_refused_in_its_name(folder: Path) -> None:
+    done = bp(folder, "train", "--nonsense")
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: bp train [--help]")
+
+
+@pytest.mark.parametrize("arguments", ["--help", "train --help", "train seed=-1"])
+def test_short_answers_import_nothing_slow(arguments: str, folder: Path) -> None:
+    done = bp(folder, *arguments.split(), PYTHONPROFILEIMPORTTIME="1")
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if "|" in line}
+    assert "bp_pipeline.cli" in imported
+    assert imported & SLOW_TO_IMPORT == set()
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_leaves_is_no_error(unbuffered: str, folder: Path) -> None:
+    left, right = os.pipe()
+    os.close(left)
+    for arguments in ("train --cfg all", "train --info all"):
+        done = subprocess.run(
+            [BP, *arguments.split()],
+            cwd=folder,
+            env=_environment(folder, {"PYTHONUNBUFFERED": unbuffered}),
+            stdout=right,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        assert done.stderr == b""
+    os.close(right)
+
+
+def test_own_option_files_need_no_code(elsewhere: Path) -> None:
+    (elsewhere / "mine" / "init").mkdir(parents=True)
+    wide = elsewhere / "mine" / "init" / "wide.yaml"
+    wide.write_text("name: uniform\nbound: 4.0\nbias: same\n")
+    [config] = compose(["--config-dir", "mine", "init=wide"]).check(parse_config)
+    assert config.init.model_dump() == {"name": "uniform", "bound": 4.0, "bias": "same"}
+    assert config.labels["init"] == "wide"
+    with pytest.raises(ConfigError, match="Did you mean `wide`"):
+        compose(["--config-dir", "mine", "init=wied"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "init=ones",
+        "init=ones,normal --multirun",
+        "init=ones,normal --multirun hydra/launcher=basic hydra/sweeper=basic",
+    ],
+)
+def test_training_leaves_no_litter(arguments: str, folder: Path) -> None:
+    done = bp(folder, "train", *arguments.split(), *TINY)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert _litter(folder) == []
+
+
+def test_ctrl_c_ends_training_with_code_130(folder: Path) -> None:
+    endless = ["training.epochs=1000000000", "training.record=2", "threads=1"]
+    arguments = ["train", "tracking=off", "engine=numpy", *endless]
+    process = subprocess.Popen(
+        [BP, *arguments],
+        cwd=folder,
+        env=_environment(folder, {}),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr
+    process.stderr.readline()  # what it is going to do: training has begun, or is about to
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "Interrupted."
+    assert "Traceback" not in errors
+
+
+def _jobs(arguments: str) -> list[tuple[object, object]]:
+    jobs = compose(arguments.split())
+    return jobs.check(lambda config, labels: (config, labels))
+
+
+def test_all_launchers_and_sweepers_ask_for_the_same_jobs(elsewhere: Path) -> None:
+    sweep = "experiment=xor_sweep activation=tanh,relu init=ones,normal optimizer.learning_rate=1"
+    expected = _jobs(sweep)
+    assert len(expected) == 4
+    batches = "hydra/sweeper=basic hydra.sweeper.max_batch_size=3"
+    for choice in ("hydra/launcher=basic", batches, f"hydra/launcher=basic {batches}"):
+        assert _jobs(f"{sweep} {choice}") == expected, choice
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ("activation=relu", None),
+        ("experiment=xor_sweep activation=tanh init=ones", "xor_sweep"),
+        ("--multirun activation=relu,tanh seed=1 init=ones,normal", "activation × init"),
+        ("seed=3 -m activation=relu", "sweep"),
+    ],
+)
+def test_a_sweep_has_a_name(arguments: str, name: str | None, elsewhere: Path) -> None:
+    assert compose(arguments.split()).sweep_name == name
+
+
+def test_launchers_that_run_jobs_elsewhere_are_refused(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bp_pipeline.jobs.Jobs.__call__", lambda jobs, config: None)
+    with pytest.raises(ConfigError, match="`hydra/launcher` must run jobs in this process"):
+        compose(["-m", "seed=1,2", "hydra/launcher=basic"])
+
+
+def test_composing_leaves_the_process_as_it_was(elsewhere: Path) -> None:
+    arguments, variables = list(sys.argv), dict(os.environ)
+    with pytest.raises(ConfigError):
+        compose(["activation=tahn"])
+    assert (sys.argv, dict(os.environ)) == (arguments, variables)

@@ -1,0 +1,137 @@
+"""Tab completion in a real bash, at a real terminal."""
+
+import os
+import pty
+import re
+import select
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+BP = Path(sys.executable).with_name("bp")
+BASH = shutil.which("bash")
+PROMPT = "READY> "
+
+# Nothing of the user's own set-up: plain echo, and all candidates at the first Tab.
+INPUTRC = """\
+set bell-style none
+set enable-bracketed-paste off
+set show-all-if-ambiguous on
+set page-completions off
+set completion-query-items 0
+"""
+
+pytestmark = pytest.mark.skipif(BASH is None, reason="bash is not installed")
+
+
+class Terminal:
+    """An interactive bash in which one can type and read."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "inputrc").write_text(INPUTRC)
+        variables = {
+            "INPUTRC": str(folder / "inputrc"),
+            "PATH": f"{BP.parent}{os.pathsep}{os.environ['PATH']}",
+            "PS1": PROMPT,
+            "TERM": "dumb",
+        }
+        self._master, slave = pty.openpty()
+        self._bash = subprocess.Popen(
+            [str(BASH), "--norc", "--noprofile", "-i"],
+            cwd=folder,
+            env={**os.environ, **variables},
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
+        os.close(slave)
+
+    def type(self, text: str) -> None:
+        """Press the keys, Tab and Return among them."""
+        os.write(self._master, text.encode())
+
+    def read_until(self, pattern: str, seconds: float = 30) -> str:
+        """Read until the screen shows what is looked for; give what was read."""
+        screen, end = "", time.monotonic() + seconds
+        while not re.search(pattern, screen):
+            ready, _, _ = select.select([self._master], [], [], max(0, end - time.monotonic()))
+            assert ready, f"{pattern!r} did not appear in {screen!r}"
+            screen += os.read(self._master, 4096).decode(errors="replace")
+        return screen
+
+    def close(self) -> None:
+        """End bash."""
+        self._bash.kill()
+        self._bash.wait()
+        os.close(self._master)
+
+
+@pytest.fixture(scope="module")
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+    """Return a bash in which completion is installed as the help page says."""
+    opened = Terminal(tmp_path_factory.mktemp("terminal"))
+    opened.read_until(PROMPT)
+    opened.type('eval "$(bp train -sc install=bash)"; echo inst""alled\n')
+    opened.read_until("installed\r\n" + PROMPT)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("bp tra", "bp train"),
+        ("bp rep", "bp report"),
+        ("bp train acti", "bp train activation"),
+        ("bp train activation=t", "bp train activation=tanh"),
+        ("bp train activation=relu optimizer.l", "optimizer.learning_rate="),
+        ("bp train optimizer.learning_rate=", "optimizer.learning_rate=0.5"),
+        ("bp train --multirun experiment=x", "experiment=xor_sweep"),
+    ],
+)
+def test_tab_completes(typed: str, completed: str, terminal: Terminal) -> None:
+    terminal.type(f"{typed}\t")
+    terminal.read_until(re.escape(completed))
+    terminal.type("\x15")  # Ctrl-U clears the line
+
+
+def test_tab_lists_the_options(terminal: Terminal) -> None:
+    terminal.type("bp train activation=\t")
+    screen = terminal.read_until(r"activation=tanh\s")
+    options = {"identity", "leaky_relu", "relu", "sigmoid", "softplus", "tanh"}
+    assert set(re.findall(r"activation=(\w+)", screen)) == options
+    terminal.type("\x15")
+
+
+def test_a_half_typed_line_brings_no_error(terminal: Terminal) -> None:
+    for line in ("bp train --nonsense", "bp train network.hidden=[", "bp nonsense x"):
+        terminal.type(f'{line}\t; \x15echo still ""here\n')
+        screen = terminal.read_until("still here\r\n")
+        assert "rror" not in screen
+        assert "usage" not in screen
+
+
+@pytest.mark.parametrize("place", [["train"], []])
+def test_the_script_is_for_bp_wherever_it_is_asked_for(place: list[str], tmp_path: Path) -> None:
+    def script(command: str) -> str:
+        arguments = [BP, *place, "-sc", command]
+        return subprocess.run(
+            arguments, cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout
+
+    assert script("install=bash").rstrip().endswith("-F hydra_bash_completion bp")
+    assert "unset hydra_bash_completion" in script("uninstall=bash")
+
+
+def test_a_wrong_request_for_the_script_is_refused(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [BP, "-sc", "install=nosuch"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("No completion plugin for 'nosuch' found")
