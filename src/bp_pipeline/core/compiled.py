@@ -11,6 +11,7 @@ shorter.
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numba
@@ -20,7 +21,7 @@ from numba.extending import overload
 
 from bp_pipeline.core import elementary
 from bp_pipeline.core.activations import ACTIVATIONS
-from bp_pipeline.core.losses import LOSSES, SAFE_PRE_ACTIVATION
+from bp_pipeline.core.losses import LOSSES, SAFE
 from bp_pipeline.core.network import Parameters, PerNetwork
 from bp_pipeline.core.training import (
     CONVERGED,
@@ -41,7 +42,15 @@ _ZERO, _ONE = np.int64(0), np.int64(1)
 
 Index = Any  # an integer; Numba gives it its type where it is called
 
-_compile = numba.njit(nogil=True, error_model="numpy")
+
+def _compile(function: Callable[..., Any], *, keep: bool = False) -> Callable[..., Any]:
+    """Compile a function, without fastmath and such that loops over networks vectorize.
+
+    Without the error model every division would be a branch. `keep` stores the machine code, with
+    all that it calls, for later processes. A wrapper that checks types at run time is left out.
+    """
+    compile_ = numba.njit(nogil=True, error_model="numpy", cache=keep)
+    return compile_(inspect.unwrap(function))
 
 
 def _serve(function: Callable[..., Any], source: Callable[..., Any]) -> None:
@@ -76,7 +85,7 @@ def _choice(rows: Sequence[Callable[..., Any]], first: int = 0) -> Callable[...,
 
 
 def _activation_row(f: Callable[..., Any]) -> Callable[..., Any]:
-    f = _compile(inspect.unwrap(f))
+    f = _compile(f)
 
     def row(index: int, a: Any, z: Any, slope: float, n: int) -> None:
         for c in range(n):
@@ -86,7 +95,7 @@ def _activation_row(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _derivative_row(derivative: Callable[..., Any]) -> Callable[..., Any]:
-    derivative = _compile(inspect.unwrap(derivative))
+    derivative = _compile(derivative)
 
     def row(index: int, z: Any, delta: Any, slope: float, n: int) -> None:
         for c in range(n):
@@ -96,7 +105,7 @@ def _derivative_row(derivative: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _loss_row(value: Callable[..., Any]) -> Callable[..., Any]:
-    value = _compile(inspect.unwrap(value))
+    value = _compile(value)
 
     def row(index: int, a: Any, z: Any, y: float, total: Any, n: int) -> None:
         for c in range(n):
@@ -106,7 +115,7 @@ def _loss_row(value: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _delta_row(delta: Callable[..., Any]) -> Callable[..., Any]:
-    delta = _compile(inspect.unwrap(delta))
+    delta = _compile(delta)
 
     def row(index: int, z: Any, y: float, derivative: Any, n: int) -> None:
         for c in range(n):
@@ -374,7 +383,7 @@ def _check(net: _Net, block: _Block, n: Index) -> bool:
             y, a, z = net.targets[s, o], block.pre_activations[row], block.activations[row]
             for c in range(n):
                 block.misses[c] += 0.0 if abs(z[c] - y) < net.tolerance else 1.0
-                block.doubts[c] += 0.0 if abs(a[c]) < SAFE_PRE_ACTIVATION else 1.0
+                block.doubts[c] += 0.0 if abs(a[c]) < SAFE and abs(z[c] - y) < SAFE else 1.0
             row += 1
     for row in range(len(block.weights)):
         w = block.weights[row]
@@ -462,7 +471,7 @@ def _move(block: _Block, source: Index, target: Index) -> None:
         block.gradient[row, target] = block.gradient[row, source]
 
 
-@numba.njit(nogil=True, error_model="numpy", cache=True)
+@partial(_compile, keep=True)
 def _train_epochs(
     net: _Net, block: _Block, trained: Trained, slot: Any, epoch: Index, stop: Index, n: Index
 ) -> int:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from bp_pipeline.core.elementary import Real, softplus
 
-SAFE_PRE_ACTIVATION = 1e150
-"""Below this |a|, with |y| no larger, every loss summed over any table is finite: |f(a)| <= |a| +
-1, and ½(y − z)² stays under 1e301 for each output."""
+SAFE = 1e150
+"""Where |a| and |z − y| are below this, every loss is finite, summed over any table: the logistic
+loss is at most |a| + 1, and the squared error at most 1e300/2."""
 
 
 class Loss(NamedTuple):

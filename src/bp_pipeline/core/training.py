@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64, Int8, Int64
 
-from bp_pipeline.core.losses import SAFE_PRE_ACTIVATION
-from bp_pipeline.core.network import Architecture, Block, Parameters, PerNetwork, norm
+from bp_pipeline.core.losses import SAFE
+from bp_pipeline.core.network import Architecture, Block, Parameters, PerNetwork, PerSample, norm
 
 OUTCOMES = ("stalled", "converged", "diverged")
 STALLED, CONVERGED, DIVERGED = range(3)
@@ -203,7 +203,7 @@ class _BlockTraining:
         learning_rate: PerNetwork,
         momentum: PerNetwork,
         kept: Int64[np.ndarray, " kept"],
-        networks: Int64[np.ndarray, " network"],
+        networks: Int64[np.ndarray, " column"],
         trained: Trained,
     ) -> None:
         self.setup, self.trained, self.networks = setup, trained, networks
@@ -226,8 +226,9 @@ class _BlockTraining:
         position = 0  # of the first recorded epoch that is not over
         for epoch in range(setup.epochs + 1):
             self.block.forward()
-            diverged = self._diverged()
-            converged = self._mark_converged(epoch, diverged)
+            error = np.abs(self.block.outputs - self.block.targets[..., None])
+            diverged = self._diverged(error)
+            converged = self._mark_converged(epoch, error, diverged)
             is_last, is_recorded = epoch == setup.epochs, epoch == recorded[position]
             leaving = self.learning & (diverged | (converged & setup.stop_when_converged))
             if is_recorded or leaving.any() or not (setup.online or is_last):
@@ -258,21 +259,20 @@ class _BlockTraining:
         if self.setup.architecture.mean_gradient:
             self.block.scale_gradient(1.0 / len(self.setup.inputs))
 
-    def _diverged(self) -> Bool[np.ndarray, " network"]:
+    def _diverged(self, error: PerSample) -> Bool[np.ndarray, " network"]:
         """Find the networks of which a weight or the loss is not finite."""
         block = self.block
-        suspect_loss = not (np.abs(block.pre_activations[-1]) < SAFE_PRE_ACTIVATION).all()
-        diverged = ~np.isfinite(block.loss()) if suspect_loss else np.zeros_like(self.learning)
+        is_safe = (error < SAFE).all() and (np.abs(block.pre_activations[-1]) < SAFE).all()
+        diverged = np.zeros_like(self.learning) if is_safe else ~np.isfinite(block.loss())
         finite = np.isfinite(block.parameters)
         if not finite.all():
             diverged |= ~finite.all(axis=0)
         return diverged
 
     def _mark_converged(
-        self, epoch: int, diverged: Bool[np.ndarray, " network"]
+        self, epoch: int, error: PerSample, diverged: Bool[np.ndarray, " network"]
     ) -> Bool[np.ndarray, " network"]:
         """Note which networks have converged at this epoch for the first time."""
-        error = np.abs(self.block.outputs - self.block.targets[..., None])
         within = (error < self.setup.tolerance).all(axis=(0, 1)) & ~diverged & self.learning
         first: Bool[np.ndarray, " network"] = within & (
             self.trained.outcome[self.networks] == STALLED

@@ -1,0 +1,265 @@
+"""The compiled engine: bit for bit the reference engine, on any CPU, however the work is cut up.
+
+Run as a script it prints, for each engine named, the digests of what it makes of some ensembles.
+The tests do so in fresh processes, since NumPy and Numba choose their instructions at import.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from setups import (
+    MAZUR,
+    MAZUR_WEIGHTS,
+    PAIRS,
+    XOR_TARGETS,
+    Ensemble,
+    assert_same_bits,
+    drawn_ensemble,
+    ensembles,
+    make_ensemble,
+    make_setup,
+    select,
+)
+
+from bp_pipeline.core import compiled, training
+from bp_pipeline.core.activations import ACTIVATIONS
+from bp_pipeline.core.initializers import draw_words, initialize
+from bp_pipeline.core.network import Block
+from bp_pipeline.digests import digest_arrays
+
+ENGINES = {"numpy": training.train, "compiled": compiled.train}
+BLOCK_SIZES = (1, 7, 256)
+CPU_LEVELS = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
+OLDEST_CPU = {
+    "NUMBA_CPU_NAME": "generic",
+    "NUMBA_CPU_FEATURES": "",
+    "NPY_DISABLE_CPU_FEATURES": " ".join(CPU_LEVELS),
+}
+
+
+def assert_engines_agree(ensemble: Ensemble, **options: int) -> None:
+    expected = ensemble.train_with(training.train)
+    assert_same_bits(ensemble.train_with(compiled.train, **options), expected)
+
+
+# ------------------------------------------------------------------------------ the same bits
+
+
+@settings(max_examples=100, deadline=None)
+@given(ensembles(max_epochs=20), st.sampled_from(BLOCK_SIZES), st.sampled_from([1, 1 << 24]))
+def test_it_equals_the_reference_engine(recipe, block_size, products_per_call):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "_PRODUCTS_PER_CALL", products_per_call)
+        assert_engines_agree(drawn_ensemble(**recipe), block_size=block_size)
+
+
+@pytest.mark.parametrize("online", [False, True], ids=["batch", "online"])
+@pytest.mark.parametrize(("loss", "output"), PAIRS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_it_knows_every_activation_and_loss(activation, loss, output, online):
+    changes = {"activation": activation, "loss": loss, "output": output, "online": online}
+    assert_engines_agree(make_ensemble(9, epochs=25, **changes), block_size=7)
+
+
+@pytest.mark.parametrize("width", range(1, 10))
+def test_sums_of_any_length_run_in_order(width):
+    # The kernel takes up to four products at a time.
+    rng = np.random.default_rng(width)
+    table = {"inputs": rng.normal(size=(width, width)), "targets": rng.normal(size=(width, width))}
+    rows = {key: tuple(map(tuple, values.tolist())) for key, values in table.items()}
+    sizes = (width, width, width, width)
+    linear = {"output": "identity", "loss": "squared_error", "epochs": 10}
+    assert_engines_agree(make_ensemble(3, layer_sizes=sizes, **rows, **linear))
+
+
+@pytest.mark.parametrize("stop_when_converged", [False, True])
+def test_networks_that_freeze_leave_the_others_alone(stop_when_converged):
+    ensemble = make_ensemble(60, epochs=300, stop_when_converged=stop_when_converged)
+    ensemble.parameters[3, ::5] = 1e300
+    ensemble.parameters[4, 7] = np.nan
+    for block_size in BLOCK_SIZES:
+        assert_engines_agree(ensemble, block_size=block_size)
+    assert set(ensemble.train_with(compiled.train).outcome) == {0, 1, 2}
+
+
+def test_threads_do_not_matter():
+    ensemble = make_ensemble(64, epochs=200, stop_when_converged=True)
+    together = ensemble.train_with(compiled.train)
+    parts = [slice(first, first + 16) for first in range(0, 64, 16)]
+
+    def train_part(part: slice) -> training.Trained:
+        return compiled.train(ensemble.setup, *(array[..., part] for array in ensemble[1:4]))
+
+    for n_threads in (1, 2):
+        with ThreadPoolExecutor(n_threads) as executor:
+            results = list(executor.map(train_part, parts))
+        for part, result in zip(parts, results, strict=True):
+            assert_same_bits(select(result, slice(None)), select(together, part))
+
+
+def test_a_reordered_sum_is_noticed(monkeypatch):
+    def reversed_gradient(block: Block, layer: int, samples: slice) -> None:
+        z, delta = block.units[layer][samples], block.deltas[layer][samples]
+        block.gradients[layer][:] = 0.0
+        for s in reversed(range(len(z))):
+            block.gradients[layer][:] += z[s, :, None] * delta[s]
+
+    monkeypatch.setattr(Block, "_gradient", reversed_gradient)
+    with pytest.raises(AssertionError, match="differs in"):
+        assert_engines_agree(make_ensemble(5))
+
+
+# -------------------------------------------------------------------------- the same everywhere
+
+
+def digests(engine: str) -> dict[str, str]:
+    """Digest what an engine makes of ensembles with every activation, loss, and initializer."""
+    he = {"name": "variance_scaling", "scale": 2.0, "fan": "in"}
+    options = {
+        "normal": {"name": "normal", "std": 1.0},
+        "truncated": {**he, "distribution": "truncated_normal"},
+    }
+    results = {}
+    for number, activation in enumerate(ACTIVATIONS):
+        for loss, output in PAIRS[:3]:
+            for kind, numbers in options.items():
+                online, sizes = bool(number % 2), (2, 3, 4, 1)
+                changes = {"activation": activation, "loss": loss, "output": output}
+                ensemble = make_ensemble(9, layer_sizes=sizes, online=online, epochs=20, **changes)
+                words = draw_words(number, sizes, bias=True, n_networks=9)
+                drawn = initialize(words, sizes, has_bias=True, bias="same", **numbers)
+                trained = ensemble._replace(parameters=drawn).train_with(ENGINES[engine])
+                arrays = {"initial": drawn, **trained._asdict()}
+                results[f"{activation} {loss} {output} {kind}"] = digest_arrays(arrays)
+    return results
+
+
+@pytest.fixture(scope="module")
+def expected_digests() -> dict[str, str]:
+    return digests("numpy")
+
+
+def start(*engines: str, **environment: str) -> subprocess.Popen[str]:
+    path = str(Path(training.__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": path, **environment}
+    command = [sys.executable, "-W", "error", __file__, *engines]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def finish(process: subprocess.Popen[str]) -> dict[str, dict[str, str]]:
+    output, _ = process.communicate()
+    assert process.returncode == 0
+    return json.loads(output)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def oldest_cpu() -> Iterator[subprocess.Popen[str]]:
+    """Start both engines for the oldest CPU first: they compile beside the other tests."""
+    with start(*ENGINES, **OLDEST_CPU) as process:
+        yield process
+        process.kill()
+
+
+def test_the_compiled_engine_gives_the_same_digests(expected_digests):
+    assert digests("compiled") == expected_digests
+
+
+@pytest.mark.parametrize("level", range(len(CPU_LEVELS)))
+def test_the_instructions_numpy_chooses_do_not_matter(level, expected_digests):
+    process = start("numpy", NPY_DISABLE_CPU_FEATURES=" ".join(CPU_LEVELS[level:]))
+    assert finish(process) == {"numpy": expected_digests}
+
+
+def test_the_oldest_cpu_gives_the_same_digests(oldest_cpu, expected_digests):
+    assert finish(oldest_cpu) == dict.fromkeys(ENGINES, expected_digests)
+
+
+# ---------------------------------------------------------------------------- the same manners
+
+
+def test_arguments_stay_as_they_are():
+    ensemble = make_ensemble(5, stop_when_converged=True)
+    before = [array.copy() for array in ensemble[1:]]
+    ensemble.train_with(compiled.train, block_size=2)
+    for array, copy in zip(ensemble[1:], before, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+@pytest.mark.parametrize("products_per_call", [1, 10_000, 1 << 24])
+def test_progress_adds_up_to_all_network_epochs(products_per_call, monkeypatch):
+    monkeypatch.setattr(compiled, "_PRODUCTS_PER_CALL", products_per_call)
+    ensemble = make_ensemble(7, epochs=40, stop_when_converged=True)
+    done: list[int] = []
+    ensemble.train_with(compiled.train, block_size=3, progress=done.append)
+    assert sum(done) == 7 * 40
+
+
+def test_what_progress_raises_ends_training():
+    def stop(_: int) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        make_ensemble(3).train_with(compiled.train, progress=stop)
+
+
+# ---------------------------------------------------------------------------------- worked
+
+# Trask (2015), "A Neural Network in 11 lines of Python" and its sequel: mean |error| as printed,
+# after so many iterations, for learning rates 0.01, 0.1 and 1.
+TRASK_INPUTS = ((0.0, 0.0, 1.0), (0.0, 1.0, 1.0), (1.0, 0.0, 1.0), (1.0, 1.0, 1.0))
+TRASK_ERRORS = {
+    0: ["0.496410031903", "0.496410031903", "0.496410031903"],
+    10_000: ["0.457431074442", "0.0428880170001", "0.00858452565325"],
+    20_000: ["0.359097202563", "0.0240989942285", "0.00578945986251"],
+    30_000: ["0.239358137159", "0.0181106521468", "0.00462917677677"],
+    40_000: ["0.143070659013", "0.0149876162722", "0.00395876528027"],
+    50_000: ["0.0985964298089", "0.0130144905381", "0.00351012256786"],
+}
+
+
+def test_trask_prints_these_errors():
+    setup = make_setup(
+        layer_sizes=(3, 4, 1), bias=False, activation="sigmoid", loss="squared_error",
+        mean_gradient=False, inputs=TRASK_INPUTS, targets=XOR_TARGETS, epochs=10_000,
+    )  # fmt: skip
+    weights = 2 * np.random.RandomState(1).random_sample(16) - 1  # first (3, 4), then (4, 1)
+    parameters = np.repeat(weights[:, None], 3, axis=1)
+    printed = {}
+    for iterations in TRASK_ERRORS:
+        error = np.abs(outputs_of(setup, parameters) - np.array(XOR_TARGETS)[..., None])
+        printed[iterations] = [f"{mean:.12g}" for mean in error.mean(axis=(0, 1))]
+        trained = compiled.train(setup, parameters, np.array([0.01, 0.1, 1.0]), np.zeros(3))
+        parameters = trained.parameters
+    assert printed == TRASK_ERRORS
+
+
+def test_mazur_prints_these_losses():
+    # .0000351085 after "10,000" updates; it is the loss before the last of them.
+    losses = []
+    for updates in (9_999, 10_000):
+        setup = make_setup(**MAZUR, train_bias=False, epochs=updates)
+        weights = np.array(MAZUR_WEIGHTS)[:, None]
+        trained = compiled.train(setup, weights, np.array([0.5]), np.zeros(1))
+        losses.append(float(trained.final_loss[0]))
+    assert losses[0] == pytest.approx(0.0000351085, abs=5e-11, rel=0)
+    assert losses[1] == pytest.approx(0.0000351018778, abs=5e-14, rel=0)
+
+
+def outputs_of(setup: training.Setup, parameters: np.ndarray) -> np.ndarray:
+    table = np.array(setup.inputs), np.array(setup.targets)
+    block = Block(setup.architecture, *table, parameters)
+    block.forward()
+    return block.outputs
+
+
+if __name__ == "__main__":
+    print(json.dumps({engine: digests(engine) for engine in sys.argv[1:]}))
