@@ -1,8 +1,9 @@
 """Measure: `make bench`. Prints tables, writes `benchmarks/results.json`.
 
-Contenders take turns, round after round, each in a process of its own, so that what the machine does
-besides falls on all of them; what counts is the ratio within a round, of which the median is given.
-Peers are timed where they can be imported: `make bench-peers` installs them beside the project.
+Contenders take turns, round after round, each in a process of its own, so that what the machine
+does besides falls on all of them; what counts is the ratio within a round, of which the median is
+given. Peers are timed where they can be imported: `make bench-peers` installs them beside the
+project.
 """
 
 import argparse
@@ -21,7 +22,12 @@ from rich.console import Console
 from rich.table import Table
 
 HERE = Path(__file__).parent
-PEERS = {"JAX by hand": "jax", "JAX vmap": "jax", "PyTorch loop": "torch", "scikit-learn": "sklearn"}
+PEERS = {
+    "JAX by hand": "jax",
+    "JAX vmap": "jax",
+    "PyTorch loop": "torch",
+    "scikit-learn": "sklearn",
+}
 PACKAGES = ("numpy", "numba", "mlflow", "jax", "torch", "scikit-learn")
 BASE = "compiled"
 SIZES = (64, 128, 256, 512, 1024, 2048)
@@ -36,7 +42,11 @@ class Worker:
         name, workload, cores = contender
         command = [sys.executable, str(HERE / "workloads.py"), name, workload, str(cores)]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         self._read()
 
@@ -85,7 +95,10 @@ def show(title: str, rows: list[dict[str, object]]) -> None:
     table = Table("contender", "cores", "ns per network and epoch", "ratio", title=title)
     for row in rows:
         table.add_row(
-            str(row["contender"]), str(row["cores"]), f"{row['nanoseconds']:,.1f}", f"{row['ratio']:.2f}"
+            str(row["contender"]),
+            str(row["cores"]),
+            f"{row['nanoseconds']:,.1f}",
+            f"{row['ratio']:.2f}",
         )
     Console().print(table)
 
@@ -115,8 +128,12 @@ def machine() -> dict[str, object]:
 def main() -> None:
     """Measure everything that was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each contender (default: 7)")
-    parser.add_argument("--out", type=Path, default=HERE / "results.json", help="JSON file to write")
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="turns of each contender (default: 7)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=HERE / "results.json", help="JSON file to write"
+    )
     options = parser.parse_args()
     peers = [name for name, module in PEERS.items() if find_spec(module)]
     cores = min(2, os.cpu_count() or 1)

@@ -1,7 +1,7 @@
 """Where the time of the default sweep goes: each of its parts on its own, one after the other.
 
-Prints JSON: seconds of each part. Run it in an empty folder; it makes a store there. In a real sweep
-training and recording overlap, so the parts add up to more than the whole.
+Prints JSON: seconds of each part. Run it in an empty folder; it makes a store there. In a real
+sweep training and recording overlap, so the parts add up to more than the whole.
 """
 
 import json

@@ -1,17 +1,18 @@
 """What is timed: one ensemble, trained by ours and by others' code.
 
-Each contender trains networks on XOR in float64 with the same checks: the loss of every network, when
-it first converged, and whether loss and weights are finite. It is a function that makes all ready and
-gives back another one, which trains once and returns the number of network-epochs.
+Each contender trains networks on XOR in float64 with the same checks: the loss of every network,
+when it first converged, and whether loss and weights are finite. It is a function that makes all
+ready and gives back another one, which trains once and returns the number of network-epochs.
 
-Run as a script it serves one contender: `python workloads.py NAME WORKLOAD CORES` trains each time it
-reads a line, and answers with nanoseconds per network and epoch.
+Run as a script it serves one contender: `python workloads.py NAME WORKLOAD CORES` trains each
+time it reads a line, and answers with nanoseconds per network and epoch.
 """
 
 import os
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,10 +34,7 @@ class Workload(NamedTuple):
         """Draw initial weights for each layer, (fan_in + 1, fan_out, network)."""
         rng = np.random.default_rng(0)
         sizes = (2, *self.hidden, 1)
-        return [
-            rng.uniform(-1, 1, (i + 1, o, self.n_networks))
-            for i, o in zip(sizes[:-1], sizes[1:], strict=True)
-        ]
+        return [rng.uniform(-1, 1, (i + 1, o, self.n_networks)) for i, o in pairwise(sizes)]
 
 
 WORKLOADS = {

@@ -38,12 +38,7 @@ ADDED = {
     "activation/empty.yaml": "",
     "init/with_neighbour.yaml": "name: constant\nvalue: ${activation.name}\nbias: ${.name}",
     "init/with_override.yaml": "# @package _global_\ndefaults: [{override /activation: relu}]",
-    "init/with_text.yaml": "name: ${training}",
-    "init/with_list.yaml": "name: [1]",
-    "init/with_mapping.yaml": "name: {a: {b: 1}, c: [1, {d: 2}]}",
     "experiment/on_top.yaml": "# @package _global_\noptimizer: {learning_rate: 7}\ninit: {bias: x}",
-    "experiment/deep.yaml": "# @package _global_\ninit: {name: {a: 1}}",
-    "experiment/listed.yaml": "# @package _global_\ninit: {name: [1]}",
     "experiment/open.yaml": "# @package _global_\ninit: {bound: '???'}",
     "experiment/chooses.yaml": "# @package _global_\ndefaults: [{override /activation: relu}]",
     "experiment/refers.yaml": "# @package _global_\nreplicates: ${seed}\nnetwork: ${training}",
@@ -84,7 +79,6 @@ UNUSUAL = [
 COMBINED = [
     ["experiment=refers", "training.epochs=3"],
     ["experiment=refers", "training=default", "init=ones"],
-    ["experiment=deep", "init=with_text"],
     ["experiment=open", "init=uniform", "activation=relu"],
     ["activation=with_header", "init=ones"],
     ["init=with_override", "experiment=on_top"],
@@ -112,9 +106,6 @@ REFUSED = [
     ["seed=[1"],
     ["seed=1,2"],
     ["loss@other=logistic"],
-    ["experiment=deep", "init=with_list"],
-    ["experiment=listed", "init=with_mapping"],
-    ["experiment=listed", "init=with_text"],
     ["experiment=open"],
 ]
 FILES = [[f"{Path(file).parent}={Path(file).stem}"] for file in ADDED]
@@ -218,7 +209,7 @@ def test_every_shipped_option_makes_a_valid_run(
 
 FUZZED = {
     "activation": ["tanh", "relu", "leaky_relu", "with_interpolation", "with_header", "tahn"],
-    "init": ["ones", "normal", "glorot_uniform", "with_neighbour", "with_mapping"],
+    "init": ["ones", "normal", "glorot_uniform", "with_neighbour"],
     "experiment": ["xor_sweep", "on_top", "chooses", "refers", "null"],
 }
 KEYS = ["optimizer.learning_rate", "network.hidden", "init.bias", "seed", "activation.slope"]

@@ -238,7 +238,7 @@ class RunConfig(_Section):
         except ValueError as error:
             yield f"`init.path` must {error}"
 
-    @cached_property
+    @property
     def truth_table(self) -> TruthTable:
         """The rows of the task."""
         return truth_table(**self.task.model_dump())
@@ -310,9 +310,10 @@ def parse_config(raw: Mapping[str, Any], labels: Mapping[str, str] | None = None
     """
     sections = {key: value for key, value in raw.items() if isinstance(value, Mapping)}
     names = {key: str(value["name"]) for key, value in sections.items() if "name" in value}
-    labelled = {**raw, "labels": {**names, **(raw.get("labels") or {}), **(labels or {})}}
+    known = raw.get("labels") or {}
+    known = {**names, **known, **(labels or {})} if isinstance(known, Mapping) else known
     try:
-        config = RunConfig.model_validate(labelled)
+        config = RunConfig.model_validate({**raw, "labels": known})
     except ValidationError as error:
         raise ConfigError(describe(error)) from None
     return config.model_copy(update={"replicates": config.n_replicates})

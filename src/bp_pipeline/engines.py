@@ -43,21 +43,27 @@ def is_compiled() -> bool:
 
 
 def _compiled() -> Train:
-    """Import the compiled engine.
-
-    Numba's cache only looks at the file of the function that it keeps, not at those whose functions
-    are compiled into it. So its folder bears the digest of all of `core/`.
-    """
-    os.environ["NUMBA_CACHE_DIR"] = str(_cache_folder())
+    choose_cache()
     from bp_pipeline.core import compiled
 
     return compiled.train
 
 
+def choose_cache() -> None:
+    """Tell Numba, before it is imported, where to keep machine code.
+
+    Its cache only looks at the file of the function that it keeps, not at those whose functions are
+    compiled into it. So the folder bears the digest of all of `core/`.
+    """
+    os.environ["NUMBA_CACHE_DIR"] = str(_cache_folder())
+
+
 @cache
 def _cache_folder() -> Path:
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bp_pipeline"
-    folder = Path(os.environ.get("NUMBA_CACHE_DIR") or caches) / code_digest()[:16]
+    version = code_digest()[:16]
+    folder = Path(os.environ.get("NUMBA_CACHE_DIR") or caches)
+    folder = folder if folder.name == version else folder / version  # as a child process finds it
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()

@@ -7,6 +7,7 @@ is said in `core`; where results go, in `tracking.py`.
 """
 
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -150,7 +151,9 @@ def train_runs(configs: Sequence[RunConfig]) -> Iterator[tuple[int, RunResult | 
         yield from ((run.index, run.error) for run in runs if run.error is not None)
     finally:
         WORK.stopped = True
-        results.close()
+        with warnings.catch_warnings():  # that shards were left undone is what we want here
+            warnings.simplefilter("ignore")
+            results.close()
 
 
 def _train_shard(

@@ -61,7 +61,7 @@ _RULES = {
     "model_attributes_type": "be a group of keys",
     "literal_error": "be {expected}",
     "union_tag_invalid": "be one of {expected_tags}",
-    "union_tag_not_found": "have a `name`",
+    "union_tag_not_found": "be given",
     "too_short": "have at least {min_length} entry",
     "string_too_short": "have at least {min_length} character",
 }
@@ -89,9 +89,14 @@ def _line(problem: Any) -> str:
         return _own_line(problem, str(context["error"]))
     limits = {name: _short(value) for name, value in context.items()}
     rule = _RULES.get(kind, problem["msg"]).format(**limits)
-    if kind == "missing":
+    if kind in ("missing", "union_tag_not_found"):
         return _sentence(problem, rule)
-    return _sentence(problem, f"{rule}, got {problem['input']!r}")
+    given = problem["input"]
+    if kind == "union_tag_invalid":
+        given = given["name"]
+    if kind == "extra_forbidden":
+        return f"`{_key(problem)}` must {rule}, got {given!r}."
+    return _sentence(problem, f"{rule}, got {given!r}")
 
 
 def _short(limit: Any) -> Any:

@@ -35,10 +35,15 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     if not Path(path).is_file():
         raise ValueError(f"be an existing .npz file, got {str(path)!r}.")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, TypeError, AttributeError, EOFError, BadZipFile) as error:
         raise ValueError(f"be an .npz file of plain arrays, got {str(path)!r}: {error}.") from None
+    others = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
+    if others:
+        problem = f"got {', '.join(others)} in {str(path)!r}"
+        raise ValueError(f"be an .npz file of plain arrays, {problem}.")
+    return arrays
 
 
 def read_weights(path: str | Path, layer_sizes: Sequence[int], *, bias: bool) -> list[np.ndarray]:

@@ -1,0 +1,233 @@
+"""From configs to results: a run's bits depend on its config and nothing else."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from runs import make_config
+
+from bp_pipeline import ensemble
+from bp_pipeline.config import RunConfig
+from bp_pipeline.core.training import train
+from bp_pipeline.ensemble import RunResult, initial_parameters, setup_of, train_runs
+from bp_pipeline.weights_file import write_arrays
+
+SMALL = {"engine": "numpy", "threads": 1, "replicates": 5, "training.epochs": 20,
+         "training.record": 8, "training.record_weights": 2}  # fmt: skip
+
+
+def small_config(changes: dict[str, Any] | None = None, **options: str) -> RunConfig:
+    return make_config({**SMALL, **(changes or {})}, options)
+
+
+def results_of(configs: Sequence[RunConfig]) -> list[RunResult]:
+    """Train, and give the results in the order of the configs."""
+    results = dict(train_runs(configs))
+    assert sorted(results) == list(range(len(configs)))
+    for result in results.values():
+        if isinstance(result, Exception):
+            raise result
+    return [results[index] for index in range(len(configs))]
+
+
+def result_of(config: RunConfig) -> RunResult:
+    return results_of([config])[0]
+
+
+def digests_of(configs: Sequence[RunConfig]) -> list[str]:
+    return [result.result_digest for result in results_of(configs)]
+
+
+# A sweep whose runs share ensembles, or not: some differ in learning rate and initial weights only.
+SWEEP = [
+    small_config(),
+    small_config({"optimizer.learning_rate": 30.0}),
+    small_config({"replicates": 12, "seed": 3}),
+    small_config({"optimizer.momentum": 0.9}, init="ones"),
+    small_config({"training.record_weights": 0}, init="normal"),
+    small_config({"training.record_weights": 100}, init="he_uniform"),
+    small_config(activation="relu"),
+    small_config(optimizer="online_gd"),
+    small_config({"network.output": "identity", "optimizer.learning_rate": 1e4},
+                 activation="identity", loss="squared_error"),
+    small_config({"network.hidden": [2, 2], "network.bias": False}, task="parity"),
+    small_config({"training.stop_when_converged": True, "training.epochs": 0}),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def alone() -> list[str]:
+    """Give the digest of each run of the sweep, trained on its own."""
+    return [result_of(config).result_digest for config in SWEEP]
+
+
+# ------------------------------------------------------------------------------- the same bits
+
+
+def columns_of(layers: dict[str, np.ndarray]) -> np.ndarray:
+    """Put the weights of all layers side by side, a network's in one row."""
+    arrays = layers.values()
+    flat = [array.reshape(*array.shape[:-2], math.prod(array.shape[-2:])) for array in arrays]
+    return np.concatenate(flat, axis=-1)
+
+
+@pytest.mark.parametrize("index", range(len(SWEEP)))
+def test_a_run_is_its_networks_trained(index):
+    config = SWEEP[index]
+    result = result_of(config)
+    parameters = initial_parameters(config)
+    n, n_kept = config.replicates, min(config.replicates, config.training.record_weights)
+    rate, momentum = config.optimizer.learning_rate, config.optimizer.momentum
+    numbers = parameters, np.full(n, rate), np.full(n, momentum)
+    trained = train(setup_of(config), *numbers, kept=np.arange(n_kept))
+    np.testing.assert_array_equal(result.loss, trained.loss.T)
+    np.testing.assert_array_equal(result.gradient_norm, trained.gradient_norm.T)
+    np.testing.assert_array_equal(result.weight_norm, trained.weight_norm.T)
+    np.testing.assert_array_equal(result.outcome_code, trained.outcome)
+    np.testing.assert_array_equal(result.epochs_to_converge, trained.epochs_to_converge)
+    np.testing.assert_array_equal(result.final_loss, trained.final_loss)
+    np.testing.assert_array_equal(columns_of(result.initial_weights), parameters.T)
+    np.testing.assert_array_equal(columns_of(result.final_weights), trained.parameters.T)
+    trajectory = {name: layer for name, layer in result.trajectory.items() if name != "epoch"}
+    kept = trained.trajectory.transpose(2, 0, 1)
+    np.testing.assert_array_equal(columns_of(trajectory), kept)
+    np.testing.assert_array_equal(result.trajectory["epoch"], result.epochs)
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.permutations(range(len(SWEEP))), st.sampled_from([1, 3, 7, 1024]), st.integers(1, 2))
+def test_neighbours_shards_and_threads_do_not_matter(alone, order, shard_networks, threads):
+    configs = [SWEEP[index].model_copy(update={"threads": threads}) for index in order]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ensemble, "SHARD_NETWORKS", shard_networks)
+        assert digests_of(configs) == [alone[index] for index in order]
+
+
+def test_engines_do_not_matter(alone):
+    compiled = [config.model_copy(update={"engine": "compiled"}) for config in SWEEP]
+    assert digests_of(compiled) == alone
+
+
+def test_all_runs_of_the_sweep_differ(alone):
+    assert len(set(alone)) == len(SWEEP)
+
+
+def test_more_replicates_leave_the_earlier_ones_as_they_are():
+    few, many = results_of([small_config({"replicates": n}) for n in (3, 8)])
+    np.testing.assert_array_equal(few.loss, many.loss[:3])
+    for name, layer in few.final_weights.items():
+        np.testing.assert_array_equal(layer, many.final_weights[name][:3])
+
+
+def test_seeds_matter():
+    digests = digests_of([small_config({"seed": seed}) for seed in range(4)])
+    assert len(set(digests)) == 4
+
+
+def test_runs_of_a_sweep_start_from_the_same_draws():
+    one, tenth = results_of([small_config(init=init) for init in ("uniform", "uniform_small")])
+    for name, layer in one.initial_weights.items():
+        np.testing.assert_array_equal(0.1 * layer, tenth.initial_weights[name])
+
+
+# ------------------------------------------------------------------------------ what is given
+
+
+def test_shapes_have_the_replicates_first():
+    result = result_of(small_config({"network.hidden": [4, 3]}))
+    epochs = len(result.epochs)
+    assert (
+        result.loss.shape == result.gradient_norm.shape == result.weight_norm.shape == (5, epochs)
+    )
+    shapes = {"layer_1": (3, 4), "layer_2": (5, 3), "layer_3": (4, 1)}
+    for name, shape in shapes.items():
+        assert result.initial_weights[name].shape == (5, *shape)
+        assert result.final_weights[name].shape == (5, *shape)
+        assert result.trajectory[name].shape == (2, epochs, *shape)
+    assert result.initial_weights.keys() == shapes.keys()
+    assert list(result.trajectory) == ["epoch", *shapes]
+
+
+def test_outcomes_have_names():
+    outcomes = {name for result in results_of(SWEEP) for name in result.outcome.tolist()}
+    assert outcomes <= {"stalled", "converged", "diverged"}
+    assert {"stalled", "diverged"} <= outcomes
+
+
+def test_given_weights_start_a_run(tmp_path):
+    first = result_of(small_config({"training.epochs": 10}))
+    write_arrays(tmp_path / "final.npz", first.final_weights)
+    changes = {"training.epochs": 10, "init.path": str(tmp_path / "final.npz")}
+    second = result_of(small_config(changes, init="given"))
+    straight = result_of(small_config({"training.epochs": 20}))
+    for name, layer in first.final_weights.items():
+        np.testing.assert_array_equal(second.initial_weights[name], layer)
+        np.testing.assert_array_equal(second.final_weights[name], straight.final_weights[name])
+
+
+DIGESTED = {"epochs", "loss", "outcome_code", "epochs_to_converge", "initial_weights",
+            "final_weights", "trajectory"}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(RunResult)])
+def test_the_result_digest_covers_what_was_learnt(name):
+    result = result_of(small_config())
+    value = getattr(result, name)
+    if isinstance(value, dict):
+        changed = {key: array.copy() for key, array in value.items()}
+        changed["layer_2"].flat[-1] = np.nextafter(changed["layer_2"].flat[-1], 9)
+    else:
+        changed = value.copy()
+        changed.flat[-1] += 1
+    other = replace(result, **{name: changed})
+    assert (other.result_digest != result.result_digest) == (name in DIGESTED)
+
+
+# --------------------------------------------------------------------------- what goes wrong
+
+
+def test_one_run_that_fails_lets_the_others_finish(monkeypatch, alone):
+    def failing(config: RunConfig) -> np.ndarray:
+        if config.seed == 3:
+            raise MemoryError("no room")
+        return initial_parameters(config)
+
+    monkeypatch.setattr(ensemble, "initial_parameters", failing)
+    results = dict(train_runs(SWEEP))
+    assert isinstance(results.pop(2), MemoryError)
+    assert {index: result.result_digest for index, result in results.items()} == {
+        index: alone[index] for index in range(len(SWEEP)) if index != 2
+    }
+
+
+def test_an_engine_that_fails_fails_the_runs_of_its_shard(monkeypatch):
+    def failing(*_: Any, **__: Any) -> None:
+        raise FloatingPointError("no luck")
+
+    monkeypatch.setattr(ensemble, "train_function", lambda name: failing)
+    results = dict(train_runs(SWEEP[:3]))
+    assert sorted(results) == [0, 1, 2]
+    assert {type(result) for result in results.values()} == {FloatingPointError}
+
+
+def test_no_runs_give_no_results():
+    assert list(train_runs([])) == []
+
+
+def test_leaving_early_stops_the_training():
+    endless = small_config({"training.epochs": 10**9})
+    results = train_runs([small_config(), endless.model_copy(update={"threads": 2})])
+    index, _ = next(results)
+    assert index == 0
+    results.close()  # returns, although the other run has not finished
+    assert ensemble.WORK.stopped
+
+
+def test_work_counts_network_epochs():
+    results_of([small_config(), small_config({"seed": 1})])
+    assert ensemble.WORK.network_epochs == 2 * 5 * 20

@@ -1,0 +1,64 @@
+"""Names of runs: the values that vary in their sweep."""
+
+import pytest
+from runs import make_config
+
+from bp_pipeline.config import RunConfig
+from bp_pipeline.naming import ALWAYS, run_name, varied_keys
+
+
+def names(*configs: RunConfig) -> list[str]:
+    keys = varied_keys([config.params() for config in configs])
+    return [run_name(config, keys) for config in configs]
+
+
+def test_a_run_on_its_own_has_the_usual_three():
+    assert run_name(make_config(), ALWAYS) == "tanh · glorot_uniform · lr=0.5"
+
+
+def test_what_varies_names_a_run():
+    rates = [make_config({"optimizer.learning_rate": rate}) for rate in (0.01, 3, 30.0)]
+    assert names(*rates) == ["lr=0.01", "lr=3.0", "lr=30.0"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ({"network.hidden": [3]}, {"network.hidden": [4, 3]}, ["hidden=[3]", "hidden=[4, 3]"]),
+        ({"seed": 0}, {"seed": 1}, ["seed=0", "seed=1"]),
+        ({"network.bias": True}, {"network.bias": False}, ["bias=True", "bias=False"]),
+        ({"threads": 1}, {"threads": 2}, ["", ""]),
+        ({"engine": "numpy"}, {"engine": "compiled"}, ["", ""]),
+        ({"tracking.uri": "a"}, {"tracking.uri": "b"}, ["", ""]),
+    ],
+)
+def test_values_are_spelt_as_python_does_and_places_are_left_out(one, other, expected):
+    assert names(make_config(one), make_config(other)) == expected
+
+
+def test_groups_go_by_the_option_that_was_chosen():
+    inits = ("uniform", "uniform_small", "ones")
+    assert names(*(make_config(options={"init": init}) for init in inits)) == list(inits)
+
+
+def test_what_varies_within_an_option_is_named_too():
+    runs = [
+        make_config(options={"init": "ones"}),
+        make_config({"init.bound": 0.1}, {"init": "uniform"}),
+        make_config({"init.bound": 2.0}, {"init": "uniform"}),
+    ]
+    assert names(*runs)[1:] == ["uniform · bound=0.1", "uniform · bound=2.0"]
+
+
+def test_keys_that_only_some_options_have_name_no_run():
+    runs = [make_config(options={"activation": name}) for name in ("relu", "leaky_relu")]
+    assert names(*runs) == ["relu", "leaky_relu"]
+
+
+def test_a_grid_is_named_by_its_axes_in_the_order_of_the_config():
+    grid = [
+        make_config({"optimizer.learning_rate": rate}, {"activation": activation})
+        for activation in ("tanh", "relu")
+        for rate in (0.1, 1.0)
+    ]
+    assert names(*grid) == ["tanh · lr=0.1", "tanh · lr=1.0", "relu · lr=0.1", "relu · lr=1.0"]
