@@ -92,12 +92,15 @@ def report(arguments: Sequence[str]) -> int:
     parser = ArgumentParser(prog="bp report", description="Write and print the report of a sweep.")
     parser.add_argument("sweep", nargs="?", help="run id of the sweep (default: the newest sweep)")
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder to write to")
+    parser.add_argument(
+        "--experiment", metavar="NAME", default=_EXPERIMENT, help="of MLflow (default: %(default)s)"
+    )
     chosen = parser.parse_args(arguments)
     from bp_pipeline.report import report_sweep
     from bp_pipeline.tracking import Tracker, TrackingError
 
     try:
-        tracker = Tracker.open(None, _EXPERIMENT, create=False)
+        tracker = Tracker.open(None, chosen.experiment, create=False)
         report_sweep(tracker, chosen.sweep, chosen.out)
     except TrackingError as error:
         return _refuse(str(error))

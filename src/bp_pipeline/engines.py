@@ -44,6 +44,10 @@ def is_compiled() -> bool:
 
 def _compiled() -> Train:
     choose_cache()
+    import numba
+
+    # For where it was imported before, as in a notebook.
+    setattr(numba.config, "CACHE_DIR", str(_cache_folder()))  # noqa: B010
     from bp_pipeline.core import compiled
 
     return compiled.train

@@ -3,7 +3,7 @@
 Owns which networks are trained together and how their results find the way back to their run. A
 shard is a value (arrays in, arrays out) and knows nothing of configs, so any joblib backend can
 train it: threads here, or Dask or Ray chosen through `joblib.parallel_config`. What training does
-is said in `core`; where results go, in `tracking.py`.
+is said in `core`; where results go, in `tracking/`.
 """
 
 import threading
@@ -101,9 +101,13 @@ class Work:
     """What the trainers of this process have done, and whether they should go on."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew."""
         self.network_epochs = 0
         self.stopped = False
-        self._lock = threading.Lock()
 
     def advance(self, network_epochs: int) -> None:
         """Count work done; raise where it is to end."""
@@ -130,7 +134,7 @@ def train_runs(configs: Sequence[RunConfig]) -> Iterator[tuple[int, RunResult | 
     tuple
         Index in `configs`, and the result, or what went wrong with this run alone.
     """
-    WORK.__init__()  # type: ignore[misc]
+    WORK.reset()
     runs = [_Gathering(index, config) for index, config in enumerate(configs)]
     shards = (shard for members in _ensembles(runs) for shard in _shards(members))
     threads = [config.threads or joblib.cpu_count() for config in configs]
@@ -157,8 +161,10 @@ def train_runs(configs: Sequence[RunConfig]) -> Iterator[tuple[int, RunResult | 
 
 
 def _train_shard(
-    parts: list[Part], engine: str, shard: Shard
+    parts: list[Part], engine: str, shard: Shard | Exception
 ) -> tuple[list[Part], Trained | Exception]:
+    if isinstance(shard, Exception):
+        return parts, shard
     try:
         train = train_function(engine)
         return parts, train(*shard[:4], kept=shard.kept, progress=WORK.advance)
@@ -287,7 +293,7 @@ def _ensembles(runs: Sequence[_Gathering]) -> list[list[_Gathering]]:
     return list(ensembles.values())
 
 
-def _shards(runs: Sequence[_Gathering]) -> Iterator[tuple[list[Part], str, Shard]]:
+def _shards(runs: Sequence[_Gathering]) -> Iterator[tuple[list[Part], str, Shard | Exception]]:
     """Cut an ensemble into shards, run after run."""
     parts: list[Part] = []
     n_networks = n_kept = 0
@@ -309,10 +315,17 @@ def _shards(runs: Sequence[_Gathering]) -> Iterator[tuple[list[Part], str, Shard
             )
             n_networks, n_kept, first = n_networks + last - first, n_kept + kept, last
             if n_networks == SHARD_NETWORKS:
-                yield parts, run.config.engine, _assemble(parts, by_index)
+                yield parts, run.config.engine, _try_assemble(parts, by_index)
                 parts, n_networks, n_kept = [], 0, 0
     if parts:
-        yield parts, runs[0].config.engine, _assemble(parts, by_index)
+        yield parts, runs[0].config.engine, _try_assemble(parts, by_index)
+
+
+def _try_assemble(parts: list[Part], runs: dict[int, _Gathering]) -> Shard | Exception:
+    try:
+        return _assemble(parts, runs)
+    except Exception as error:  # such as too little memory: of these runs alone
+        return error
 
 
 def _assemble(parts: list[Part], runs: dict[int, _Gathering]) -> Shard:

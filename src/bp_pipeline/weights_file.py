@@ -4,6 +4,7 @@ Owns the names and shapes inside such a file, so that what one run logs another 
 Arrays of objects, which could name code to execute, are refused.
 """
 
+import zlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -37,7 +38,15 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     try:
         with Path(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, TypeError, AttributeError, EOFError, BadZipFile) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        EOFError,
+        RuntimeError,
+        BadZipFile,
+        zlib.error,
+    ) as error:
         raise ValueError(f"be an .npz file of plain arrays, got {str(path)!r}: {error}.") from None
     others = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
     if others:

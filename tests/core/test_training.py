@@ -11,6 +11,8 @@ import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from setups import (
+    XOR_INPUTS,
+    XOR_TARGETS,
     Ensemble,
     assert_same_bits,
     drawn_ensemble,
@@ -60,6 +62,7 @@ def test_an_ensemble_equals_a_plain_loop_over_its_networks(recipe):
 CASES = {
     "batch": {},
     "sum": {"mean_gradient": False},
+    "three samples": {"inputs": XOR_INPUTS[:3], "targets": XOR_TARGETS[:3]},  # ⅓ is rounded
     "online": {"online": True},
     "no bias": {"bias": False},
     "biases fixed": {"train_bias": False},
@@ -229,6 +232,14 @@ def test_weights_that_are_not_finite_diverge_at_once_and_alone(value, activation
     assert_same_bits(select(trained, others), select(expected, others))
 
 
+def test_an_infinite_weight_diverges_even_where_the_outputs_are_right():
+    # tanh(∞) is 1, and sigmoid(10·1) is close to its target.
+    table = {"inputs": ((1.0,),), "targets": ((1.0,),)}
+    trained = train_one([0.0, INF, 0.0, 10.0], 0.1, layer_sizes=(1, 1, 1), **table)
+    assert trained.outcome == [DIVERGED]
+    assert trained.epochs_to_converge == [NEVER]
+
+
 def test_a_saturated_loss_is_large_but_finite():
     # A pre-activation of 1e155 with target 0 costs 1e155 nats: suspect, but no divergence.
     trained = train_one([1e155, 0.0, 0.0], 1e-300, layer_sizes=(2, 1), epochs=1)
@@ -324,17 +335,24 @@ def test_two_recorded_epochs_are_the_ends():
 def test_recorded_epochs_are_what_they_always_were():
     expected = [0, 1, 2, 3, 5, 8, 12, 18, 27, 41, 62, 93, 140, 210, 315, 473, 710, 1065, 1598, 2000]
     assert recorded_epochs(2000, 20).tolist() == expected
+    assert recorded_epochs(2**53, 5).tolist() == [0, 9741, 94906563, 924579746487, 2**53]
 
 
 # ----------------------------------------------------------------------------------- progress
 
 
-@pytest.mark.parametrize("stop_when_converged", [False, True])
-def test_progress_adds_up_to_all_network_epochs(stop_when_converged):
-    ensemble = make_ensemble(7, epochs=40, stop_when_converged=stop_when_converged)
+@pytest.mark.parametrize(
+    ("changes", "outcome"),
+    [({}, STALLED), ({"stop_when_converged": True, **LINEAR, "tolerance": 0.5}, CONVERGED),
+     ({**LINEAR, "tolerance": 1e-9}, DIVERGED)],
+)  # fmt: skip
+def test_progress_adds_up_to_all_network_epochs(changes, outcome):
+    ensemble = make_ensemble(7, epochs=200, **changes)
+    ensemble.learning_rate[:] = 10.0 if outcome == DIVERGED else 0.01
     done: list[int] = []
-    ensemble.train_with(train, block_size=3, progress=done.append)
-    assert sum(done) == 7 * 40
+    trained = ensemble.train_with(train, block_size=3, progress=done.append)
+    assert outcome in trained.outcome
+    assert sum(done) == 7 * 200
 
 
 def test_what_progress_raises_ends_training():

@@ -26,7 +26,6 @@ from bp_pipeline.core.network import Parameters, PerNetwork
 from bp_pipeline.core.training import (
     CONVERGED,
     DIVERGED,
-    NEVER,
     STALLED,
     Progress,
     Setup,
@@ -512,7 +511,7 @@ def train(
     """Train networks with compiled code; arguments and result are those of `training.train`."""
     kept = np.empty(0, dtype=np.int64) if kept is None else kept
     trained = empty_result(setup, parameters, kept)
-    slot = np.full(parameters.shape[1], NEVER)
+    slot = np.full(parameters.shape[1], -1)  # of its weights among the kept ones
     slot[kept] = np.arange(len(kept))
     net, step = _net(setup), block_size or BLOCK_SIZE
     for start in range(0, parameters.shape[1], step):
@@ -529,6 +528,9 @@ def _train_block(
     products = len(net.targets) * block.weights.size
     epochs_per_call = max(1, _PRODUCTS_PER_CALL // products)
     for epoch in range(0, net.epochs + 1, epochs_per_call):
+        if n == 0:
+            progress(n_networks * (net.epochs - epoch))
+            return
         stop = min(epoch + epochs_per_call, net.epochs + 1)
         n = _train_epochs(net, block, trained, slot, epoch, stop, n)
         progress(n_networks * (min(stop, net.epochs) - epoch))

@@ -6,14 +6,16 @@ from the runs' configs and results alone, so that the same sweep gives the same 
 """
 
 from pathlib import Path
+from shutil import copytree
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bp_pipeline.report.tables import axes, best_learning_rates, rates, summary
-from bp_pipeline.tracking import Tracker
+from bp_pipeline.report.tables import axes, best_learning_rates, finished, rates, summary
+from bp_pipeline.tracking import Tracker, TrackingError
 
 REPORTS = Path("reports")
 _WIDTH_OF_FILES = 160  # columns, where no terminal says how many there are
@@ -62,15 +64,22 @@ def report_sweep(tracker: Tracker, sweep: str | None = None, folder: Path | None
     runs = tracker.load_runs(parent.info.run_id)
     digest = parent.data.tags["bp.sweep_digest"]
     folder = folder or REPORTS / f"{parent.info.run_name}-{digest[:8]}"
-    write_report(runs, folder)
-    tracker.log_report(parent.info.run_id, folder)
+    with TemporaryDirectory(prefix="bp_pipeline-") as made:
+        write_report(runs, Path(made))
+        tracker.log_report(parent.info.run_id, Path(made))
+        try:
+            copytree(made, folder, dirs_exist_ok=True)
+        except OSError as error:
+            raise TrackingError(
+                f"The report cannot be written to {folder}: {error}. "
+                "Name another folder: bp report --out DIR."
+            ) from error
     print_report(runs)
     print(f"Written to {folder}")
 
 
 def write_report(runs: pd.DataFrame, folder: Path) -> None:
-    """Write `summary.csv`, every run with its measures, and `report.md`, the tables to read."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write `summary.csv`, each finished run with its measures, and `report.md`, the tables."""
     summary(runs).to_csv(folder / "summary.csv", index=False, lineterminator="\n")
     sections = [f"# {_headline(runs)}"]
     for title, table in _tables(runs):
@@ -96,15 +105,17 @@ def print_report(runs: pd.DataFrame) -> None:
 
 
 def _headline(runs: pd.DataFrame) -> str:
-    finished = runs[runs["status"] == "FINISHED"]
-    networks = int(finished["replicates"].sum())
-    return f"{len(finished)} of {len(runs)} runs finished, {networks:,} networks trained"
+    done = finished(runs)
+    networks = int(done["replicates"].sum()) if len(done) else 0
+    return f"{len(done)} of {len(runs)} runs finished, {networks:,} networks trained"
 
 
 def _tables(runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Make the tables as text, ready to be printed anywhere."""
+    """Make the tables as text, ready to be printed anywhere; none where no run has finished."""
+    if finished(runs).empty:
+        return []
     grid = rates(runs).map(_percent)
-    grid.columns = [f"{rate:g}" for rate in grid.columns]
+    grid.columns = [_number(rate) for rate in grid.columns]
     best = best_learning_rates(runs)
     lows, highs = best["converged/rate_low"], best["converged/rate_high"]
     shown = pd.DataFrame(
@@ -129,4 +140,4 @@ def _percent(share: float) -> str:
 
 
 def _number(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:g}"
+    return "–" if pd.isna(value) else repr(float(value)).removesuffix(".0")

@@ -27,9 +27,14 @@ def axes(runs: pd.DataFrame) -> list[str]:
     return [*dict.fromkeys([*ALWAYS[:2], *varied]), LEARNING_RATE]
 
 
+def finished(runs: pd.DataFrame) -> pd.DataFrame:
+    """Keep the runs that have a result."""
+    return runs[runs["status"] == "FINISHED"]
+
+
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
-    """Give one row a run: where it lies in the grid, and every measure, absent ones empty."""
-    table = runs.reindex(columns=[*axes(runs), *MEASURES])
+    """Give one row a finished run: where it is in the grid, and its measures, absent ones empty."""
+    table = finished(runs).reindex(columns=[*axes(runs), *MEASURES])
     return table.sort_values(axes(runs), ignore_index=True)
 
 
@@ -38,9 +43,13 @@ def rates(runs: pd.DataFrame) -> pd.DataFrame:
 
     A setting with several runs has the mean of their rates; one without has NaN.
     """
-    return runs.pivot_table(
-        index=axes(runs)[:-1], columns=LEARNING_RATE, values=RATE, aggfunc="mean", dropna=False
-    ).dropna(how="all")
+    return (
+        finished(runs)
+        .pivot_table(
+            index=axes(runs)[:-1], columns=LEARNING_RATE, values=RATE, aggfunc="mean", dropna=False
+        )
+        .dropna(how="all")
+    )
 
 
 def best_learning_rates(runs: pd.DataFrame) -> pd.DataFrame:

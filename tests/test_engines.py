@@ -1,0 +1,65 @@
+"""Which engine trains, where its machine code is kept, and what happens where there is none."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import bp_pipeline
+
+PACKAGE = Path(bp_pipeline.__file__).parent
+DIGEST = """
+import sys
+from bp_pipeline.engines import problem_with, train_function
+from bp_pipeline.core.network import Architecture
+from bp_pipeline.core.training import Setup
+import numpy as np
+
+architecture = Architecture((2, 3, 1), True, True, "tanh", "sigmoid", 0.01, "logistic", True)
+inputs, targets = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)), ((0.0,), (1.0,), (1.0,), (0.0,))
+setup = Setup(architecture, inputs, targets, False, 50, 0.4, False, 5)
+weights = np.linspace(-1, 1, 13 * 4).reshape(13, 4)
+for engine in ("numpy", "compiled"):
+    assert problem_with(engine) is None, problem_with(engine)
+    trained = train_function(engine)(setup, weights, np.full(4, 0.5), np.zeros(4))
+    print(trained.parameters.tobytes().hex())
+"""
+
+
+def test_an_edit_to_an_imported_function_changes_the_bits(tmp_path: Path) -> None:
+    """Numba's own cache would not notice: it looks at the file of the kernel alone."""
+    shutil.copytree(PACKAGE, tmp_path / "bp_pipeline")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(tmp_path),
+        "NUMBA_CACHE_DIR": str(tmp_path / "c"),
+    }
+
+    def weights_of_both_engines() -> list[str]:
+        command = [sys.executable, "-c", DIGEST]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    before = weights_of_both_engines()
+    elementary = tmp_path / "bp_pipeline" / "core" / "elementary.py"
+    source = elementary.read_text()
+    elementary.write_text(source.replace("0.3333333333333332,", "0.3333333333333331,"))
+    assert elementary.read_text() != source
+    after = weights_of_both_engines()
+    assert before[0] == before[1]
+    assert after[0] == after[1]
+    assert before[0] != after[0]
+
+
+def test_without_numba_the_reference_engine_takes_over(tmp_path: Path) -> None:
+    (tmp_path / "numba.py").write_text("raise ImportError('no numba here')")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    bp = str(Path(sys.executable).with_name("bp"))
+    command = [bp, "train", "tracking=off", "replicates=2", "training.epochs=3"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    warnings = [line for line in done.stderr.splitlines() if "engine=numpy" in line]
+    assert warnings == [
+        "The compiled engine cannot be used (no numba here); `engine=numpy` takes over, slower."
+    ]
