@@ -13,6 +13,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import time
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,17 +21,19 @@ from statistics import median
 
 from rich.console import Console
 from rich.table import Table
+from workloads import SIZES
 
 HERE = Path(__file__).parent
 PEERS = {
-    "JAX by hand": "jax",
-    "JAX vmap": "jax",
+    "JAX by hand, block 512": "jax",
+    "JAX by hand, block 2048": "jax",
+    "JAX vmap, block 512": "jax",
+    "JAX vmap, block 2048": "jax",
     "PyTorch loop": "torch",
     "scikit-learn": "sklearn",
 }
 PACKAGES = ("numpy", "numba", "mlflow", "jax", "torch", "scikit-learn")
 BASE = "compiled"
-SIZES = (64, 128, 256, 512, 1024, 2048)
 
 Contender = tuple[str, str, int]  # name, workload, cores
 
@@ -104,11 +107,31 @@ def show(title: str, rows: list[dict[str, object]]) -> None:
 
 
 def sweep_parts() -> dict[str, float]:
-    """Time the parts of one default sweep, and then the whole command, in a new folder."""
+    """Time the parts of one default sweep, and the whole command, each in a new folder."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(HERE / "sweep_parts.py")]
         printed = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
-    return json.loads(printed.stdout.splitlines()[-1])
+    parts: dict[str, float] = json.loads(printed.stdout.splitlines()[-1])
+    whole, _ = run_bp("experiment=xor_sweep")
+    return {**parts, "the whole command": whole}
+
+
+def run_bp(*overrides: str) -> tuple[float, float]:
+    """Run `bp train` in a new folder; give its seconds and its largest memory in GB."""
+    bp = str(Path(sys.executable).with_name("bp"))
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            [bp, "train", *overrides],
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        if status:
+            raise RuntimeError(f"bp train {' '.join(overrides)} failed")
+    unit = 1e9 if sys.platform == "darwin" else 1e6  # bytes there, kB on Linux
+    return time.perf_counter() - started, usage.ru_maxrss / unit
 
 
 def machine() -> dict[str, object]:
@@ -158,10 +181,14 @@ def main() -> None:
         show(title, rows)
         results[title] = rows
     results["One default sweep, seconds"] = parts = sweep_parts()
-    table = Table("part of one default sweep", "seconds")
+    table = Table("part of one default sweep", "seconds", "ms per run")
     for name, value in parts.items():
-        table.add_row(name, f"{value:.2f}")
+        table.add_row(name, f"{value:.2f}", f"{value / 240 * 1000:.1f}")
     Console().print(table)
+    million = ("replicates=1000000", "training.epochs=500", "training.record=20")
+    seconds, gigabytes = run_bp(*million, "training.record_weights=0")
+    print(f"1,000,000 networks, 500 epochs: {seconds:.1f} s, {gigabytes:.2f} GB")
+    results["A million networks"] = {"seconds": seconds, "gigabytes": gigabytes}
     options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
