@@ -1,8 +1,8 @@
 """What is timed: one ensemble, trained by ours and by others' code.
 
 Each contender trains networks on XOR in float64. Ours and JAX's do the same besides: they record
-the loss at the same epochs, note when a network first converged, and look whether loss and weights are
-finite. PyTorch and scikit-learn train one network after the other, as their users do.
+the loss at the same epochs, note when a network first converged, and look whether loss and weights
+are finite. PyTorch and scikit-learn train one network after the other, as their users do.
 
 A contender is a function that makes all ready and gives back another one, which trains once and
 returns the number of network-epochs.

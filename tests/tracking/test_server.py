@@ -194,5 +194,7 @@ def test_runs_on_a_real_server_read_back_as_on_the_embedded_store(
     assert [file.path for file in client.list_artifacts(run_id, "weights")] == [
         f"weights/{name}.npz" for name in ("final", "initial", "trajectory")
     ]
+    with tracker.artifacts(run_id) as copy:
+        assert (copy / "weights" / "final.npz").is_file()
     assert not (folder / "elsewhere.db").exists()
     assert capfd.readouterr() == ("", "")

@@ -208,6 +208,11 @@ def test_large_results_are_written_without_a_copy(tmp_path: Path) -> None:
     assert peak < 40e6  # NumPy has two buffers of 16 MiB
 
 
+def test_artifacts_are_read_where_they_are(tracker: Tracker, run: Run, artifacts: Path) -> None:
+    with tracker.artifacts(run.info.run_id) as place:
+        assert place == artifacts
+
+
 def test_a_sweep_keeps_its_list_of_jobs(
     client: MlflowClient, folder: Path, tracker: Tracker, parent: str
 ) -> None:

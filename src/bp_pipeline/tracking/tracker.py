@@ -96,7 +96,7 @@ class Tracker:
         text = yaml.dump(frozen, Dumper=_YAML_DUMPER, sort_keys=False, allow_unicode=True)
         tags = {"bp.sweep_digest": sweep_digest, "bp.n_jobs": str(len(jobs))}
         with self._recording(name, {**records.source_tags(), **tags}) as run:
-            with self._artifacts(run) as folder:
+            with self._new_artifacts(run) as folder:
                 (folder / "sweep.yaml").write_text(text, encoding="utf-8")
         self._sweep_digests[run.info.run_id] = sweep_digest
         return str(run.info.run_id)
@@ -134,7 +134,7 @@ class Tracker:
         metrics = records.metrics(result)
         tags = {**self._tags(config, parent_run_id), "bp.result_digest": result.result_digest}
         with self._recording(name, tags, seconds) as run:
-            with self._artifacts(run) as folder:
+            with self._new_artifacts(run) as folder:
                 records.write_config(folder, config)
                 records.write_environment(folder, config, engine)
                 records.write_result(folder, result)
@@ -151,7 +151,7 @@ class Tracker:
         problem = f"{type(error).__name__}: {error}"[:_LONGEST_TAG]
         tags = {**self._tags(config, parent_run_id), "bp.error": problem}
         with self._recording(name, tags) as run:
-            with self._artifacts(run) as folder:
+            with self._new_artifacts(run) as folder:
                 records.write_config(folder, config)
                 report = "".join(traceback.format_exception(error))
                 (folder / "error.txt").write_text(report, encoding="utf-8")
@@ -223,6 +223,24 @@ class Tracker:
         return pd.DataFrame(rows, columns=None if rows else ["run_id", "name", "status"])
 
     @contextmanager
+    def artifacts(self, run_id: str) -> Iterator[Path]:
+        """Give a folder with a run's artifacts, to be read only, and only within the context.
+
+        It is the store's own where that is a folder, in which files may be missing that were
+        deleted or never written; where the artifacts are served, it is a copy.
+        """
+        reading = f"read the artifacts of run {run_id}"
+        with failures_explained(self.uri, reading):
+            place = Path(self._client.get_run(run_id).info.artifact_uri)
+        if place.is_absolute():
+            yield place
+            return
+        with tempfile.TemporaryDirectory(prefix="bp_pipeline-") as folder:
+            with failures_explained(self.uri, reading):
+                self._client.download_artifacts(run_id, "", folder)
+            yield Path(folder)
+
+    @contextmanager
     def _recording(
         self, name: str, tags: Mapping[str, str], seconds: float = 0.0
     ) -> Iterator["Run"]:
@@ -248,7 +266,7 @@ class Tracker:
             yield
 
     @contextmanager
-    def _artifacts(self, run: "Run") -> Iterator[Path]:
+    def _new_artifacts(self, run: "Run") -> Iterator[Path]:
         """Give a folder whose files become the run's artifacts.
 
         Where those are kept in a folder it is that one; a copy would double a large run's writes.
