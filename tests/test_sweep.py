@@ -72,7 +72,15 @@ def test_says_what_it_does_and_ends_with_the_report(store: Path) -> None:
 
 
 def test_leaves_no_litter(store: Path) -> None:
-    kept = {"mlflow.db", "mlflow.db.lock", "mlruns", "reports", "stdout", "stderr"}
+    kept = {
+        "mlflow.db",
+        "mlflow.db.lock",
+        "mlflow.db.locks",
+        "mlruns",
+        "reports",
+        "stdout",
+        "stderr",
+    }
     assert {path.name.removesuffix("-wal").removesuffix("-shm") for path in store.iterdir()} <= kept
 
 

@@ -29,6 +29,11 @@ def say(line: str) -> None:
     Console(stderr=True, highlight=False, markup=False).print(line, soft_wrap=True)
 
 
+def counted(number: int, noun: str) -> str:
+    """Write a number of things: `1 run`, `24,000 networks`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 @contextmanager
 def training_progress(n_runs: int, network_epochs: int) -> Iterator[RunDone]:
     """Show how far training and recording have come.

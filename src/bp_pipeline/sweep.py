@@ -1,10 +1,11 @@
 """What happens in a sweep, from composed configs to the finished parent run and its report.
 
 Owns the order of things: open the store, announce, train, record each run as it finishes while
-others train, name what failed, report. How configs are composed is Hydra's; how networks train,
-`ensemble`'s; what MLflow is told, `tracking`'s.
+others train, name what failed, report. How configs are composed is Hydra's; what is left to do of a
+sweep, `resume`'s; how networks train, `ensemble`'s; what MLflow is told, `tracking`'s.
 """
 
+import gc
 import signal
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -17,11 +18,10 @@ from bp_pipeline.engines import is_compiled, problem_with
 from bp_pipeline.ensemble import RunResult, train_runs
 from bp_pipeline.messages import ConfigError
 from bp_pipeline.naming import ALWAYS, run_name, varied_keys
-from bp_pipeline.progress import say, training_progress
+from bp_pipeline.progress import counted, say, training_progress
 from bp_pipeline.report import report_sweep
+from bp_pipeline.resume import Job, find_or_start, only_trainer, undone
 from bp_pipeline.tracking import Tracker, TrackingError
-
-Job = tuple[str, RunConfig]  # a run's name, and what it is
 
 
 def run_jobs(configs: Sequence[RunConfig], name: str | None) -> int:
@@ -48,10 +48,8 @@ def run_jobs(configs: Sequence[RunConfig], name: str | None) -> int:
         Where the store cannot be used; nothing was trained then.
     """
     keys = varied_keys([config.params() for config in configs]) or ALWAYS
-    jobs = [(run_name(config, keys), config) for config in configs]
+    jobs = [Job(run_name(config, keys), config) for config in configs]
     tracker = _open_tracker(configs)
-    say(_announcement(configs))
-    _make_ready({config.engine for config in configs})
     if tracker is None:
         return _name_failures(_train(jobs, None, None))
     try:
@@ -74,48 +72,46 @@ def _open_tracker(configs: Sequence[RunConfig]) -> Tracker | None:
     return None if tracking.name == "off" else Tracker.open(tracking.uri, tracking.experiment)
 
 
-def _announcement(configs: Sequence[RunConfig]) -> str:
-    n_networks = sum(config.replicates for config in configs)
-    return f"{_count(len(configs), 'run')}, {_count(n_networks, 'network')}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _make_ready(engines: Iterable[str]) -> None:
-    """Compile what has to be, before the clock of the progress bar runs."""
-    if "compiled" in engines and find_spec("numba") and not is_compiled():
-        say("Compiling the engine for this machine, once; it takes a quarter of a minute.")
-    for remark in filter(None, map(problem_with, engines)):
-        say(remark)
-
-
 def _track(jobs: Sequence[Job], name: str | None, tracker: Tracker) -> list[str]:
-    """Train under a parent of this name, close it by how that went, and report."""
+    """Train what is left to do under the sweep's parent run, account for it, and report."""
     if name is None:
         return _train(jobs, tracker, None)
-    frozen = [{"name": run, "config_digest": config.config_digest} for run, config in jobs]
-    sweep_digest = digest_json([job["config_digest"] for job in frozen])
-    parent_run_id = tracker.start_sweep(name, frozen, sweep_digest)
-    try:
-        failures = _train(jobs, tracker, parent_run_id)
-    except BaseException:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C is to leave nothing RUNNING
-        with suppress(TrackingError):  # what went wrong first is the one to tell
-            tracker.kill_unfinished(parent_run_id)
-        with suppress(TrackingError):
-            tracker.finish(parent_run_id, "KILLED")
-        raise
-    tracker.finish(parent_run_id, "FAILED" if failures else "FINISHED")
+    sweep_digest = digest_json([job.config.config_digest for job in jobs])
+    with only_trainer(tracker.lock_sweep(sweep_digest)):
+        parent_run_id = find_or_start(jobs, name, sweep_digest, tracker)
+        if parent_run_id is None:
+            return []
+        try:
+            return _finish_sweep(jobs, tracker, parent_run_id)
+        except BaseException:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C leaves nothing RUNNING
+            with suppress(TrackingError):  # what went wrong first is the one to tell
+                tracker.kill_unfinished(parent_run_id)
+                tracker.account(parent_run_id)
+            with suppress(TrackingError):
+                tracker.finish(parent_run_id, "KILLED")
+            raise
+
+
+def _finish_sweep(jobs: Sequence[Job], tracker: Tracker, parent_run_id: str) -> list[str]:
+    """Do what is left to do; the parent ends last, so that a kill before leaves it RUNNING."""
+    left = undone(jobs, tracker.finished_jobs(parent_run_id))
+    tracker.account(parent_run_id)
+    failures = _train(left, tracker, parent_run_id, n_done=len(jobs) - len(left))
+    account = tracker.account(parent_run_id)
     report_sweep(tracker, parent_run_id)
+    tracker.finish(parent_run_id, account.status)
     return failures
 
 
-def _train(jobs: Sequence[Job], tracker: Tracker | None, parent_run_id: str | None) -> list[str]:
+def _train(
+    jobs: Sequence[Job], tracker: Tracker | None, parent_run_id: str | None, *, n_done: int = 0
+) -> list[str]:
     """Train and record; give the name and error of each run that failed."""
+    configs = [job.config for job in jobs]
+    say(_announcement(configs, n_done))
+    _make_ready({config.engine for config in configs})
     started, failures = perf_counter(), []
-    configs = [config for _, config in jobs]
     network_epochs = sum(config.replicates * config.training.epochs for config in configs)
     with training_progress(len(configs), network_epochs) as run_done:
         for index, result in train_runs(configs):
@@ -130,6 +126,21 @@ def _train(jobs: Sequence[Job], tracker: Tracker | None, parent_run_id: str | No
                     tracker.record_failure(config, error, name=name, parent_run_id=parent_run_id)
             run_done()
     return failures
+
+
+def _announcement(configs: Sequence[RunConfig], n_done: int) -> str:
+    n_networks = sum(config.replicates for config in configs)
+    work = f"{counted(len(configs), 'run')}, {counted(n_networks, 'network')}"
+    return f"{work} to train, {counted(n_done, 'run')} already done" if n_done else work
+
+
+def _make_ready(engines: Iterable[str]) -> None:
+    """Compile what has to be, before the clock of the progress bar runs."""
+    if "compiled" in engines and find_spec("numba") and not is_compiled():
+        say("Compiling the engine for this machine, once; it takes a quarter of a minute.")
+    for remark in filter(None, map(problem_with, engines)):
+        say(remark)
+    gc.freeze()  # what was imported is never garbage; to look through it costs a tenth of recording
 
 
 def _record(
@@ -159,5 +170,5 @@ def _record(
 
 def _name_failures(failures: Sequence[str]) -> int:
     if failures:
-        say("\n  ".join([f"{_count(len(failures), 'run')} failed:", *failures]))
+        say("\n  ".join([f"{counted(len(failures), 'run')} failed:", *failures]))
     return int(bool(failures))

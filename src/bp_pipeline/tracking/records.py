@@ -19,6 +19,7 @@ from bp_pipeline.digests import code_digest
 from bp_pipeline.ensemble import RunResult
 from bp_pipeline.environment import environment, git_state, package_version
 from bp_pipeline.summary import curves, summary
+from bp_pipeline.tracking.account import Account
 from bp_pipeline.weights_file import write_arrays
 
 if TYPE_CHECKING:
@@ -52,6 +53,15 @@ def metrics(result: RunResult) -> "list[Metric]":
         if is_finite
     ]
     return points + [Metric(name, value, now, 0) for name, value in summary(result).items()]
+
+
+def account_metrics(account: Account) -> "list[Metric]":
+    """Give `runs/expected`, `runs/finished`, `runs/failed` and `runs/missing` of a sweep."""
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    counts = {**account._asdict(), "missing": account.missing}
+    return [Metric(f"runs/{name}", float(count), now, 0) for name, count in counts.items()]
 
 
 @cache

@@ -4,8 +4,10 @@ Owns finding that place and opening it, with the lock that makes one process at 
 """
 
 import os
+import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -41,6 +43,8 @@ class Store(NamedTuple):
         What to write with, and where.
     lock
         To be held while writing.
+    sweep_locks
+        A folder for the locks of sweeps, of this machine alone where the store is a server.
     close
         Lets go of the database, which leaves everything in its one file.
     """
@@ -49,7 +53,13 @@ class Store(NamedTuple):
     client: "MlflowClient"
     experiment_id: str
     lock: AbstractContextManager[object]
+    sweep_locks: Path
     close: Callable[[], object]
+
+    def sweep_lock(self, sweep_digest: str) -> FileLock:
+        """Give the lock to be held while training a sweep, by one process of this machine."""
+        self.sweep_locks.mkdir(exist_ok=True)
+        return FileLock(self.sweep_locks / f"{sweep_digest}.lock")
 
 
 def open_store(configured: str | None, experiment: str, *, create: bool) -> Store:
@@ -119,7 +129,8 @@ def _open_embedded(uri: str, experiment: str, create: bool) -> Store:
         # them into the folder that a scheduled command happens to start in.
         make = store.create_experiment if create else None
         experiment_id = _experiment_id(client, experiment, make)
-    return Store(uri, client, experiment_id, lock, store.engine.dispose)
+    locks = Path(f"{path}.locks")
+    return Store(uri, client, experiment_id, lock, locks, store.engine.dispose)
 
 
 def _open_served(uri: str, experiment: str, create: bool) -> Store:
@@ -127,7 +138,10 @@ def _open_served(uri: str, experiment: str, create: bool) -> Store:
 
     client = MlflowClient(uri)
     make = client.create_experiment if create else None
-    return Store(uri, client, _experiment_id(client, experiment, make), nullcontext(), lambda: None)
+    experiment_id = _experiment_id(client, experiment, make)
+    name = sha256(uri.encode()).hexdigest()[:16]
+    locks = Path(tempfile.gettempdir()) / f"bp_pipeline-{os.getuid()}-{name}.locks"
+    return Store(uri, client, experiment_id, nullcontext(), locks, lambda: None)
 
 
 def _experiment_id(client: "MlflowClient", name: str, make: Callable[[str], str] | None) -> str:

@@ -13,22 +13,22 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import yaml
+from filelock import FileLock
 
 from bp_pipeline.config import RunConfig
 from bp_pipeline.digests import code_digest
 from bp_pipeline.ensemble import RunResult
 from bp_pipeline.tracking import records
+from bp_pipeline.tracking.account import Account, Status
 from bp_pipeline.tracking.failures import TrackingError, failures_explained, without_password
 from bp_pipeline.tracking.store import Store, open_store
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.entities import Run
-
-Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 _LONGEST_TAG = 5000  # characters, the lowest limit among MLflow's stores
 _PAGE = 1000  # runs asked for at a time
@@ -92,14 +92,51 @@ class Tracker:
         str
             Id of the parent run, which is RUNNING.
         """
-        frozen = {"sweep_digest": sweep_digest, "code_digest": code_digest(), "jobs": [*jobs]}
-        text = yaml.dump(frozen, Dumper=_YAML_DUMPER, sort_keys=False, allow_unicode=True)
         tags = {"bp.sweep_digest": sweep_digest, "bp.n_jobs": str(len(jobs))}
         with self._recording(name, {**records.source_tags(), **tags}) as run:
-            with self._new_artifacts(run) as folder:
-                (folder / "sweep.yaml").write_text(text, encoding="utf-8")
+            self._write_jobs(run, jobs, sweep_digest)
         self._sweep_digests[run.info.run_id] = sweep_digest
         return str(run.info.run_id)
+
+    def resume_sweep(self, parent_run_id: str, jobs: Sequence[Mapping[str, Any]]) -> None:
+        """Set a sweep RUNNING again, and its half-written runs KILLED.
+
+        Its `sweep.yaml` is written once more, in case a kill came before it was there.
+        """
+        with self._writing("resume a sweep"):
+            parent = self._client.get_run(parent_run_id)
+            self._client.update_run(parent_run_id, "RUNNING")
+            self._write_jobs(parent, jobs, parent.data.tags["bp.sweep_digest"])
+        self.kill_unfinished(parent_run_id)
+
+    def lock_sweep(self, sweep_digest: str) -> FileLock:
+        """Give the lock that makes one process of this machine at a time the sweep's trainer."""
+        return self._store.sweep_lock(sweep_digest)
+
+    def account(self, parent_run_id: str) -> Account:
+        """Count how a sweep's jobs have ended; tell it in metrics and description of the parent."""
+        with failures_explained(self.uri, "read a sweep"):
+            parent = self._client.get_run(parent_run_id)
+        runs = self._attempts(parent_run_id)
+        statuses = [run.info.status for run in runs]
+        account = Account(
+            expected=int(parent.data.tags["bp.n_jobs"]),
+            finished=statuses.count("FINISHED"),
+            failed=statuses.count("FAILED"),
+        )
+        with self._writing("account for a sweep"):
+            metrics = records.account_metrics(account)
+            self._client.log_batch(parent_run_id, metrics=metrics)
+            self._client.set_tag(parent_run_id, "mlflow.note.content", str(account))
+        return account
+
+    def finished_jobs(self, parent_run_id: str) -> list[tuple[str, str]]:
+        """List name and config digest of the runs of a sweep that have their result."""
+        return [
+            (run.info.run_name, run.data.tags["bp.config_digest"])
+            for run in self._attempts(parent_run_id)
+            if run.info.status == "FINISHED"
+        ]
 
     def record(
         self,
@@ -178,15 +215,16 @@ class Tracker:
         with self._writing("log the report"):
             self._client.log_artifacts(parent_run_id, str(directory), "report")
 
-    def sweeps(self) -> list["Run"]:
-        """Find all sweeps, newest first.
+    def sweeps(self, sweep_digest: str | None = None) -> list["Run"]:
+        """Find all sweeps, or those of one digest, newest first.
 
         Returns
         -------
         list of mlflow.entities.Run
             The parent runs: those with the tag `bp.n_jobs`, which no other run has.
         """
-        return list(self._search("tags.`bp.n_jobs` != ''"))
+        same = f" AND tags.`bp.sweep_digest` = '{sweep_digest}'" if sweep_digest else ""
+        return list(self._search(f"tags.`bp.n_jobs` != ''{same}"))
 
     def find_sweep(self, run_id: str | None = None) -> "Run":
         """Find the parent run of a sweep, the newest by default.
@@ -212,15 +250,36 @@ class Tracker:
         Returns
         -------
         DataFrame
-            One row a run, whatever its status, ordered by name: `run_id`, `name`, `status`, params
-            by their key, with numbers, true, false and null as such, metrics by their name, and
-            tags that start with `bp.`. What a run lacks is missing in its row.
+            One row a job, ordered by name: its finished run, or else its newest attempt. Columns
+            are `run_id`, `name`, `status`, params by their key, with numbers, true, false and null
+            as such, metrics by their name, and tags that start with `bp.`. What a run lacks is
+            missing in its row.
         """
         import pandas as pd
 
-        rows = [records.row(run) for run in self._search(_is_child_of(parent_run_id))]
+        rows = [records.row(run) for run in self._attempts(parent_run_id)]
         rows.sort(key=lambda row: (row["name"], row["run_id"]))
         return pd.DataFrame(rows, columns=None if rows else ["run_id", "name", "status"])
+
+    def _attempts(self, parent_run_id: str) -> list["Run"]:
+        """Find the runs of a sweep without those that a later attempt has replaced."""
+        attempts: dict[tuple[str, str | None], list[Run]] = {}
+        for run in self._search(_is_child_of(parent_run_id)):  # the newest first
+            job = (run.info.run_name, run.data.tags.get("bp.config_digest"))
+            attempts.setdefault(job, []).append(run)
+        return [
+            run
+            for of_job in attempts.values()
+            for run in [run for run in of_job if run.info.status == "FINISHED"] or of_job[:1]
+        ]
+
+    def _write_jobs(
+        self, parent: "Run", jobs: Sequence[Mapping[str, Any]], sweep_digest: str
+    ) -> None:
+        frozen = {"sweep_digest": sweep_digest, "code_digest": code_digest(), "jobs": [*jobs]}
+        text = yaml.dump(frozen, Dumper=_YAML_DUMPER, sort_keys=False, allow_unicode=True)
+        with self._new_artifacts(parent) as folder:
+            (folder / "sweep.yaml").write_text(text, encoding="utf-8")
 
     @contextmanager
     def artifacts(self, run_id: str) -> Iterator[Path]:

@@ -1,0 +1,206 @@
+"""A sweep is finished by typing its command again, whatever became of it before."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from runs import make_config
+
+from bp_pipeline.config import RunConfig
+from bp_pipeline.resume import Job, undone
+
+SWEEP = (
+    "train", "-m", "activation=tanh,relu,sigmoid", "optimizer.learning_rate=0.1,0.5,1,2",
+    "replicates=20", "training.epochs=50", "training.record=5", "engine=numpy",
+)  # fmt: skip
+N_JOBS = 12
+
+
+def command(*arguments: str) -> list[str]:
+    return [str(Path(sys.executable).with_name("bp")), *arguments]
+
+
+def bp(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command(*arguments), cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    bp(folder, *SWEEP)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _local_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def all_runs(folder: Path) -> tuple[list[Run], list[Run]]:
+    """Read sweeps and runs as anybody would."""
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("bp_pipeline")
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id])
+    sweeps = [run for run in found if "bp.n_jobs" in run.data.tags]
+    return sweeps, [run for run in found if "bp.n_jobs" not in run.data.tags]
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    """Say all that must not depend on how often a sweep was broken off."""
+    [sweep], runs = all_runs(folder)
+    finished = [run for run in runs if run.info.status == "FINISHED"]
+    [report] = (folder / "reports").iterdir()
+    return {
+        "sweep": (sweep.info.status, sweep.data.metrics, sweep.data.tags["mlflow.note.content"]),
+        "jobs": (Path(sweep.info.artifact_uri) / "sweep.yaml").read_text(),
+        "digests": Counter(
+            (run.info.run_name, run.data.tags["bp.result_digest"]) for run in finished
+        ),
+        "report": {path.name: path.read_bytes() for path in report.iterdir()},
+        "unfinished": {run.info.status for run in runs} - {"FINISHED", "KILLED"},
+    }
+
+
+def has_runs(number: int) -> Callable[[Path], bool]:
+    """Wait for so many folders with weights; the last of them is likely to be half written."""
+    return lambda folder: len(list(folder.glob("mlruns/*/*/artifacts/weights"))) >= number
+
+
+KILL_WHEN: dict[str, Callable[[Path], bool]] = {
+    "composing": lambda folder: True,
+    "making the store": lambda folder: any(folder.glob("*mlflow.db*")),
+    "having made the store": lambda folder: (folder / "mlflow.db").exists(),
+    "starting the sweep": lambda folder: any(folder.glob("mlruns/*/*/artifacts")),
+    "writing the first run": has_runs(1),
+    "writing the second run": has_runs(2),
+    "writing a run": has_runs(6),
+    "writing the report": lambda folder: any(folder.glob("mlruns/*/*/artifacts/report/*")),
+}
+
+
+def kill_when(folder: Path, reached: Callable[[Path], bool]) -> None:
+    """Run the sweep and kill it, with all its processes, as soon as it has come so far."""
+    process = subprocess.Popen(
+        command(*SWEEP),
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while process.poll() is None and not reached(folder):
+        time.sleep(0.001)
+    assert process.poll() is None, "it ended before it was killed"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_a_sweep_killed_at_every_stage_ends_as_an_uninterrupted_one(
+    uninterrupted: Path, tmp_path: Path
+) -> None:
+    for reached in KILL_WHEN.values():
+        kill_when(tmp_path, reached)
+    done = bp(tmp_path, *SWEEP)
+    assert "12 runs already done" in done.stderr
+    assert outcome(tmp_path) == outcome(uninterrupted)
+
+
+def test_a_sweep_says_what_is_left_and_counts_its_runs(uninterrupted: Path, tmp_path: Path) -> None:
+    kill_when(tmp_path, has_runs(4))
+    [sweep], runs = all_runs(tmp_path)
+    assert sweep.info.status == "RUNNING"
+    n_done = sum(run.info.status == "FINISHED" for run in runs)
+    done = bp(tmp_path, *SWEEP)
+    n_left = N_JOBS - n_done
+    assert f"{n_left} runs, {20 * n_left} networks to train, {n_done} runs already" in done.stderr
+    [sweep], _ = all_runs(tmp_path)
+    assert sweep.info.status == "FINISHED"
+    assert {name: sweep.data.metrics[f"runs/{name}"] for name in ("expected", "missing")} == {
+        "expected": N_JOBS,
+        "missing": 0,
+    }
+    assert sweep.data.tags["mlflow.note.content"].startswith("12 runs expected: 12 finished")
+
+
+def test_a_complete_sweep_is_left_alone_and_trained_anew_on_request(uninterrupted: Path) -> None:
+    before = all_runs(uninterrupted)
+    done = bp(uninterrupted, *SWEEP)
+    assert done.stderr.startswith("Complete: 12 runs in sweep ")
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+    assert [run.info for run in all_runs(uninterrupted)[1]] == [run.info for run in before[1]]
+
+
+def test_a_complete_sweep_is_trained_anew_under_a_new_parent(tmp_path: Path) -> None:
+    sweep = ("train", "-m", "seed=1,2", "replicates=2", "training.epochs=3", "engine=numpy")
+    bp(tmp_path, *sweep)
+    bp(tmp_path, *sweep, "sweep.rerun=true")
+    sweeps, runs = all_runs(tmp_path)
+    assert [sweep.info.status for sweep in sweeps] == ["FINISHED"] * 2
+    digests = Counter(run.data.tags["bp.result_digest"] for run in runs)
+    assert sorted(digests.values()) == [2, 2]
+    assert len({run.data.tags["mlflow.parentRunId"] for run in runs}) == 2
+
+
+def test_two_sweeps_started_at_once_both_end_well(uninterrupted: Path, tmp_path: Path) -> None:
+    both = [
+        subprocess.Popen(command(*SWEEP), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=120)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert sum("Another process is training this sweep" in text for text in said) == 1
+    assert sum("Complete: 12 runs" in text for text in said) == 1
+    assert outcome(tmp_path) == outcome(uninterrupted)
+
+
+def test_another_core_starts_a_new_parent_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from bp_pipeline import resume
+    from bp_pipeline.tracking import Tracker
+
+    monkeypatch.chdir(tmp_path)
+    tracker, jobs = Tracker.open(None, "bp_pipeline"), [Job("a", make_config())]
+    first = resume.find_or_start(jobs, "a", "5" * 64, tracker)
+    assert resume.find_or_start(jobs, "a", "5" * 64, tracker) == first
+    tracker._client.set_tag(first, "bp.code_digest", "0" * 64)  # as if made by other code
+    assert resume.find_or_start(jobs, "a", "5" * 64, tracker) != first
+    said = capsys.readouterr().err
+    assert f"The code that trains has changed since sweep {first} was begun (00000000… is" in said
+    assert "Its runs stay; all are trained anew." in said
+    tracker.close()
+
+
+@pytest.fixture(scope="module")
+def config() -> RunConfig:
+    return make_config()
+
+
+def test_jobs_alike_are_told_apart_by_their_names(config: RunConfig) -> None:
+    jobs, digest = [Job("a", config), Job("b", config)], config.config_digest
+    assert undone(jobs, [("b", digest)]) == jobs[:1]
+    assert undone(jobs, [("a", digest)]) == jobs[1:]
+
+
+def test_a_run_under_another_name_stands_for_one_job(config: RunConfig) -> None:
+    jobs, digest = [Job("a", config), Job("b", config)], config.config_digest
+    assert undone(jobs, [("renamed", digest)]) == jobs[1:]
+    assert undone(jobs, [("b", digest), ("renamed", digest)]) == []
+
+
+def test_jobs_repeated_are_done_as_often_as_they_stand_there(config: RunConfig) -> None:
+    jobs, digest = [Job("a", config)] * 3, config.config_digest
+    assert undone(jobs, [("a", digest)] * 2) == jobs[:1]
+    assert undone(jobs, [("a", "0" * 64)] * 3) == jobs
