@@ -89,9 +89,9 @@ def _choice(rows: Sequence[Callable[..., Any]], first: int = 0) -> Callable[...,
 def _activation_row(f: Callable[..., Any]) -> Callable[..., Any]:
     f = _compile(f)
 
-    def row(index: int, a: Any, z: Any, slope: float, n: int) -> None:
+    def row(index: int, rows: Any, a: int, z: int, slope: float, n: int) -> None:
         for c in range(n):
-            z[c] = f(a[c], slope)
+            rows[z, c] = f(rows[a, c], slope)
 
     return _compile(row)
 
@@ -99,9 +99,9 @@ def _activation_row(f: Callable[..., Any]) -> Callable[..., Any]:
 def _derivative_row(derivative: Callable[..., Any]) -> Callable[..., Any]:
     derivative = _compile(derivative)
 
-    def row(index: int, z: Any, delta: Any, slope: float, n: int) -> None:
+    def row(index: int, rows: Any, z: int, delta: int, slope: float, n: int) -> None:
         for c in range(n):
-            delta[c] = delta[c] * derivative(z[c], slope)
+            rows[delta, c] = rows[delta, c] * derivative(rows[z, c], slope)
 
     return _compile(row)
 
@@ -109,9 +109,9 @@ def _derivative_row(derivative: Callable[..., Any]) -> Callable[..., Any]:
 def _loss_row(value: Callable[..., Any]) -> Callable[..., Any]:
     value = _compile(value)
 
-    def row(index: int, a: Any, z: Any, y: float, total: Any, n: int) -> None:
+    def row(index: int, rows: Any, a: int, z: int, y: float, n: int) -> None:
         for c in range(n):
-            total[c] = total[c] + value(a[c], z[c], y)
+            rows[_LOSS, c] = rows[_LOSS, c] + value(rows[a, c], rows[z, c], y)
 
     return _compile(row)
 
@@ -119,9 +119,9 @@ def _loss_row(value: Callable[..., Any]) -> Callable[..., Any]:
 def _delta_row(delta: Callable[..., Any]) -> Callable[..., Any]:
     delta = _compile(delta)
 
-    def row(index: int, z: Any, y: float, derivative: Any, n: int) -> None:
+    def row(index: int, rows: Any, z: int, y: float, derivative: int, n: int) -> None:
         for c in range(n):
-            derivative[c] = delta(z[c], y, derivative[c])
+            rows[derivative, c] = delta(rows[z, c], y, rows[derivative, c])
 
     return _compile(row)
 
@@ -133,19 +133,30 @@ _output_delta = _choice([_delta_row(loss.delta) for loss in LOSSES.values()])
 
 
 class _Net(NamedTuple):
-    """What the networks share, as numbers. Rows of units count samples, then units."""
+    """What the networks share, as numbers, and which rows of a block hold what.
+
+    Rows of units count samples, then units; in one layer they follow each other.
+    """
 
     sizes: np.ndarray  # units of each layer
-    weight_at: np.ndarray  # for each layer with weights, its first row in `weights`
-    unit_at: np.ndarray  # for each such layer, the first row of its units
+    weight_at: np.ndarray  # for each layer with weights, its first among the rows of weights
+    unit_at: np.ndarray  # for each such layer, its first among the rows of units
+    n_weights: int
+    weights: int  # first row of each kind; there are as many of velocity and gradient
+    velocity: int
+    gradient: int
+    pre_activations: int
+    activations: int
+    deltas: int
     has_bias: bool
     train_bias: bool
     hidden: int  # index in ACTIVATIONS
     output: int
     slope: float
     loss: int  # index in LOSSES
-    inputs: np.ndarray  # (sample, bias + input)
-    targets: np.ndarray  # (sample, output)
+    n_samples: int
+    inputs: np.ndarray  # of sample 0, 1, …: bias and inputs
+    targets: np.ndarray  # of sample 0, 1, …: outputs
     ones: np.ndarray  # (sample,), what bias units put in
     gradient_factor: float
     online: bool
@@ -155,347 +166,316 @@ class _Net(NamedTuple):
     recorded: np.ndarray
 
 
-class _Block(NamedTuple):
-    """Networks side by side: rows of one value each, of which the first `n` are learning."""
-
-    network: np.ndarray  # which network of the result a column is
-    learning_rate: np.ndarray
-    momentum: np.ndarray
-    weights: np.ndarray  # (weight, network), as are velocity and gradient
-    velocity: np.ndarray
-    gradient: np.ndarray
-    pre_activations: np.ndarray  # (unit, network), as are activations and deltas
-    activations: np.ndarray
-    deltas: np.ndarray
-    loss: np.ndarray
-    gradient_norm: np.ndarray
-    weight_norm: np.ndarray
-    misses: np.ndarray  # outputs that are not within the tolerance
-    doubts: np.ndarray  # not 0 where the loss or a weight may not be finite
-    nothing: np.ndarray  # −0.0, which added to any number gives that number
+# A block is one array: a row for each value of a network, one column a network, of which the first
+# `n` are learning. One array, because views of single rows cost Numba more than the sums over them.
+# MISSES counts outputs that are not within the tolerance; DOUBTS is not 0 where the loss or a
+# weight may not be finite; NOTHING is −0.0, which added to any number gives that number.
+_LEARNING_RATE, _MOMENTUM, _LOSS, _GRADIENT_NORM, _WEIGHT_NORM = np.arange(5)
+_MISSES, _DOUBTS, _NOTHING, _FIRST_WEIGHT = np.arange(5, 9)
 
 
 @_compile
-def _fill(row: Any, value: float, n: Index) -> None:
+def _fill(rows: Any, at: Index, value: float, n: Index) -> None:
     for c in range(n):
-        row[c] = value
+        rows[at, c] = value
 
 
-@_compile
-def _sum_products(
-    out: Any, start: Any, x: Any, x_at: Index, x_step: Index, y: Any, y_at: Index, y_step: Index,
-    count: Index, n: Index,
-) -> None:  # fmt: skip
-    """Set out = start + Σₖ x[k]·y[k], in order; up to four products a pass over the row."""
-    k = 0
-    while k < count:
-        x0, y0 = x[x_at + k * x_step], y[y_at + k * y_step]
-        if count - k >= 4:
-            x1, y1 = x[x_at + (k + 1) * x_step], y[y_at + (k + 1) * y_step]
-            x2, y2 = x[x_at + (k + 2) * x_step], y[y_at + (k + 2) * y_step]
-            x3, y3 = x[x_at + (k + 3) * x_step], y[y_at + (k + 3) * y_step]
+def _weighted_sum(factor: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile out = start + Σₖ x[k]·y[k] over rows, in order; up to four products a pass.
+
+    `factor` says what y[k] is. What is added to has loops of its own: where two rows might be one,
+    loops do not vectorize.
+    """
+    factor = _compile(factor)
+
+    @_compile
+    def add(
+        rows: Any, out: Index, x: Index, x_step: Index, table: Any, y: Index, y_step: Index,
+        count: Index, n: Index,
+    ) -> None:  # fmt: skip
+        while count >= 4:
+            x1, y1, x2, y2 = x + x_step, y + y_step, x + 2 * x_step, y + 2 * y_step
+            x3, y3 = x2 + x_step, y2 + y_step
             for c in range(n):
-                total = start[c] + x0[c] * y0[c]
-                total = total + x1[c] * y1[c]
-                total = total + x2[c] * y2[c]
-                out[c] = total + x3[c] * y3[c]
-            k += 4
-        elif count - k >= 2:
-            x1, y1 = x[x_at + (k + 1) * x_step], y[y_at + (k + 1) * y_step]
+                total = rows[out, c] + rows[x, c] * factor(rows, table, y, c)
+                total = total + rows[x1, c] * factor(rows, table, y1, c)
+                total = total + rows[x2, c] * factor(rows, table, y2, c)
+                rows[out, c] = total + rows[x3, c] * factor(rows, table, y3, c)
+            x, y, count = x3 + x_step, y3 + y_step, count - 4
+        while count > 0:
             for c in range(n):
-                total = start[c] + x0[c] * y0[c]
-                out[c] = total + x1[c] * y1[c]
-            k += 2
+                rows[out, c] = rows[out, c] + rows[x, c] * factor(rows, table, y, c)
+            x, y, count = x + x_step, y + y_step, count - 1
+
+    @_compile
+    def set_to_sum(
+        rows: Any, out: Index, start: Index, x: Index, x_step: Index, table: Any, y: Index,
+        y_step: Index, count: Index, n: Index,
+    ) -> None:  # fmt: skip
+        x1, y1, x2, y2 = x + x_step, y + y_step, x + 2 * x_step, y + 2 * y_step
+        x3, y3 = x2 + x_step, y2 + y_step
+        if count == 1:
+            for c in range(n):
+                rows[out, c] = rows[start, c] + rows[x, c] * factor(rows, table, y, c)
+        elif count == 2:
+            for c in range(n):
+                total = rows[start, c] + rows[x, c] * factor(rows, table, y, c)
+                rows[out, c] = total + rows[x1, c] * factor(rows, table, y1, c)
+        elif count == 3:
+            for c in range(n):
+                total = rows[start, c] + rows[x, c] * factor(rows, table, y, c)
+                total = total + rows[x1, c] * factor(rows, table, y1, c)
+                rows[out, c] = total + rows[x2, c] * factor(rows, table, y2, c)
         else:
             for c in range(n):
-                out[c] = start[c] + x0[c] * y0[c]
-            k += 1
-        start = out
+                total = rows[start, c] + rows[x, c] * factor(rows, table, y, c)
+                total = total + rows[x1, c] * factor(rows, table, y1, c)
+                total = total + rows[x2, c] * factor(rows, table, y2, c)
+                rows[out, c] = total + rows[x3, c] * factor(rows, table, y3, c)
+            x, y = x + 4 * x_step, y + 4 * y_step
+            add(rows, out, x, x_step, table, y, y_step, count - 4, n)
+
+    return set_to_sum
+
+
+_sum_products = _weighted_sum(lambda rows, table, y, c: rows[y, c])
+_sum_scaled = _weighted_sum(lambda rows, table, y, c: table[y])
 
 
 @_compile
-def _sum_scaled(
-    out: Any, start: Any, x: Any, x_at: Index, x_step: Index, factors: Any, n: Index
-) -> None:
-    """Set out = start + Σₖ x[k]·factors[k], in order, as `_sum_products` does."""
-    k, count = 0, len(factors)
-    while k < count:
-        x0, f0 = x[x_at + k * x_step], factors[k]
-        if count - k >= 4:
-            x1, f1 = x[x_at + (k + 1) * x_step], factors[k + 1]
-            x2, f2 = x[x_at + (k + 2) * x_step], factors[k + 2]
-            x3, f3 = x[x_at + (k + 3) * x_step], factors[k + 3]
-            for c in range(n):
-                total = start[c] + x0[c] * f0
-                total = total + x1[c] * f1
-                total = total + x2[c] * f2
-                out[c] = total + x3[c] * f3
-            k += 4
-        elif count - k >= 2:
-            x1, f1 = x[x_at + (k + 1) * x_step], factors[k + 1]
-            for c in range(n):
-                total = start[c] + x0[c] * f0
-                out[c] = total + x1[c] * f1
-            k += 2
-        else:
-            for c in range(n):
-                out[c] = start[c] + x0[c] * f0
-            k += 1
-        start = out
-
-
-@_compile
-def _forward(net: _Net, block: _Block, first: Index, last: Index, n: Index) -> None:
+def _forward(net: _Net, rows: Any, first: Index, last: Index, n: Index) -> None:
     """Compute a and z of samples `first` … `last` − 1; see `network.Block.forward`."""
     n_layers = len(net.weight_at)
     for layer in range(n_layers):
         fan_in, fan_out = net.sizes[layer], net.sizes[layer + 1]
         code = net.output if layer == n_layers - 1 else net.hidden
+        n_rows = fan_in + int(net.has_bias)
         for s in range(first, last):
             for o in range(fan_out):
-                row = net.unit_at[layer] + s * fan_out + o
-                a, w = block.pre_activations[row], net.weight_at[layer] + o
+                unit = net.unit_at[layer] + s * fan_out + o
+                a, w = net.pre_activations + unit, net.weights + net.weight_at[layer] + o
                 if layer == 0:
-                    _sum_scaled(a, block.nothing, block.weights, w, fan_out, net.inputs[s], n)
-                else:
-                    start = block.nothing
-                    if net.has_bias:
-                        start = block.weights[w]
-                        w += fan_out
-                    z = net.unit_at[layer - 1] + s * fan_in
-                    _sum_products(
-                        a, start, block.weights, w, fan_out, block.activations, z, _ONE, fan_in, n
+                    _sum_scaled(
+                        rows, a, _NOTHING, w, fan_out, net.inputs, s * n_rows, _ONE, n_rows, n
                     )
-                _activate(code, a, block.activations[row], net.slope, n)
+                else:
+                    start = w if net.has_bias else _NOTHING
+                    w += fan_out * int(net.has_bias)
+                    z = net.activations + net.unit_at[layer - 1] + s * fan_in
+                    _sum_products(rows, a, start, w, fan_out, net.inputs, z, _ONE, fan_in, n)
+                _activate(code, rows, a, net.activations + unit, net.slope, n)
 
 
 @_compile
-def _backward(net: _Net, block: _Block, first: Index, last: Index, n: Index) -> None:
+def _backward(net: _Net, rows: Any, first: Index, last: Index, n: Index) -> None:
     """Compute deltas and the gradient over some samples; see `network.Block.backward`."""
     n_layers = len(net.weight_at)
     for layer in range(n_layers - 1, -1, -1):
         for s in range(first, last):
             for o in range(net.sizes[layer + 1]):
-                _delta(net, block, layer, s, o, n)
-        _gradient(net, block, layer, first, last, n)
+                _delta(net, rows, layer, s, o, n)
+        _gradient(net, rows, layer, first, last, n)
 
 
 @_compile
-def _delta(net: _Net, block: _Block, layer: Index, s: Index, o: Index, n: Index) -> None:
-    row = net.unit_at[layer] + s * net.sizes[layer + 1] + o
-    z, delta = block.activations[row], block.deltas[row]
+def _delta(net: _Net, rows: Any, layer: Index, s: Index, o: Index, n: Index) -> None:
+    unit = net.unit_at[layer] + s * net.sizes[layer + 1] + o
+    z, delta = net.activations + unit, net.deltas + unit
     if layer == len(net.weight_at) - 1:
-        _fill(delta, 1.0, n)
-        _derive(net.output, z, delta, net.slope, n)
-        _output_delta(net.loss, z, net.targets[s, o], delta, n)
+        _fill(rows, delta, 1.0, n)
+        _derive(net.output, rows, z, delta, net.slope, n)
+        y = net.targets[s * net.sizes[layer + 1] + o]
+        _output_delta(net.loss, rows, z, y, delta, n)
         return
     fan_out = net.sizes[layer + 2]
-    w = net.weight_at[layer + 1] + (o + int(net.has_bias)) * fan_out
-    following = net.unit_at[layer + 1] + s * fan_out
-    _sum_products(
-        delta, block.nothing, block.weights, w, _ONE, block.deltas, following, _ONE, fan_out, n
-    )
-    _derive(net.hidden, z, delta, net.slope, n)
+    w = net.weights + net.weight_at[layer + 1] + (o + int(net.has_bias)) * fan_out
+    following = net.deltas + net.unit_at[layer + 1] + s * fan_out
+    _sum_products(rows, delta, _NOTHING, w, _ONE, net.inputs, following, _ONE, fan_out, n)
+    _derive(net.hidden, rows, z, delta, net.slope, n)
 
 
 @_compile
-def _gradient(net: _Net, block: _Block, layer: Index, first: Index, last: Index, n: Index) -> None:
+def _gradient(net: _Net, rows: Any, layer: Index, first: Index, last: Index, n: Index) -> None:
     fan_in, fan_out = net.sizes[layer], net.sizes[layer + 1]
     bias = int(net.has_bias)
-    for i in range(bias + fan_in):
+    n_rows, count = fan_in + bias, last - first
+    for i in range(n_rows):
         for o in range(fan_out):
-            g = block.gradient[net.weight_at[layer] + i * fan_out + o]
-            delta = net.unit_at[layer] + first * fan_out + o
+            g = net.gradient + net.weight_at[layer] + i * fan_out + o
+            delta = net.deltas + net.unit_at[layer] + first * fan_out + o
             if i < bias and not net.train_bias:
-                _fill(g, 0.0, n)
-            elif layer == 0 or i < bias:
-                factors = net.ones[first:last] if i < bias else net.inputs[first:last, i]
-                _sum_scaled(g, block.nothing, block.deltas, delta, fan_out, factors, n)
+                _fill(rows, g, 0.0, n)
+            elif i < bias:
+                _sum_scaled(rows, g, _NOTHING, delta, fan_out, net.ones, _ZERO, _ONE, count, n)
+            elif layer == 0:
+                at = first * n_rows + i
+                _sum_scaled(rows, g, _NOTHING, delta, fan_out, net.inputs, at, n_rows, count, n)
             else:
-                z = net.unit_at[layer - 1] + first * fan_in + i - bias
-                _sum_products(
-                    g, block.nothing, block.activations, z, fan_in,
-                    block.deltas, delta, fan_out, last - first, n,
-                )  # fmt: skip
+                z = net.activations + net.unit_at[layer - 1] + first * fan_in + i - bias
+                _sum_products(rows, g, _NOTHING, z, fan_in, net.inputs, delta, fan_out, count, n)
 
 
 @_compile
-def _update(block: _Block, n: Index) -> None:
+def _update(net: _Net, rows: Any, gradient_factor: float, n: Index) -> None:
     """Take one step; see `network.Block.update`."""
-    for row in range(len(block.weights)):
-        w, v, g = block.weights[row], block.velocity[row], block.gradient[row]
+    for i in range(net.n_weights):
+        w, v, g = net.weights + i, net.velocity + i, net.gradient + i
         for c in range(n):
-            step = block.momentum[c] * v[c] - block.learning_rate[c] * g[c]
-            v[c] = step
-            w[c] = w[c] + step
+            downhill = rows[_LEARNING_RATE, c] * (rows[g, c] * gradient_factor)
+            step = rows[_MOMENTUM, c] * rows[v, c] - downhill
+            rows[v, c] = step
+            rows[w, c] = rows[w, c] + step
 
 
 @_compile
-def _step(net: _Net, block: _Block, n: Index) -> None:
+def _step(net: _Net, rows: Any, n: Index) -> None:
     """Update once with the batch gradient, or after each sample."""
     if not net.online:
-        _update(block, n)
+        _update(net, rows, net.gradient_factor, n)
         return
-    for s in range(len(net.targets)):
-        _forward(net, block, s, s + 1, n)
-        _backward(net, block, s, s + 1, n)
-        _update(block, n)
+    for s in range(net.n_samples):
+        _forward(net, rows, s, s + 1, n)
+        _backward(net, rows, s, s + 1, n)
+        _update(net, rows, 1.0, n)
 
 
 @_compile
-def _batch_gradient(net: _Net, block: _Block, n: Index) -> None:
-    _backward(net, block, _ZERO, len(net.targets), n)
-    for row in range(len(block.gradient)):
-        g = block.gradient[row]
-        for c in range(n):
-            g[c] = g[c] * net.gradient_factor
-
-
-@_compile
-def _measure_loss(net: _Net, block: _Block, n: Index) -> None:
-    _fill(block.loss, 0.0, n)
-    row = net.unit_at[-1]
-    for s in range(len(net.targets)):
-        for o in range(net.targets.shape[1]):
-            a, z = block.pre_activations[row], block.activations[row]
-            _add_loss(net.loss, a, z, net.targets[s, o], block.loss, n)
-            row += 1
+def _measure_loss(net: _Net, rows: Any, n: Index) -> None:
+    _fill(rows, _LOSS, 0.0, n)
+    for i in range(len(net.targets)):
+        unit = net.unit_at[-1] + i
+        a, z = net.pre_activations + unit, net.activations + unit
+        _add_loss(net.loss, rows, a, z, net.targets[i], n)
     for c in range(n):
-        block.loss[c] = block.loss[c] / len(net.targets)
+        rows[_LOSS, c] = rows[_LOSS, c] / net.n_samples
 
 
 @_compile
-def _norm(values: Any, total: Any, n: Index) -> None:
-    _fill(total, 0.0, n)
-    for row in range(len(values)):
+def _norm(rows: Any, out: Index, first: Index, count: Index, factor: float, n: Index) -> None:
+    _fill(rows, out, 0.0, n)
+    for at in range(first, first + count):
         for c in range(n):
-            total[c] = total[c] + values[row, c] * values[row, c]
+            value = rows[at, c] * factor
+            rows[out, c] = rows[out, c] + value * value
     for c in range(n):
-        total[c] = np.sqrt(total[c])
+        rows[out, c] = np.sqrt(rows[out, c])
 
 
 @_compile
-def _check(net: _Net, block: _Block, n: Index) -> bool:
-    """Fill `misses` and `doubts`; say whether any doubt is there."""
-    _fill(block.misses, 0.0, n)
-    _fill(block.doubts, 0.0, n)
-    row = net.unit_at[-1]
-    for s in range(len(net.targets)):
-        for o in range(net.targets.shape[1]):
-            y, a, z = net.targets[s, o], block.pre_activations[row], block.activations[row]
-            for c in range(n):
-                block.misses[c] += 0.0 if abs(z[c] - y) < net.tolerance else 1.0
-                block.doubts[c] += 0.0 if abs(a[c]) < SAFE and abs(z[c] - y) < SAFE else 1.0
-            row += 1
-    for row in range(len(block.weights)):
-        w = block.weights[row]
+def _check(net: _Net, rows: Any, n: Index) -> bool:
+    """Fill the rows of misses and doubts; say whether any doubt is there."""
+    _fill(rows, _MISSES, 0.0, n)
+    _fill(rows, _DOUBTS, 0.0, n)
+    for i in range(len(net.targets)):
+        unit, y = net.unit_at[-1] + i, net.targets[i]
+        a, z = net.pre_activations + unit, net.activations + unit
         for c in range(n):
-            block.doubts[c] += w[c] * 0.0  # NaN where w is not finite
+            error = abs(rows[z, c] - y)
+            rows[_MISSES, c] += 0.0 if error < net.tolerance else 1.0
+            rows[_DOUBTS, c] += 0.0 if abs(rows[a, c]) < SAFE and error < SAFE else 1.0
+    for w in range(net.weights, net.weights + net.n_weights):
+        for c in range(n):
+            rows[_DOUBTS, c] += rows[w, c] * 0.0  # NaN where a weight is not finite
     doubtful = 0
     for c in range(n):
-        doubtful += 0 if block.doubts[c] == 0.0 else 1
+        doubtful += 0 if rows[_DOUBTS, c] == 0.0 else 1
     return doubtful > 0
 
 
 @_compile
 def _settle(
-    net: _Net, block: _Block, trained: Trained, epoch: Index, doubtful: bool, n: Index
+    net: _Net, rows: Any, network: Any, trained: Trained, epoch: Index, doubtful: bool, n: Index
 ) -> int:
-    """Set the outcomes that are decided at this epoch; mark in `misses` who is to be frozen.
+    """Set the outcomes that are decided at this epoch; mark in the misses who is to be frozen.
 
-    Afterwards `misses` is +1 for the diverged, −1 for those frozen by convergence, else 0.
+    Afterwards misses are +1 for the diverged, −1 for those frozen by convergence, else 0.
     """
     if doubtful:
-        _measure_loss(net, block, n)
+        _measure_loss(net, rows, n)
     leaving = 0
     for c in range(n):
-        network, miss = block.network[c], block.misses[c]
-        block.misses[c] = 0.0
-        # not finite is NaN in `doubts`; a large pre-activation alone only says to look at the loss
-        if doubtful and not (block.doubts[c] * 0.0 == 0.0 and np.isfinite(block.loss[c])):
-            block.misses[c] = 1.0
-            if trained.outcome[network] == STALLED:
-                trained.outcome[network] = DIVERGED
-        elif miss == 0.0 and trained.outcome[network] == STALLED:
-            trained.outcome[network] = CONVERGED
-            trained.epochs_to_converge[network] = epoch
+        k, miss = network[c], rows[_MISSES, c]
+        mark = 0.0
+        # not finite is NaN in the doubts; a large pre-activation only says to look at the loss
+        finite = rows[_DOUBTS, c] * 0.0 == 0.0
+        if doubtful and not (finite and np.isfinite(rows[_LOSS, c])):
+            mark = 1.0
+            if trained.outcome[k] == STALLED:
+                trained.outcome[k] = DIVERGED
+        elif miss == 0.0 and trained.outcome[k] == STALLED:
+            trained.outcome[k] = CONVERGED
+            trained.epochs_to_converge[k] = epoch
             if net.stop_when_converged:
-                block.misses[c] = -1.0
-        leaving += 0 if block.misses[c] == 0.0 else 1
+                mark = -1.0
+        rows[_MISSES, c] = mark
+        leaving += 0 if mark == 0.0 else 1
     return leaving
 
 
 @_compile
-def _record(block: _Block, trained: Trained, slot: Any, at: Index, c: Index) -> None:
+def _record(
+    net: _Net, rows: Any, network: Any, trained: Trained, slot: Any, at: Index, c: Index
+) -> None:
     """Write what one column is at the recorded epoch `at`."""
-    network = block.network[c]
-    trained.loss[at, network] = block.loss[c]
-    trained.gradient_norm[at, network] = block.gradient_norm[c]
-    trained.weight_norm[at, network] = block.weight_norm[c]
-    if slot[network] >= 0:
-        for row in range(len(block.weights)):
-            trained.trajectory[at, row, slot[network]] = block.weights[row, c]
+    k = network[c]
+    trained.loss[at, k] = rows[_LOSS, c]
+    trained.gradient_norm[at, k] = rows[_GRADIENT_NORM, c]
+    trained.weight_norm[at, k] = rows[_WEIGHT_NORM, c]
+    if slot[k] >= 0:
+        for i in range(net.n_weights):
+            trained.trajectory[at, i, slot[k]] = rows[net.weights + i, c]
 
 
 @_compile
 def _freeze(
-    net: _Net, block: _Block, trained: Trained, slot: Any, position: Index, is_last: bool, n: Index
-) -> int:
+    net: _Net, rows: Any, network: Any, trained: Trained, slot: Any, position: Index,
+    is_last: bool, n: Index,
+) -> int:  # fmt: skip
     """Write how the leaving columns end, close the gaps, and give how many columns are left."""
     for c in range(n - 1, -1, -1):
-        if not (is_last or block.misses[c] != 0.0):
+        if not (is_last or rows[_MISSES, c] != 0.0):
             continue
-        if block.misses[c] > 0.0:
-            block.loss[c] = block.gradient_norm[c] = block.weight_norm[c] = np.inf
+        if rows[_MISSES, c] > 0.0:
+            rows[_LOSS, c] = rows[_GRADIENT_NORM, c] = rows[_WEIGHT_NORM, c] = np.inf
         for at in range(position, len(net.recorded)):
-            _record(block, trained, slot, at, c)
-        network = block.network[c]
-        trained.final_loss[network] = block.loss[c]
-        for row in range(len(block.weights)):
-            trained.parameters[row, network] = block.weights[row, c]
+            _record(net, rows, network, trained, slot, at, c)
+        k = network[c]
+        trained.final_loss[k] = rows[_LOSS, c]
+        for i in range(net.n_weights):
+            trained.parameters[i, k] = rows[net.weights + i, c]
         n -= 1
-        _move(block, n, c)
+        network[c] = network[n]  # the last column takes the place
+        for at in range(net.pre_activations):
+            rows[at, c] = rows[at, n]
     return n
-
-
-@_compile
-def _move(block: _Block, source: Index, target: Index) -> None:
-    """Put one column in the place of another."""
-    block.network[target] = block.network[source]
-    block.learning_rate[target] = block.learning_rate[source]
-    block.momentum[target] = block.momentum[source]
-    block.loss[target] = block.loss[source]
-    block.gradient_norm[target] = block.gradient_norm[source]
-    block.weight_norm[target] = block.weight_norm[source]
-    for row in range(len(block.weights)):
-        block.weights[row, target] = block.weights[row, source]
-        block.velocity[row, target] = block.velocity[row, source]
-        block.gradient[row, target] = block.gradient[row, source]
 
 
 @partial(_compile, keep=True)
 def _train_epochs(
-    net: _Net, block: _Block, trained: Trained, slot: Any, epoch: Index, stop: Index, n: Index
-) -> int:
+    net: _Net, rows: Any, network: Any, trained: Trained, slot: Any, epoch: Index, stop: Index,
+    n: Index,
+) -> int:  # fmt: skip
     """Go from `epoch` to before `stop`; give how many columns are still learning."""
     position = np.searchsorted(net.recorded, epoch)
     while epoch < stop and n > 0:
-        _forward(net, block, _ZERO, len(net.targets), n)
-        leaving = _settle(net, block, trained, epoch, _check(net, block, n), n)
+        _forward(net, rows, _ZERO, net.n_samples, n)
+        doubtful = _check(net, rows, n)
+        leaving = _settle(net, rows, network, trained, epoch, doubtful, n)
         is_last, is_recorded = epoch == net.epochs, epoch == net.recorded[position]
         if is_recorded or leaving > 0 or not (net.online or is_last):
-            _batch_gradient(net, block, n)
+            _backward(net, rows, _ZERO, net.n_samples, n)
         if is_recorded or leaving > 0:
-            _measure_loss(net, block, n)
-            _norm(block.gradient, block.gradient_norm, n)
-            _norm(block.weights, block.weight_norm, n)
+            _measure_loss(net, rows, n)
+            factor = net.gradient_factor
+            _norm(rows, _GRADIENT_NORM, net.gradient, net.n_weights, factor, n)
+            _norm(rows, _WEIGHT_NORM, net.weights, net.n_weights, 1.0, n)
         if is_recorded:
             for c in range(n):
-                _record(block, trained, slot, position, c)
+                _record(net, rows, network, trained, slot, position, c)
         if leaving > 0 or is_last:
-            n = _freeze(net, block, trained, slot, position, is_last, n)
+            n = _freeze(net, rows, network, trained, slot, position, is_last, n)
         if not is_last:
-            _step(net, block, n)
+            _step(net, rows, n)
         position += int(is_recorded)
         epoch += 1
     return n
@@ -519,46 +499,64 @@ def train(
     net, step = _net(setup), block_size or BLOCK_SIZE
     for start in range(0, parameters.shape[1], step):
         chosen = slice(start, min(start + step, parameters.shape[1]))
-        block = _block(net, parameters, learning_rate, momentum, chosen)
-        _train_block(net, block, trained, slot, progress or (lambda _: None))
+        rows = _rows(net, parameters[:, chosen], learning_rate[chosen], momentum[chosen])
+        network = np.arange(chosen.start, chosen.stop)
+        _train_block(net, rows, network, trained, slot, progress or (lambda _: None))
     return trained
 
 
 def _train_block(
-    net: _Net, block: _Block, trained: Trained, slot: np.ndarray, progress: Progress
+    net: _Net,
+    rows: np.ndarray,
+    network: np.ndarray,
+    trained: Trained,
+    slot: np.ndarray,
+    progress: Progress,
 ) -> None:
-    n = n_networks = len(block.network)
-    products = len(net.targets) * block.weights.size
-    epochs_per_call = max(1, _PRODUCTS_PER_CALL // products)
+    """Train one block, of whose columns `network` says which network of the result each is."""
+    n = n_networks = len(network)
+    epochs_per_call = max(1, _PRODUCTS_PER_CALL // (net.n_samples * net.n_weights * n))
     for epoch in range(0, net.epochs + 1, epochs_per_call):
         if n == 0:
             progress(n_networks * (net.epochs - epoch))
             return
         stop = min(epoch + epochs_per_call, net.epochs + 1)
-        n = _train_epochs(net, block, trained, slot, epoch, stop, n)
+        n = _train_epochs(net, rows, network, trained, slot, epoch, stop, n)
         progress(n_networks * (min(stop, net.epochs) - epoch))
 
 
 def _net(setup: Setup) -> _Net:
     architecture = setup.architecture
     inputs, targets = np.array(setup.inputs), np.array(setup.targets)
-    ones = np.ones(len(inputs))
+    n_samples, ones = len(inputs), np.ones(len(inputs))
     sizes = np.array(architecture.layer_sizes)
     n_weights = [rows * fan_out for rows, fan_out in architecture.shapes]
+    kinds = 3 * [sum(n_weights)] + 2 * [n_samples * int(sizes[1:].sum())]
+    weights, velocity, gradient, pre_activations, activations, deltas = np.cumsum(
+        [_FIRST_WEIGHT, *kinds]
+    ).tolist()
     return _Net(
         sizes=sizes,
         weight_at=np.cumsum([0, *n_weights[:-1]]),
-        unit_at=np.cumsum([0, *sizes[1:-1]]) * len(inputs),
+        unit_at=np.cumsum([0, *sizes[1:-1]]) * n_samples,
+        n_weights=sum(n_weights),
+        weights=weights,
+        velocity=velocity,
+        gradient=gradient,
+        pre_activations=pre_activations,
+        activations=activations,
+        deltas=deltas,
         has_bias=architecture.bias,
         train_bias=architecture.train_bias,
         hidden=list(ACTIVATIONS).index(architecture.activation),
         output=list(ACTIVATIONS).index(architecture.output),
         slope=architecture.slope,
         loss=list(LOSSES).index(architecture.loss),
-        inputs=np.column_stack([ones, inputs]) if architecture.bias else inputs,
-        targets=targets,
+        n_samples=n_samples,
+        inputs=(np.column_stack([ones, inputs]) if architecture.bias else inputs).reshape(-1),
+        targets=targets.reshape(-1),
         ones=ones,
-        gradient_factor=1.0 / len(inputs) if architecture.mean_gradient else 1.0,
+        gradient_factor=1.0 / n_samples if architecture.mean_gradient else 1.0,
         online=setup.online,
         epochs=setup.epochs,
         tolerance=setup.tolerance,
@@ -567,30 +565,10 @@ def _net(setup: Setup) -> _Net:
     )
 
 
-def _block(
-    net: _Net,
-    parameters: Parameters,
-    learning_rate: PerNetwork,
-    momentum: PerNetwork,
-    chosen: slice,
-) -> _Block:
-    weights = parameters[:, chosen].copy()
-    n = weights.shape[1]
-    units = (int(net.sizes[1:].sum()) * len(net.targets), n)
-    return _Block(
-        network=np.arange(chosen.start, chosen.stop),
-        learning_rate=learning_rate[chosen].copy(),
-        momentum=momentum[chosen].copy(),
-        weights=weights,
-        velocity=np.zeros_like(weights),
-        gradient=np.zeros_like(weights),
-        pre_activations=np.empty(units),
-        activations=np.empty(units),
-        deltas=np.empty(units),
-        loss=np.empty(n),
-        gradient_norm=np.empty(n),
-        weight_norm=np.empty(n),
-        misses=np.empty(n),
-        doubts=np.empty(n),
-        nothing=np.full(n, -0.0),
-    )
+def _rows(
+    net: _Net, parameters: Parameters, learning_rate: PerNetwork, momentum: PerNetwork
+) -> np.ndarray:
+    rows = np.zeros((2 * net.deltas - net.activations, parameters.shape[1]))
+    rows[_LEARNING_RATE], rows[_MOMENTUM], rows[_NOTHING] = learning_rate, momentum, -0.0
+    rows[net.weights : net.velocity] = parameters
+    return rows
