@@ -6,12 +6,14 @@ PYTHON ?= python3
 UV ?= uv
 ARGS ?=
 PEERS ?= jax torch
+SAMPLE ?= 24
+QUICK ?= --quick
 BIN := .venv/bin
 READY := .venv/.ready
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep report ui test lint bench bench-peers pins clean
+.PHONY: help sweep report reproduce baseline ui test lint bench bench-peers pins clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -21,6 +23,12 @@ sweep: $(READY) ## train 240 runs (24,000 networks), record them in MLflow, prin
 
 report: $(READY) ## print the report of the newest sweep and write its files
 	$(BIN)/bp report $(ARGS)
+
+reproduce: $(READY) ## train recorded runs again, a sample by the date, and the studies; compare bits
+	$(BIN)/bp reproduce --sample $(SAMPLE) --baselines $(QUICK) $(ARGS)
+
+baseline: $(READY) ## show what differs from the committed baselines, then rewrite them
+	$(BIN)/bp reproduce --update --baselines $(ARGS)
 
 ui: $(READY) ## serve the MLflow UI on the runs of this folder
 	$(BIN)/mlflow ui $(ARGS)

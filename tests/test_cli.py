@@ -61,12 +61,13 @@ def _litter(folder: Path) -> list[Path]:
     [
         (
             "nonsense",
-            "`bp` must be followed by a command, got 'nonsense'. There are: train, report.",
+            "`bp` must be followed by a command, got 'nonsense'. There are: train, report, "
+            "reproduce.",
         ),
         (
             "trian",
             "`bp` must be followed by a command, got 'trian'. Did you mean `bp train`? There are: "
-            "train, report.",
+            "train, report, reproduce.",
         ),
         (
             "train activation=tahn",

@@ -14,7 +14,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-TARGETS = {"help", "sweep", "report", "ui", "test", "lint", "bench", "bench-peers", "pins", "clean"}
+TARGETS = {
+    "help", "sweep", "report", "reproduce", "baseline", "ui", "test", "lint", "bench", "bench-peers",
+    "pins", "clean",
+}  # fmt: skip
 # What the caller's shell, an outer make or a tracking server would otherwise bring into the test.
 FOREIGN = {"PYTHONPATH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MLFLOW_TRACKING_URI"}
 

@@ -7,8 +7,9 @@ that `bp --help`, tab completion and refusals do not wait for MLflow or Numba.
 
 import os
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Sequence
+from datetime import date
 from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
@@ -107,7 +108,25 @@ def report(arguments: Sequence[str]) -> int:
     return OK
 
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"train": train, "report": report}
+def reproduce(arguments: Sequence[str]) -> int:
+    """Run `bp reproduce [RUN…] [--sweep ID] [--sample N] [--baselines [STUDY…]]`."""
+    chosen = _reproduce_parser().parse_args(arguments)
+    from bp_pipeline.messages import ConfigError
+    from bp_pipeline.reproduce import Request
+    from bp_pipeline.reproduce import reproduce as verify
+    from bp_pipeline.tracking import TrackingError
+
+    try:
+        return verify(Request(**vars(chosen)))
+    except (ConfigError, TrackingError) as error:
+        return _refuse(str(error))
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "train": train,
+    "report": report,
+    "reproduce": reproduce,
+}
 
 _HELP = """\
 usage: bp COMMAND …
@@ -116,9 +135,41 @@ When does back-propagation learn XOR? Sweeps, tracked in MLflow, and their repor
 
   train     train one run, or a sweep of runs: bp train [OVERRIDES] [--multirun]
   report    write and print the report of a sweep: bp report [SWEEP] [--out DIR]
+  reproduce train recorded runs again and compare bits: bp reproduce [RUN…] [--sweep ID]
 
 `bp COMMAND --help` says more. `bp --version` prints the version.
 Tab completion in bash: eval "$(bp -sc install=bash)\""""
+
+
+def _reproduce_parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="bp reproduce",
+        description="Train recorded runs again and compare bits; by default the newest sweep's. "
+        "Exit code: 0 all identical, 1 any is not, 2 the request is wrong.",
+    )
+    add = parser.add_argument
+    add("runs", metavar="RUN", nargs="*", help="run id")
+    add("--sweep", metavar="ID", help="all runs of this sweep")
+    add("--sample", metavar="N", type=_positive, help="N finished runs of the experiment")
+    today = date.today().toordinal()
+    add("--seed", metavar="S", type=int, default=today, help="which ones; consecutive seeds walk "
+        "through all runs (default: today's number, %(default)s)")  # fmt: skip
+    add("--baselines", metavar="STUDY", dest="studies", nargs="*",
+        help="compare with experiments/STUDY/baseline.json (default: of all studies)")  # fmt: skip
+    add("--quick", action="store_true", help="leave out studies that take longer than a minute")
+    add("--update", action="store_true", help="make the results of --baselines the new baselines")
+    add("--engine", choices=["numpy", "compiled"], help="what trains (default: as recorded)")
+    add(
+        "--experiment", metavar="NAME", default=_EXPERIMENT, help="of MLflow (default: %(default)s)"
+    )
+    add("--json", metavar="FILE", type=Path, help="write the verdicts as a list of objects")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"must be a whole number >= 1, got {text!r}")
+    return int(text)
 
 
 def _no_such_command(name: str) -> str:

@@ -66,16 +66,21 @@ class RunResult:
         """Outcome of each replicate by name."""
         return np.array(OUTCOMES)[self.outcome_code]
 
-    @cached_property
-    def result_digest(self) -> str:
-        """SHA-256 over weights, trajectory, outcomes, epochs to convergence and loss curves."""
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What makes two results the same: weights, trajectory, outcomes, and loss curves."""
         weights = {
             f"{kind}/{name}": layer
             for kind in ("initial_weights", "final_weights", "trajectory")
             for name, layer in getattr(self, kind).items()
         }
         names = ("epochs", "loss", "outcome_code", "epochs_to_converge")
-        return digest_arrays({**weights, **{name: getattr(self, name) for name in names}})
+        return {**weights, **{name: getattr(self, name) for name in names}}
+
+    @cached_property
+    def result_digest(self) -> str:
+        """SHA-256 over `arrays`."""
+        return digest_arrays(self.arrays)
 
 
 class Part(NamedTuple):

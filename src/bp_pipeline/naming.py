@@ -25,6 +25,12 @@ def run_name(config: RunConfig, keys: Sequence[str]) -> str:
     return " · ".join(_spell(key, params.get(key), key in config.labels) for key in keys)
 
 
+def run_names(configs: Sequence[RunConfig]) -> list[str]:
+    """Name the runs of a sweep by what varies in it, and a run on its own by what matters most."""
+    keys = varied_keys([config.params() for config in configs]) or ALWAYS
+    return [run_name(config, keys) for config in configs]
+
+
 def _varies(key: str, params: Sequence[Mapping[str, Any]]) -> bool:
     group = key.split(".")[0]
     values: dict[Any, set[str]] = {}

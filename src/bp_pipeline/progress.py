@@ -4,14 +4,17 @@ Owns the wording and the pace of it, on stderr; results go to stdout and are pri
 makers.
 """
 
+import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Protocol
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bp_pipeline.engines import is_compiled, problem_with
 from bp_pipeline.ensemble import WORK
 
 _SECONDS_BETWEEN_LINES = 5.0
@@ -34,27 +37,40 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def make_ready(engines: Iterable[str]) -> None:
+    """Compile what has to be, before the clock of the progress bar runs."""
+    if "compiled" in engines and find_spec("numba") and not is_compiled():
+        say("Compiling the engine for this machine, once; it takes a quarter of a minute.")
+    for remark in filter(None, map(problem_with, engines)):
+        say(remark)
+    gc.freeze()  # what was imported is never garbage; to look through it costs a tenth of recording
+
+
 @contextmanager
-def training_progress(n_runs: int, network_epochs: int) -> Iterator[RunDone]:
-    """Show how far training and recording have come.
+def training_progress(
+    n_runs: int, network_epochs: int, done: str = "recorded runs"
+) -> Iterator[RunDone]:
+    """Show how far training, and what is done with each run then, have come.
 
     Parameters
     ----------
     n_runs
-        Runs to be recorded.
+        Runs to be trained.
     network_epochs
         Networks times epochs to be trained.
+    done
+        What becomes of a run once it is trained.
 
     Yields
     ------
     RunDone
-        To be called once for each run that is recorded.
+        To be called once for each run with which that was done.
     """
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _Lines(n_runs)
         return
-    with _Bar(console, n_runs, network_epochs) as bar:
+    with _Bar(console, n_runs, network_epochs, done) as bar:
         yield bar.run_done
 
 
@@ -71,9 +87,9 @@ class _Lines:
 
 
 class _Bar(Progress):
-    """Two bars: networks trained, read from the trainers' own count, and runs recorded."""
+    """Two bars: networks trained, read from the trainers' own count, and runs done with."""
 
-    def __init__(self, console: Console, n_runs: int, network_epochs: int) -> None:
+    def __init__(self, console: Console, n_runs: int, network_epochs: int, done: str) -> None:
         super().__init__(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -82,7 +98,7 @@ class _Bar(Progress):
             console=console,
         )
         self.millions = self.add_task("training, 10⁶ network-epochs", total=network_epochs // 10**6)
-        self.runs = self.add_task("recorded runs", total=n_runs)
+        self.runs = self.add_task(done, total=n_runs)
 
     def run_done(self) -> None:
         self.advance(self.runs)

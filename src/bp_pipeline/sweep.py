@@ -5,20 +5,18 @@ others train, name what failed, report. How configs are composed is Hydra's; wha
 sweep, `resume`'s; how networks train, `ensemble`'s; what MLflow is told, `tracking`'s.
 """
 
-import gc
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from importlib.util import find_spec
 from time import perf_counter
 
 from bp_pipeline.config import RunConfig
 from bp_pipeline.digests import digest_json
-from bp_pipeline.engines import is_compiled, problem_with
+from bp_pipeline.engines import engine_in_use
 from bp_pipeline.ensemble import RunResult, train_runs
 from bp_pipeline.messages import ConfigError
-from bp_pipeline.naming import ALWAYS, run_name, varied_keys
-from bp_pipeline.progress import counted, say, training_progress
+from bp_pipeline.naming import run_names
+from bp_pipeline.progress import counted, make_ready, say, training_progress
 from bp_pipeline.report import report_sweep
 from bp_pipeline.resume import Job, find_or_start, only_trainer, undone
 from bp_pipeline.tracking import Tracker, TrackingError
@@ -47,8 +45,7 @@ def run_jobs(configs: Sequence[RunConfig], name: str | None) -> int:
     TrackingError
         Where the store cannot be used; nothing was trained then.
     """
-    keys = varied_keys([config.params() for config in configs]) or ALWAYS
-    jobs = [Job(run_name(config, keys), config) for config in configs]
+    jobs = [*map(Job, run_names(configs), configs)]
     tracker = _open_tracker(configs)
     if tracker is None:
         return _name_failures(_train(jobs, None, None))
@@ -110,7 +107,7 @@ def _train(
     """Train and record; give the name and error of each run that failed."""
     configs = [job.config for job in jobs]
     say(_announcement(configs, n_done))
-    _make_ready({config.engine for config in configs})
+    make_ready({config.engine for config in configs})
     started, failures = perf_counter(), []
     network_epochs = sum(config.replicates * config.training.epochs for config in configs)
     with training_progress(len(configs), network_epochs) as run_done:
@@ -134,15 +131,6 @@ def _announcement(configs: Sequence[RunConfig], n_done: int) -> str:
     return f"{work} to train, {counted(n_done, 'run')} already done" if n_done else work
 
 
-def _make_ready(engines: Iterable[str]) -> None:
-    """Compile what has to be, before the clock of the progress bar runs."""
-    if "compiled" in engines and find_spec("numba") and not is_compiled():
-        say("Compiling the engine for this machine, once; it takes a quarter of a minute.")
-    for remark in filter(None, map(problem_with, engines)):
-        say(remark)
-    gc.freeze()  # what was imported is never garbage; to look through it costs a tenth of recording
-
-
 def _record(
     tracker: Tracker,
     config: RunConfig,
@@ -159,7 +147,7 @@ def _record(
             name=name,
             parent_run_id=parent_run_id,
             seconds=seconds,
-            engine="numpy" if problem_with(config.engine) else config.engine,
+            engine=engine_in_use(config.engine),
         )
     except TrackingError:
         raise

@@ -4,6 +4,7 @@ Nothing outside this package imports MLflow, and nothing in it does so before a 
 because that takes seconds.
 
     tracker.py    writes sweeps and runs, and reads them back
+    reproductions.py  finds runs to verify, and writes what came of it
     records.py    what a run is in MLflow's terms
     store.py      finds and opens the place where runs are kept
     database.py   makes and opens the embedded one
@@ -11,7 +12,8 @@ because that takes seconds.
     failures.py   says in one line why a store cannot be used
 """
 
-from bp_pipeline.tracking.failures import TrackingError
+from bp_pipeline.tracking.failures import NothingYet, TrackingError
+from bp_pipeline.tracking.reproductions import Recorded, Reproductions
 from bp_pipeline.tracking.tracker import Tracker
 
-__all__ = ["Tracker", "TrackingError"]
+__all__ = ["NothingYet", "Recorded", "Reproductions", "Tracker", "TrackingError"]

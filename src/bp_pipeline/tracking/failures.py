@@ -26,6 +26,10 @@ class TrackingError(RuntimeError):
     """A store that cannot be used; its text is the complete message."""
 
 
+class NothingYet(TrackingError):
+    """A store, or an experiment, that nobody has made yet."""
+
+
 @contextmanager
 def failures_explained(uri: str, doing: str) -> Iterator[None]:
     """Turn whatever goes wrong in a store into one message.

@@ -1,6 +1,7 @@
 """What a run is in MLflow's terms, and back: params, metrics, tags, dataset, files, a table's row.
 
-Owns the names and formats that people and checks rely on. Sending them anywhere is `tracker.py`'s.
+Owns the names and formats that people and checks rely on, both ways. Sending them anywhere is
+`tracker.py`'s.
 """
 
 import ast
@@ -13,17 +14,28 @@ from typing import TYPE_CHECKING, Any
 
 import joblib
 import numpy as np
+import yaml
 
-from bp_pipeline.config import RunConfig
+from bp_pipeline.config import RunConfig, parse_config
+from bp_pipeline.core.training import OUTCOMES
 from bp_pipeline.digests import code_digest
 from bp_pipeline.ensemble import RunResult
 from bp_pipeline.environment import environment, git_state, package_version
+from bp_pipeline.messages import ConfigError
 from bp_pipeline.summary import curves, summary
 from bp_pipeline.tracking.account import Account
-from bp_pipeline.weights_file import write_arrays
+from bp_pipeline.weights_file import read_arrays, write_arrays
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Metric, Param, Run
+
+_WEIGHTS = {
+    "initial_weights": "weights/initial.npz",
+    "final_weights": "weights/final.npz",
+    "trajectory": "weights/trajectory.npz",
+}
+# What it takes to train a run again and to compare the results.
+NEEDED_FILES = ("config.yaml", "replicates.parquet", "curves.npz", *_WEIGHTS.values())
 
 _LONGEST_PARAM = 6000  # characters, MLflow's limit since 2.9; config.yaml has the whole value
 
@@ -111,9 +123,70 @@ def write_result(folder: Path, result: RunResult) -> None:
     """Write outcomes, curves and weights; of arrays without a copy, whatever their size."""
     _write_replicates(folder / "replicates.parquet", result)
     write_arrays(folder / "curves.npz", {"epoch": result.epochs, "loss": result.loss})
-    write_arrays(folder / "weights" / "initial.npz", result.initial_weights)
-    write_arrays(folder / "weights" / "final.npz", result.final_weights)
-    write_arrays(folder / "weights" / "trajectory.npz", result.trajectory)
+    for kind, file in _WEIGHTS.items():
+        write_arrays(folder / file, getattr(result, kind))
+
+
+def read_config(folder: Path) -> RunConfig:
+    """Read a run's config so that it can be trained again from this folder alone.
+
+    Initial weights that were given are those that the run logged. A file can name no code: YAML is
+    read as plain values, and nothing interpolates or instantiates them.
+
+    Raises
+    ------
+    ConfigError
+        Where it is no config of a run.
+    """
+    try:
+        raw = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(" ".join(str(error).split())) from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"it holds {raw!r}")
+    init = raw.get("init")
+    if isinstance(init, dict) and init.get("name") == "given":
+        raw["init"] = {**init, "path": str(folder / "weights" / "initial.npz")}
+    return parse_config(raw)
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """Read what the run was made with; nothing where that is not known."""
+    try:
+        made_with = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return made_with if isinstance(made_with, dict) else {}
+
+
+def read_result(folder: Path) -> dict[str, np.ndarray]:
+    """Read back `RunResult.arrays`, as `write_result` wrote them.
+
+    Raises
+    ------
+    ValueError
+        Where a file holds anything else.
+    """
+    from pyarrow import ArrowException
+    from pyarrow.parquet import ParquetFile
+
+    curves = read_arrays(folder / "curves.npz")
+    weights = {
+        f"{kind}/{name}": array
+        for kind, file in _WEIGHTS.items()
+        for name, array in read_arrays(folder / file).items()
+    }
+    try:
+        with ParquetFile(folder / "replicates.parquet") as file:
+            replicates = file.read(columns=["outcome", "epochs_to_converge"])
+        epochs = replicates["epochs_to_converge"].fill_null(-1).to_numpy()
+        outcomes = [OUTCOMES.index(name) for name in replicates["outcome"].to_pylist()]
+        loss, recorded = curves["loss"], curves["epoch"]
+    except (OSError, KeyError, ArrowException) as error:
+        raise ValueError(f"hold a run's result: {error}") from None
+    outcome_code = np.array(outcomes, dtype=np.int8)
+    named = {"outcome_code": outcome_code, "epochs_to_converge": epochs}
+    return {**weights, "epochs": recorded, "loss": loss, **named}
 
 
 def row(run: "Run") -> dict[str, Any]:
@@ -139,8 +212,8 @@ def _plain(text: str) -> bool | int | float | str | None:
 
 
 def _write_replicates(path: Path, result: RunResult) -> None:
-    import pyarrow as pa  # type: ignore[import-untyped]
-    from pyarrow.parquet import write_table  # type: ignore[import-untyped]
+    import pyarrow as pa
+    from pyarrow.parquet import write_table
 
     epochs, final_loss = result.epochs_to_converge, result.final_loss
     table = pa.table(

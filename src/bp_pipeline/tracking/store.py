@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from filelock import FileLock
 
 from bp_pipeline.tracking import database
-from bp_pipeline.tracking.failures import TrackingError, failures_explained
+from bp_pipeline.tracking.failures import NothingYet, TrackingError, failures_explained
 from bp_pipeline.tracking.server import ask_server
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _open_embedded(uri: str, experiment: str, create: bool) -> Store:
 
     path = Path(uri.removeprefix("sqlite:///"))
     if not create and not database.is_made(path):
-        raise TrackingError(f"There is no store {path} yet. `make sweep` makes and fills one.")
+        raise NothingYet(f"There is no store {path} yet. `make sweep` makes and fills one.")
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(f"{path}.lock", timeout=LOCK_DEADLINE)
     with lock:
@@ -149,7 +149,7 @@ def _experiment_id(client: "MlflowClient", name: str, make: Callable[[str], str]
     if found is None and make is not None:
         return str(make(name))
     if found is None:
-        raise TrackingError(f"There is no experiment {name!r} yet. `make sweep` makes one.")
+        raise NothingYet(f"There is no experiment {name!r} yet. `make sweep` makes one.")
     if found.lifecycle_stage != "active":
         raise TrackingError(
             f"The experiment {name!r} was deleted. Bring it back with `mlflow experiments restore "

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 from filelock import FileLock
@@ -29,6 +29,8 @@ from bp_pipeline.tracking.store import Store, open_store
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.entities import Run
+
+AnyTracker = TypeVar("AnyTracker", bound="Tracker")
 
 _LONGEST_TAG = 5000  # characters, the lowest limit among MLflow's stores
 _PAGE = 1000  # runs asked for at a time
@@ -47,7 +49,9 @@ class Tracker:
         self._sweep_digests: dict[str, str] = {}
 
     @classmethod
-    def open(cls, uri: str | None, experiment: str, *, create: bool = True) -> "Tracker":
+    def open(
+        cls: type[AnyTracker], uri: str | None, experiment: str, *, create: bool = True
+    ) -> AnyTracker:
         """Open a store, and where `create` says so make what is missing.
 
         Parameters
@@ -240,7 +244,7 @@ class Tracker:
             problem = f"sweep {run_id!r}" if run_id else "sweep"
             raise TrackingError(
                 f"There is no {problem} in {without_password(self.uri)}. "
-                "`bp report` without an id takes the newest; `make sweep` makes one."
+                "Without an id the newest is taken; `make sweep` makes one."
             )
         return found
 

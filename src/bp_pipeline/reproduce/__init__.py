@@ -1,0 +1,192 @@
+"""Verification: train again what was recorded, compare bits, and tell why they differ.
+
+Owns what a request means and the order of things: find, train all together, print, record.
+
+    runs.py         runs of a store
+    baselines.py    the committed digests of whole studies
+    differences.py  where two results part
+    verdicts.py     what it comes to, and how that is told
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from bp_pipeline.config import RunConfig
+from bp_pipeline.messages import ConfigError
+from bp_pipeline.progress import say
+from bp_pipeline.reproduce.baselines import (
+    cases_of,
+    is_quick,
+    studies_with_baselines,
+    study_configs,
+    write_baseline,
+)
+from bp_pipeline.reproduce.runs import case_of
+from bp_pipeline.reproduce.verdicts import Case, Verdict, print_verdicts, retrain, write_json
+from bp_pipeline.tracking import NothingYet, Recorded, Reproductions, TrackingError
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be verified; the newest sweep where nothing is named.
+
+    Attributes
+    ----------
+    runs
+        Ids of runs.
+    sweep
+        Id of a sweep, whose runs are meant.
+    sample, seed
+        How many of the store's finished runs to draw, and which.
+    studies
+        Whose baselines to compare with; none names all studies that have one, None no baseline.
+    quick
+        Whether to leave out studies that take long.
+    update
+        Whether to make what came out now the baselines.
+    engine
+        What trains; by default the engine that a run asked for.
+    experiment
+        MLflow's name of the experiment in which sweeps are looked for.
+    json
+        Where to write the verdicts.
+    """
+
+    runs: Sequence[str] = ()
+    sweep: str | None = None
+    sample: int | None = None
+    seed: int = 0
+    studies: Sequence[str] | None = None
+    quick: bool = False
+    update: bool = False
+    engine: str | None = None
+    experiment: str = "bp_pipeline"
+    json: Path | None = None
+
+
+def reproduce(request: Request) -> int:
+    """Verify, print the verdicts, and record them in MLflow.
+
+    Returns
+    -------
+    int
+        Exit code: 0 where all is identical, otherwise 1.
+
+    Raises
+    ------
+    ConfigError
+        Where the request is wrong in itself, or a study cannot be composed.
+    TrackingError
+        Where the store lacks what was asked for, or cannot be used.
+    """
+    started = perf_counter()
+    if request.json is not None and not request.json.absolute().parent.is_dir():
+        raise ConfigError(f"`--json` must name a file in an existing folder, got {request.json}.")
+    studies = _studies(request)
+    with ExitStack() as opened:
+        store = _open_store(request, opened)
+        verdicts = retrain(_cases(request, studies, store, opened))
+        print_verdicts(verdicts)
+        if request.json is not None:
+            write_json(verdicts, request.json)
+        if request.update:
+            _update(studies, verdicts)
+        name, seconds = _name(request, studies), perf_counter() - started
+        is_recorded = store is None or _record(store, name, verdicts, seconds)
+    is_well = is_recorded and all(verdict.verdict == "identical" for verdict in verdicts)
+    return int(not is_well)
+
+
+def _studies(request: Request) -> dict[str, list[RunConfig]]:
+    """Compose the studies that are asked for."""
+    if request.studies is None:
+        return {}
+    known = studies_with_baselines()
+    unknown = [study for study in request.studies if study not in known]
+    if unknown and not request.update:
+        raise ConfigError(
+            f"`--baselines` must name studies with a baseline, got {unknown[0]!r}. "
+            f"There are: {', '.join(known) or 'none in experiments/ of this folder'}. "
+            f"To make one: make baseline ARGS={unknown[0]}"
+        )
+    studies = {study: study_configs(study) for study in request.studies or known}
+    return {
+        study: configs
+        for study, configs in studies.items()
+        if not request.quick or is_quick(configs)
+    }
+
+
+def _cases(
+    request: Request,
+    studies: Mapping[str, list[RunConfig]],
+    store: Reproductions | None,
+    opened: ExitStack,
+) -> list[Case | Verdict]:
+    """Prepare everything that is asked for."""
+    cases: list[Case | Verdict] = []
+    if store is not None:
+        runs = _stored_runs(request, store)
+        cases += [case_of(store, run, request.engine, opened) for run in runs]
+    for study, configs in studies.items():
+        cases += cases_of(study, configs, request.engine)
+    return cases
+
+
+def _open_store(request: Request, opened: ExitStack) -> Reproductions | None:
+    """Open the store; where only baselines are sure to be verified it need not be there."""
+    try:
+        store = Reproductions.open(None, request.experiment, create=False)
+    except TrackingError as error:
+        only_baselines = request.studies is not None and not (request.runs or request.sweep)
+        if only_baselines and isinstance(error, NothingYet):
+            return None
+        if only_baselines and request.sample is None:
+            say(f"{error} This verification is not recorded.")
+            return None
+        raise
+    opened.callback(store.close)
+    return store
+
+
+def _stored_runs(request: Request, store: Reproductions) -> list[Recorded]:
+    """Find the runs that are asked for, each once."""
+    runs = store.find(request.runs)
+    names_something = request.runs or request.sample is not None or request.studies is not None
+    if request.sweep is not None or not names_something:
+        runs += store.of_sweep(request.sweep)
+    if request.sample is not None:
+        runs += store.sample(request.sample, request.seed)
+    if not runs and request.studies is None:
+        raise NothingYet("There is no finished run to verify. `make sweep` makes some.")
+    return list({run.run_id: run for run in runs}.values())
+
+
+def _update(studies: Iterable[str], verdicts: Sequence[Verdict]) -> None:
+    for study in studies:
+        path = write_baseline(study, verdicts)
+        say(f"{study}: {f'written to {path}' if path else 'nothing changed'}")
+
+
+def _record(store: Reproductions, name: str, verdicts: Sequence[Verdict], seconds: float) -> bool:
+    """Record the verification; say why where that fails, since its verdicts are printed by then."""
+    try:
+        store.record_reproduction(name, [verdict.as_json() for verdict in verdicts], seconds)
+    except TrackingError as error:
+        say(str(error))
+        return False
+    return True
+
+
+def _name(request: Request, studies: Iterable[str]) -> str:
+    """Say in words what is verified, as the name of the verification's own run."""
+    parts = [f"run {run_id[:8]}" for run_id in request.runs]
+    if request.sweep is not None:
+        parts.append(f"sweep {request.sweep[:8]}")
+    if request.sample is not None:
+        parts.append(f"sample {request.sample} of seed {request.seed}")
+    parts += [f"baseline {study}" for study in studies]
+    return " · ".join(parts) or "newest sweep"

@@ -1,0 +1,125 @@
+"""Runs of a store, trained again from what is stored of them alone.
+
+Owns what a stored run is compared with: its recorded digests, then its arrays, then its
+environment. Files are material, not instructions: they are read as plain values and arrays.
+"""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bp_pipeline.config import RunConfig
+from bp_pipeline.digests import code_digest, digest_arrays
+from bp_pipeline.engines import engine_in_use
+from bp_pipeline.ensemble import RunResult
+from bp_pipeline.environment import environment
+from bp_pipeline.messages import ConfigError
+from bp_pipeline.reproduce.differences import first_difference
+from bp_pipeline.reproduce.verdicts import Case, Verdict
+from bp_pipeline.tracking import Recorded, Reproductions, TrackingError
+from bp_pipeline.tracking.records import NEEDED_FILES, read_config, read_environment, read_result
+
+_DIGESTS = ("bp.config_digest", "bp.code_digest", "bp.result_digest")
+
+
+def case_of(
+    store: Reproductions, run: Recorded, engine: str | None, opened: ExitStack
+) -> Case | Verdict:
+    """Prepare a run to be trained again, or say what is missing.
+
+    Parameters
+    ----------
+    store, run
+        Where it is, and what is known of it there.
+    engine
+        What trains it; by default the engine that it asked for.
+    opened
+        Holds the run's artifacts for as long as it may be judged.
+    """
+    missing = Verdict(run.name, "missing", run_id=run.run_id)
+    if run.status != "FINISHED":
+        return replace(missing, reason=f"the run is {run.status}, it has no result")
+    untagged = [name for name in _DIGESTS if name not in run.tags]
+    if untagged:
+        return replace(missing, reason=f"no tag {', '.join(untagged)}")
+    try:
+        folder = opened.enter_context(store.artifacts(run.run_id))
+    except TrackingError as error:
+        return replace(missing, reason=str(error))
+    absent = [name for name in NEEDED_FILES if not (folder / name).is_file()]
+    if absent:
+        return replace(missing, reason=f"no {', '.join(absent)}")
+    try:
+        config = read_config(folder)
+    except (OSError, ConfigError) as error:
+        reason = f"config.yaml cannot be used: {error}"
+        return replace(missing, verdict="corrupt", reason=reason)
+    config = config.model_copy(update={"engine": engine or config.engine, "threads": None})
+    return Case(config, partial(_judge, run, folder, config), missing)
+
+
+def _judge(run: Recorded, folder: Path, config: RunConfig, result: RunResult) -> Verdict:
+    """Compare a new result with what was recorded and what is stored."""
+    verdict = Verdict(
+        run.name,
+        "identical",
+        run_id=run.run_id,
+        config_digest=config.config_digest,
+        result_digest=result.result_digest,
+    )
+    try:
+        stored = read_result(folder)
+        is_intact = digest_arrays(stored) == run.tags["bp.result_digest"]
+        reason = "weights or curves no longer have the digest that was recorded"
+    except Exception as error:  # whatever is wrong with a file that anybody may have altered
+        is_intact, reason = False, f"the stored result cannot be read: {error}"
+    if not is_intact:
+        return replace(verdict, verdict="corrupt", reason=reason)
+    if result.result_digest != run.tags["bp.result_digest"]:
+        difference = first_difference(stored, result.arrays)
+        differs = _surroundings(run, folder, config)
+        return replace(verdict, verdict="drifted", difference=difference, differs=differs)
+    if config.config_digest != run.tags["bp.config_digest"]:
+        reason = "config.yaml was altered, though the result comes out the same"
+        differs = _surroundings(run, folder, config)
+        return replace(verdict, verdict="drifted", reason=reason, differs=differs)
+    return verdict
+
+
+def _surroundings(run: Recorded, folder: Path, config: RunConfig) -> dict[str, Any]:
+    """Tell what differs around a run: what it was when it was recorded, and what it is now."""
+    then = read_environment(folder)
+    now = environment(engine_in_use(config.engine), threads=1)
+    flat_then, flat_now = _comparable(then), _comparable(now)
+    flat_then |= {"code": run.tags["bp.code_digest"], "config": run.tags["bp.config_digest"]}
+    flat_now |= {"code": code_digest(), "config": config.config_digest}
+    differs: dict[str, Any] = {
+        key: [flat_then.get(key), value]
+        for key, value in flat_now.items()
+        if flat_then.get(key) != value
+    }
+    packages = _changes(_mapping(then, "packages"), now["packages"])
+    return {**differs, **({"packages": packages} if packages else {})}
+
+
+def _comparable(made_with: Mapping[str, Any]) -> dict[str, Any]:
+    """Pick out of an environment what could make a difference, apart from packages."""
+    keys = ("engine", "python", "implementation", "os")
+    cpu = _mapping(made_with, "cpu")
+    return {
+        **{key: made_with.get(key) for key in keys},
+        **{f"cpu {key}": cpu.get(key) for key in ("model", "machine", "features")},
+    }
+
+
+def _mapping(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = values.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[Any]]:
+    both = {name: [then.get(name), now.get(name)] for name in sorted({*then, *now})}
+    return {name: versions for name, versions in both.items() if versions[0] != versions[1]}

@@ -1,0 +1,160 @@
+"""What verifying comes to: a verdict for each run, as a table for people and JSON for programs.
+
+Owns the four verdicts, their details and their wording, and the training of whatever is to be
+judged. What a run is compared with is said in `runs.py` and `baselines.py`.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import starmap
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from bp_pipeline.config import RunConfig
+from bp_pipeline.ensemble import RunResult, train_runs
+from bp_pipeline.progress import counted, make_ready, say, training_progress
+from bp_pipeline.reproduce.differences import Difference
+
+Name = Literal["identical", "drifted", "corrupt", "missing"]
+VERDICTS: tuple[Name, ...] = ("identical", "drifted", "corrupt", "missing")
+
+_MOST_ROWS = 40  # above it, those that are identical are only counted
+_WIDTH_OF_FILES = 160  # columns, where no terminal says how many there are
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a run came out again.
+
+    Attributes
+    ----------
+    run_id, study
+        Where it was recorded: in a store, or in the baseline of a study.
+    name
+        What the run is called.
+    verdict
+        `identical`; `drifted`, it comes out otherwise; `corrupt`, what is stored is no longer what
+        was recorded; `missing`, something is not there that verifying takes.
+    reason
+        Why, where that needs words.
+    difference
+        Where the results part, as far as both are known.
+    differs
+        What differs around it: what it was when recorded, and what it is now.
+    config_digest, result_digest
+        Of what was trained now.
+    """
+
+    name: str
+    verdict: Name
+    run_id: str | None = None
+    study: str | None = None
+    reason: str = ""
+    difference: Difference | None = None
+    differs: Mapping[str, Any] = field(default_factory=dict)
+    config_digest: str | None = None
+    result_digest: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Give plain values, the same keys for every verdict."""
+        values = asdict(self)
+        del values["difference"]
+        difference = self.difference or Difference(None, None, None, None)  # type: ignore[arg-type]
+        found = {
+            "first_epoch": difference.epoch,
+            "array": difference.array,
+            "ulp": difference.ulp,
+            "largest_ulp": difference.largest_ulp,
+        }
+        return {**values, **found}
+
+
+class Case(NamedTuple):
+    """A run to be trained again, and who judges the result."""
+
+    config: RunConfig
+    judge: Callable[[RunResult], Verdict]
+    failed: Verdict  # what to say where it cannot be trained
+
+
+def retrain(cases: Sequence[Case | Verdict]) -> list[Verdict]:
+    """Train all cases side by side and judge each as it finishes; keep what is already judged."""
+    verdicts: list[Case | Verdict] = list(cases)
+    places = [place for place, case in enumerate(cases) if isinstance(case, Case)]
+    open_cases = [case for case in cases if isinstance(case, Case)]
+    configs = [case.config for case in open_cases]
+    n_networks = sum(config.replicates for config in configs)
+    network_epochs = sum(config.replicates * config.training.epochs for config in configs)
+    say(f"{counted(len(configs), 'run')} to train again, {counted(n_networks, 'network')}")
+    make_ready({config.engine for config in configs})
+    with training_progress(len(configs), network_epochs, "verified runs") as run_done:
+        for index, result in train_runs(configs):
+            case = open_cases[index]
+            verdicts[places[index]] = _judged(case, result)
+            run_done()
+    return [verdict for verdict in verdicts if isinstance(verdict, Verdict)]
+
+
+def write_json(verdicts: Sequence[Verdict], path: Path) -> None:
+    """Write a list of objects, one line each."""
+    lines = (json.dumps(verdict.as_json(), ensure_ascii=False) for verdict in verdicts)
+    path.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
+
+
+def print_verdicts(verdicts: Sequence[Verdict]) -> None:
+    """Print one table, and the counts below it."""
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = _WIDTH_OF_FILES
+    shown = [v for v in verdicts if v.verdict != "identical" or len(verdicts) <= _MOST_ROWS]
+    if shown:
+        table = Table("run", "", "verdict", "details", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for verdict in shown:
+            place = verdict.study or (verdict.run_id or "")[:8]
+            table.add_row(verdict.name, place, verdict.verdict, details(verdict))
+        console.print(table)
+    counts = Counter(verdict.verdict for verdict in verdicts)
+    said = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if counts[name])
+    console.print(f"{counted(len(verdicts), 'run')}: {said or 'nothing to verify'}")
+
+
+def details(verdict: Verdict) -> str:
+    """Say in one line why a verdict is not `identical`."""
+    parts = [verdict.reason] if verdict.reason else []
+    if verdict.difference is not None:
+        parts.append(_where(verdict.difference))
+    if verdict.differs:
+        parts.append("differs: " + ", ".join(starmap(_change, _flat(verdict.differs))))
+    return "; ".join(parts)
+
+
+def _where(difference: Difference) -> str:
+    at = f"from epoch {difference.epoch} on, {difference.array}"
+    if difference.ulp is None:
+        return at
+    return f"{at} by {difference.ulp:,} ulp; at most {difference.largest_ulp:,} ulp"
+
+
+def _flat(differs: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    flat: list[tuple[str, Any]] = []
+    for key, value in differs.items():
+        flat += value.items() if isinstance(value, Mapping) else [(key, value)]
+    return flat
+
+
+def _change(name: str, values: Sequence[Any]) -> str:
+    """Write what something was and is, or only its name where that is too long to read."""
+    text = " → ".join("none" if value is None else str(value) for value in values)
+    return f"{name} {text}" if len(text) < 40 else name
+
+
+def _judged(case: Case, result: RunResult | Exception) -> Verdict:
+    if isinstance(result, RunResult):
+        return case.judge(result)
+    return replace(case.failed, reason=f"it could not be trained: {result}")

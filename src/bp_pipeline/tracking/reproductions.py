@@ -1,0 +1,163 @@
+"""Runs that are to be verified, and what MLflow is told of it.
+
+Owns which runs of a store a request means, and the record of a verification: a run of its own in
+the experiment `REPRODUCTIONS`, and tags on the runs that were verified. What a verification does
+is said in `reproduce/`.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bp_pipeline.tracking import records
+from bp_pipeline.tracking.failures import TrackingError, failures_explained, without_password
+from bp_pipeline.tracking.tracker import Tracker
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.entities import Run
+
+REPRODUCTIONS = "bp_pipeline/reproductions"
+_MOST_LINKS = 20  # in the description, of 8,000 characters at most; the table names every run
+
+
+class Recorded(NamedTuple):
+    """A run as the store has it, without its artifacts."""
+
+    run_id: str
+    name: str
+    status: str
+    tags: Mapping[str, str]
+
+
+class Reproductions(Tracker):
+    """The experiment whose runs are to be verified, with what becomes of them."""
+
+    def find(self, run_ids: Sequence[str]) -> list[Recorded]:
+        """Find runs by id, in any experiment.
+
+        Raises
+        ------
+        TrackingError
+            Where there is no run of an id, or it is a sweep, or it was deleted.
+        """
+        return [self._find(run_id) for run_id in dict.fromkeys(run_ids)]
+
+    def of_sweep(self, run_id: str | None) -> list[Recorded]:
+        """Find the runs of a sweep, the newest by default: one a job, whatever its status."""
+        parent_run_id = self.find_sweep(run_id).info.run_id
+        runs = map(_recorded, self._attempts(parent_run_id))
+        return sorted(runs, key=lambda run: (run.name, run.run_id))
+
+    def sample(self, n: int, seed: int) -> list[Recorded]:
+        """Draw finished runs, so that consecutive seeds walk through all there are.
+
+        MLflow draws run ids at random: in their order, each seed takes the next `n` of the circle.
+        """
+        found = self._search("attributes.status = 'FINISHED' AND tags.`bp.result_digest` != ''")
+        runs = sorted(map(_recorded, found), key=lambda run: run.run_id)
+        return [runs[(seed * n + i) % len(runs)] for i in range(min(n, len(runs)))]
+
+    def record_reproduction(
+        self, name: str, verdicts: Sequence[Mapping[str, Any]], seconds: float
+    ) -> str:
+        """Record a verification, and tag the runs that were verified.
+
+        Parameters
+        ----------
+        name
+            What was verified, in words.
+        verdicts
+            Plain values; each has `run_id` (null for what no store holds), `name` and `verdict`.
+        seconds
+            How long it took.
+
+        Returns
+        -------
+        str
+            Id of the verification's own run, which is FINISHED.
+        """
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        for verdict in verdicts:
+            if verdict["run_id"] is not None:
+                self._mark(verdict["run_id"], verdict["verdict"], now)
+        experiment = Reproductions.open(self.uri, REPRODUCTIONS)
+        try:
+            return experiment._write(name, verdicts, seconds)
+        finally:
+            experiment.close()
+
+    def _write(self, name: str, verdicts: Sequence[Mapping[str, Any]], seconds: float) -> str:
+        from mlflow.entities import Metric
+
+        counts = Counter({"identical": 0, "drifted": 0, "corrupt": 0, "missing": 0})
+        counts.update(verdict["verdict"] for verdict in verdicts)
+        metrics = [Metric(key, value, 0, 0) for key, value in counts.items()]
+        tags = {**records.source_tags(), "mlflow.note.content": self._links(verdicts)}
+        with self._recording(name, tags, seconds) as run:
+            run_id = str(run.info.run_id)
+            self._client.log_batch(run_id, metrics=metrics)
+            self._client.log_table(run_id, _table(verdicts), "verdicts.json")
+            self._client.set_terminated(run_id, "FINISHED")
+        return run_id
+
+    def _mark(self, run_id: str, verdict: str, when: str) -> None:
+        from mlflow.entities import RunTag
+
+        tags = [RunTag("bp.reproduced", verdict), RunTag("bp.reproduced_at", when)]
+        with self._writing(f"tag run {run_id}"):
+            self._client.log_batch(run_id, tags=tags)
+
+    def _links(self, verdicts: Sequence[Mapping[str, Any]]) -> str:
+        """Link to the runs in MLflow's UI, those that differ first."""
+        stored = [verdict for verdict in verdicts if verdict["run_id"] is not None]
+        stored.sort(key=lambda verdict: verdict["verdict"] == "identical")
+        lines = [
+            f"- {verdict['verdict']}: [{verdict['name']}]({self._address(verdict['run_id'])})"
+            for verdict in stored[:_MOST_LINKS]
+        ]
+        more = len(stored) - _MOST_LINKS
+        return "\n".join([*lines, *([f"- and {more} more, in verdicts.json"] if more > 0 else [])])
+
+    def _address(self, run_id: str) -> str:
+        with failures_explained(self.uri, f"find run {run_id}"):
+            experiment_id = self._client.get_run(run_id).info.experiment_id
+        return f"#/experiments/{experiment_id}/runs/{run_id}"
+
+    def _find(self, run_id: str) -> Recorded:
+        from mlflow.exceptions import MlflowException
+
+        with failures_explained(self.uri, f"find run {run_id}"):
+            try:
+                run = self._client.get_run(run_id)
+            except MlflowException as error:
+                if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    raise
+                raise TrackingError(
+                    f"There is no run {run_id!r} in {without_password(self.uri)}. "
+                    "Take an id that MLflow shows, or `--sweep` for all runs of one."
+                ) from None
+        if run.info.lifecycle_stage != "active":
+            raise TrackingError(
+                f"Run {run_id} was deleted. Bring it back with "
+                f"`mlflow runs restore --run-id {run_id}`."
+            )
+        if "bp.n_jobs" in run.data.tags:
+            raise TrackingError(f"Run {run_id} is a sweep. Use `bp reproduce --sweep {run_id}`.")
+        return _recorded(run)
+
+
+def _recorded(run: "Run") -> Recorded:
+    return Recorded(run.info.run_id, run.info.run_name, run.info.status, run.data.tags)
+
+
+def _table(verdicts: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
+    """Make a table of text, because a distance in ulp may not fit into the 64 bits of JSON's."""
+    import pandas as pd
+
+    rows = [
+        {key: "" if value in (None, {}) else str(value) for key, value in verdict.items()}
+        for verdict in verdicts
+    ]
+    return pd.DataFrame(rows, dtype=object)  # MLflow still asks pandas for columns of objects

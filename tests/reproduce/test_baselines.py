@@ -1,0 +1,135 @@
+"""Baselines: the committed ones, and what becomes of one that was spoiled."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import make_config
+
+from bp_pipeline.messages import ConfigError
+from bp_pipeline.reproduce import Request, reproduce
+from bp_pipeline.reproduce.baselines import QUICK, is_quick
+
+ROOT = Path(__file__).resolve().parents[2]
+BP = Path(sys.executable).with_name("bp")
+STUDY = "tripwire"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder with nothing but the committed baseline of the tripwire."""
+    text = (ROOT / "experiments" / STUDY / "baseline.json").read_text(encoding="utf-8")
+    (tmp_path / "experiments" / STUDY).mkdir(parents=True)
+    (tmp_path / "experiments" / STUDY / "baseline.json").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def file(folder: Path) -> Path:
+    return folder / "experiments" / STUDY / "baseline.json"
+
+
+@pytest.fixture
+def study(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose two runs only, because Hydra takes seconds for all."""
+    from bp_pipeline import hydra_app
+
+    compose = hydra_app.compose
+    few = ["activation=tanh,relu", "init=normal", "loss=logistic", "optimizer=batch_gd"]
+    both = [*few, "network.hidden=[3],[4,3]"]
+    monkeypatch.setattr(
+        hydra_app, "compose", lambda arguments, **rest: compose([*arguments, *both], **rest)
+    )
+
+
+@pytest.fixture
+def verify(folder: Path) -> Callable[..., list[dict[str, Any]]]:
+    def run(**request: Any) -> list[dict[str, Any]]:
+        reproduce(Request(**{"studies": [STUDY], **request, "json": folder / "verdicts.json"}))
+        return list(json.loads((folder / "verdicts.json").read_text()))
+
+    return run
+
+
+def verdicts(found: list[dict[str, Any]]) -> dict[str, str]:
+    return {verdict["name"]: verdict["verdict"] for verdict in found}
+
+
+def test_the_tripwire_is_identical_and_needs_no_store(folder: Path) -> None:
+    done = subprocess.run([BP, "reproduce", "--baselines"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[-1] == "96 runs: 96 identical"
+    assert [path.name for path in folder.iterdir()] == ["experiments"]
+
+
+def test_committed_baselines_are_whole() -> None:
+    files = list((ROOT / "experiments").glob("*/baseline.json"))
+    assert {"tripwire", "xor_sweep"} <= {path.parent.name for path in files}
+    for path in files:
+        baseline = json.loads(path.read_text(encoding="utf-8"))
+        assert baseline["study"] == path.parent.name
+        assert len({run["name"] for run in baseline["runs"]}) == len(baseline["runs"])
+        assert (ROOT / "conf" / "experiment" / f"{path.parent.name}.yaml").is_file()
+
+
+@pytest.mark.usefixtures("study")
+def test_another_digest_is_drifted_and_another_config_is_told_apart(
+    file: Path, verify: Callable[..., list[dict[str, Any]]]
+) -> None:
+    few = verify(update=True)  # names now say only what varies
+    assert {verdict["verdict"] for verdict in few} == {"missing"}
+    assert set(verdicts(verify(engine="numpy")).values()) == {"identical"}
+    committed = file.read_text(encoding="utf-8")
+    baseline = json.loads(committed)
+    result, config, gone, _ = baseline["runs"]
+    result["result_digest"] = config["config_digest"] = "0" * 64
+    gone["name"] = "gone"
+    baseline["made_with"]["numpy"] = "1.0"
+    file.write_text(json.dumps(baseline))
+    found = {verdict["name"]: verdict for verdict in verify()}
+    assert found[result["name"]]["verdict"] == found[config["name"]]["verdict"] == "drifted"
+    assert found[result["name"]]["reason"] == "another result digest"
+    assert found[config["name"]]["reason"] == "another config digest"
+    assert found[result["name"]]["differs"]["numpy"][0] == "1.0"
+    assert found["gone"]["verdict"] == "missing"
+    assert sorted(verdicts(list(found.values())).values()) == [
+        "drifted", "drifted", "identical", "missing", "missing",
+    ]  # fmt: skip
+    assert reproduce(Request(studies=[STUDY], update=True)) == 1
+    assert file.read_text(encoding="utf-8") == committed
+    os.utime(file, (0, 0))
+    assert reproduce(Request(studies=[STUDY], update=True)) == 0
+    assert file.stat().st_mtime == 0  # what did not change is left alone
+
+
+def test_what_is_no_baseline_is_refused(
+    file: Path, verify: Callable[..., list[dict[str, Any]]]
+) -> None:
+    with pytest.raises(ConfigError, match="must name studies with a baseline, got 'nonsense'"):
+        verify(studies=["nonsense"])
+    with pytest.raises(ConfigError, match="`experiment` must be one of its options"):
+        verify(studies=["nonsense"], update=True)
+
+
+@pytest.mark.usefixtures("study")
+@pytest.mark.parametrize("text", ["", "[]", '{"runs": [{"name": "x"}]}', '{"runs": 1}'])
+def test_a_spoiled_baseline_is_refused(
+    text: str, file: Path, verify: Callable[..., list[dict[str, Any]]]
+) -> None:
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"is not a baseline.*make baseline ARGS=tripwire"):
+        verify()
+
+
+def test_a_study_is_quick_by_how_much_there_is_to_compute() -> None:
+    config = make_config({"training.epochs": 1000})  # 13 weights, 4 samples, 100 replicates
+    n = QUICK // (13 * 4 * 100 * 1000)
+    assert is_quick([config] * n)
+    assert not is_quick([config] * (n + 1))

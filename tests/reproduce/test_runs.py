@@ -1,0 +1,374 @@
+"""Verification of a real store: each verdict, told by spoiling what a run left behind."""
+
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from stores import Store
+
+import bp_pipeline
+from bp_pipeline.messages import ConfigError
+from bp_pipeline.reproduce import Request, reproduce
+from bp_pipeline.tracking import NothingYet, Reproductions, TrackingError
+
+BP = Path(sys.executable).with_name("bp")
+TANH, RELU, GIVEN = "tanh", "relu", "tanh · given · lr=1.0"
+
+
+@pytest.fixture
+def verify(store: Store, tmp_path: Path) -> Callable[..., dict[str, dict[str, Any]]]:
+    """Verify the sweep, or some of its runs; give the verdicts by name."""
+
+    def run(*names: str, **request: Any) -> dict[str, dict[str, Any]]:
+        runs = [store.runs[name] for name in names or store.runs]
+        file = tmp_path / "verdicts.json"
+        status = reproduce(Request(runs=runs, json=file, **request))
+        verdicts = json.loads((tmp_path / "verdicts.json").read_text())
+        assert status == any(verdict["verdict"] != "identical" for verdict in verdicts)
+        return {verdict["name"]: verdict for verdict in verdicts}
+
+    return run
+
+
+def newest_reproduction(client: MlflowClient) -> Run:
+    experiment = client.get_experiment_by_name("bp_pipeline/reproductions")
+    assert experiment is not None
+    return client.search_runs([experiment.experiment_id])[0]
+
+
+# ------------------------------------------------------------------------------------ identical
+
+
+@pytest.mark.parametrize("engine", ["numpy", "compiled", None])
+def test_what_nobody_touched_is_identical(engine: str | None, verify: Any, store: Store) -> None:
+    verdicts = verify(engine=engine)
+    assert {name: verdict["run_id"] for name, verdict in verdicts.items()} == store.runs
+    assert {verdict["verdict"] for verdict in verdicts.values()} == {"identical"}
+
+
+def test_the_command_line(store: Store, tmp_path: Path) -> None:
+    command = [BP, "reproduce", store.runs[TANH], "--json", tmp_path / "verdicts.json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (0, "1 run to train again, 5 networks")
+    assert TANH in done.stdout
+    assert done.stdout.splitlines()[-1] == "1 run: 1 identical"
+    [verdict] = json.loads((tmp_path / "verdicts.json").read_text())
+    assert (verdict["run_id"], verdict["verdict"]) == (store.runs[TANH], "identical")
+
+
+def test_a_verification_is_a_run_of_its_own_and_marks_what_it_verified(
+    verify: Any, store: Store, tanh: Path
+) -> None:
+    (tanh / "curves.npz").unlink()
+    before = datetime.now(UTC).replace(microsecond=0)
+    verify()
+    client = MlflowClient()
+    run = newest_reproduction(client)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics == {"identical": 3, "drifted": 0, "corrupt": 0, "missing": 1}
+    assert run.info.artifact_uri.startswith(str(store.folder))
+    table = json.loads((Path(run.info.artifact_uri) / "verdicts.json").read_text())
+    at = table["columns"].index("run_id")
+    assert {row[at] for row in table["data"]} == set(store.runs.values())
+    note = run.data.tags["mlflow.note.content"]
+    assert all(f"/runs/{run_id}" in note for run_id in store.runs.values())
+    assert note.startswith("- missing")
+    tags = client.get_run(store.runs[TANH]).data.tags
+    assert tags["bp.reproduced"] == "missing"
+    assert datetime.fromisoformat(tags["bp.reproduced_at"]) >= before
+
+
+@pytest.fixture(scope="module")
+def oldest_cpu(store: Store) -> Iterator[subprocess.Popen[str]]:
+    """Verify as the oldest CPU would; the engine is compiled for it beside the other tests."""
+    levels = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
+    oldest = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+    disabled = {"NPY_DISABLE_CPU_FEATURES": " ".join(levels)}
+    command = [BP, "reproduce", *store.runs.values(), "--engine", "compiled"]
+    with subprocess.Popen(
+        command, env={**os.environ, **oldest, **disabled}, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+        process.kill()
+
+
+# ---------------------------------------------------------------------------- corrupt, missing
+
+
+@pytest.mark.parametrize(
+    ("file", "array"),
+    [
+        ("weights/initial.npz", "layer_1"),
+        ("weights/final.npz", "layer_2"),
+        ("weights/trajectory.npz", "layer_1"),
+        ("curves.npz", "loss"),
+    ],
+)
+def test_one_altered_bit_is_corrupt(
+    file: str, array: str, verify: Any, tanh: Path, change_array: Any, oldest_cpu: Any
+) -> None:
+    change_array(tanh / file, array)
+    assert verify(TANH)[TANH]["verdict"] == "corrupt"
+
+
+def test_altered_given_weights_are_corrupt(verify: Any, given: Path, change_array: Any) -> None:
+    change_array(given / "weights" / "initial.npz", "layer_1")
+    assert verify(GIVEN)[GIVEN]["verdict"] == "corrupt"
+
+
+@pytest.mark.parametrize("file", ["replicates.parquet", "curves.npz", "weights/initial.npz"])
+def test_half_a_file_is_corrupt(file: str, verify: Any, tanh: Path) -> None:
+    content = (tanh / file).read_bytes()
+    (tanh / file).write_bytes(content[: len(content) // 2])
+    assert verify(TANH)[TANH]["verdict"] == "corrupt"
+
+
+def test_another_runs_table_is_corrupt(verify: Any, tanh: Path, store: Store) -> None:
+    other = store.artifacts(RELU) / "replicates.parquet"
+    (tanh / "replicates.parquet").write_bytes(other.read_bytes())
+    assert verify(TANH)[TANH]["verdict"] == "corrupt"
+
+
+class Execute:
+    """Pickled, it makes a file when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.path,))
+
+
+def test_pickled_weights_execute_nothing(verify: Any, tanh: Path, tmp_path: Path) -> None:
+    proof = tmp_path / "executed"
+    pickle.loads(pickle.dumps(Execute(proof)))
+    assert proof.exists()  # so that it would have been seen
+    proof.unlink()
+    objects = np.empty(1, dtype=object)
+    objects[0] = Execute(proof)
+    np.savez(tanh / "weights" / "final.npz", layer_1=objects)
+    assert verify(TANH)[TANH]["verdict"] == "corrupt"
+    assert not proof.exists()
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "seed: !!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path [{}]]",
+        "seed: {{_target_: pathlib.Path.touch, self: '{}'}}",
+        "activation: {{name: tanh, _target_: os.system, command: 'touch {}'}}",
+        "replicates: ${{oc.env:{}}}",
+        "seed: &a [*a, {}]",
+        "- {}",
+        ": : [{}",
+    ],
+)
+def test_a_hostile_config_executes_nothing(
+    hostile: str, verify: Any, tanh: Path, tmp_path: Path
+) -> None:
+    proof = tmp_path / "executed"
+    raw = yaml.safe_load((tanh / "config.yaml").read_text())
+    text = hostile.format(proof)
+    changed = {key: value for key, value in raw.items() if not text.startswith(f"{key}:")}
+    rest = "" if text.startswith(("-", ": :")) else yaml.safe_dump(changed)
+    (tanh / "config.yaml").write_text(f"{text}\n{rest}")
+    assert verify(TANH)[TANH]["verdict"] == "corrupt"
+    assert not proof.exists()
+
+
+def test_an_interpolation_stays_text(verify: Any, tanh: Path) -> None:
+    raw = yaml.safe_load((tanh / "config.yaml").read_text())
+    raw["tracking"]["experiment"] = "${oc.env:HOME}"
+    (tanh / "config.yaml").write_text(yaml.safe_dump(raw))
+    assert verify(TANH)[TANH]["verdict"] == "identical"
+
+
+@pytest.mark.parametrize("gone", ["config.yaml", "curves.npz", "weights/final.npz", "."])
+def test_what_is_gone_is_missing(gone: str, verify: Any, tanh: Path) -> None:
+    if gone == ".":
+        shutil.rmtree(tanh)
+    else:
+        (tanh / gone).unlink()
+    verdict = verify(TANH)[TANH]
+    assert verdict["verdict"] == "missing"
+    assert gone.removeprefix(".") in verdict["reason"]
+
+
+def test_an_environment_that_is_gone_is_not_needed(verify: Any, tanh: Path) -> None:
+    (tanh / "environment.json").unlink()
+    assert verify(TANH)[TANH]["verdict"] == "identical"
+
+
+# --------------------------------------------------------------------------------------- drifted
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "epoch", "array"),
+    [
+        ("optimizer", "learning_rate", 1.0000000000000002, 1, "trajectory/layer_1"),
+        ("init", "scale", 1.1, 0, "initial_weights/layer_1"),
+        ("activation", "name", "sigmoid", 0, "loss"),
+        ("training", "epochs", 39, 39, "epochs"),
+        ("training", "record_weights", 1, 0, "trajectory/layer_1"),
+        ("network", "hidden", [2], 0, "initial_weights/layer_1"),
+        ("network", "hidden", [3, 3], 0, "initial_weights"),
+        (None, "replicates", 6, 0, "initial_weights/layer_1"),
+        (None, "seed", 1, 0, "initial_weights/layer_1"),
+    ],
+)
+def test_an_altered_config_is_drifted_from_where_it_shows(
+    section: str | None, key: str, value: Any, epoch: int, array: str, verify: Any, tanh: Path
+) -> None:
+    raw = yaml.safe_load((tanh / "config.yaml").read_text())
+    (raw[section] if section else raw)[key] = value
+    (tanh / "config.yaml").write_text(yaml.safe_dump(raw))
+    verdict = verify(TANH)[TANH]
+    assert (verdict["verdict"], verdict["first_epoch"], verdict["array"]) == (
+        "drifted",
+        epoch,
+        array,
+    )
+    assert set(verdict["differs"]) == {"config"}
+
+
+def test_an_altered_config_is_drifted_even_with_the_same_result(verify: Any, tanh: Path) -> None:
+    raw = yaml.safe_load((tanh / "config.yaml").read_text())
+    raw["training"]["tolerance"] = 0.40000000000000001 + 2**-53
+    (tanh / "config.yaml").write_text(yaml.safe_dump(raw))
+    verdict = verify(TANH)[TANH]
+    assert (verdict["verdict"], verdict["first_epoch"]) == ("drifted", None)
+
+
+DUMP = """
+import sys, numpy as np
+from bp_pipeline.ensemble import train_runs
+from bp_pipeline.tracking.records import read_config
+from pathlib import Path
+[(_, result)] = train_runs([read_config(Path(sys.argv[1]))])
+np.savez(sys.argv[2], loss=result.loss, **{k: result.trajectory[k] for k in ("layer_1", "layer_2")})
+"""
+
+
+def test_one_reordered_sum_is_drifted_from_where_it_shows(store: Store, tmp_path: Path) -> None:
+    package = Path(bp_pipeline.__file__).parent
+    shutil.copytree(package, tmp_path / "bp_pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    network = tmp_path / "bp_pipeline" / "core" / "network.py"
+    source = network.read_text()
+    assert source.count("for i in range(1, len(w)):") == 1
+    network.write_text(source.replace("range(1, len(w))", "reversed(range(1, len(w)))"))
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+
+    def python(*arguments: object) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, *map(str, arguments)]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
+
+    file = tmp_path / "verdicts.json"
+    main = "import sys; from bp_pipeline.cli import main; sys.exit(main())"
+    done = python("-c", main, "reproduce", store.runs[TANH], "--json", file)
+    assert done.returncode == 1, done.stderr
+    [verdict] = json.loads(file.read_text())
+    assert verdict["verdict"] == "drifted"
+    assert set(verdict["differs"]) == {"code"}
+
+    artifacts = store.artifacts(TANH)
+    assert python("-c", DUMP, artifacts, tmp_path / "again.npz").returncode == 0
+    again = np.load(tmp_path / "again.npz")
+    curves, before = (
+        np.load(artifacts / "curves.npz"),
+        np.load(artifacts / "weights/trajectory.npz"),
+    )
+    first = next(
+        at
+        for at in range(len(curves["epoch"]))
+        if not np.array_equal(again["loss"][:, at], curves["loss"][:, at])
+        or any(
+            not np.array_equal(again[name][:, at], before[name][:, at])
+            for name in ("layer_1", "layer_2")
+        )
+    )
+    assert verdict["first_epoch"] == curves["epoch"][first]
+    assert 1 <= verdict["ulp"] <= verdict["largest_ulp"]
+
+
+def test_what_differs_around_a_drift_is_named(
+    verify: Any, tanh: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_with = json.loads((tanh / "environment.json").read_text())
+    made_with["packages"]["numpy"] = "1.0"
+    made_with["cpu"]["model"] = "abacus"
+    (tanh / "environment.json").write_text(json.dumps(made_with))
+    raw = yaml.safe_load((tanh / "config.yaml").read_text())
+    (tanh / "config.yaml").write_text(yaml.safe_dump({**raw, "seed": 1}))
+    verdict = verify(TANH, engine="compiled")[TANH]
+    assert set(verdict["differs"]) == {"config", "engine", "cpu model", "packages"}
+    assert verdict["differs"]["engine"] == ["numpy", "compiled"]
+    assert verdict["differs"]["packages"] == {"numpy": ["1.0", np.__version__]}
+    assert f"numpy 1.0 → {np.__version__}" in capsys.readouterr().out
+
+
+# -------------------------------------------------------------------------------------- requests
+
+
+def test_consecutive_seeds_walk_through_the_store(store: Store) -> None:
+    tracker = Reproductions.open(None, "bp_pipeline", create=False)
+    samples = [[run.run_id for run in tracker.sample(3, seed)] for seed in range(4)]
+    assert samples == [[run.run_id for run in tracker.sample(3, seed)] for seed in range(4)]
+    assert all(len(set(sample)) == 3 for sample in samples)
+    assert set(samples[0] + samples[1]) == set(store.runs.values())
+    assert len(tracker.sample(100, 0)) == len(store.runs)
+    tracker.close()
+
+
+def test_runs_without_a_result_are_missing(store: Store, tmp_path: Path) -> None:
+    from bp_pipeline.tracking.records import read_config
+
+    tracker = Reproductions.open(None, "failures")
+    config = read_config(store.artifacts(TANH))
+    failed = tracker.record_failure(config, ValueError("no"), name="failed", parent_run_id=None)
+    tracker.close()
+    assert reproduce(Request(runs=[failed], json=tmp_path / "verdicts.json")) == 1
+    [verdict] = json.loads((tmp_path / "verdicts.json").read_text())
+    assert verdict["verdict"] == "missing"
+    assert "FAILED" in verdict["reason"]
+    with pytest.raises(NothingYet, match="no finished run"):
+        reproduce(Request(sample=3, experiment="failures"))
+
+
+def test_unknown_runs_are_refused(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match="There is no run 'nonsense'"):
+        reproduce(Request(runs=[store.runs[TANH], "nonsense"]))
+    with pytest.raises(TrackingError, match="There is no sweep"):
+        reproduce(Request(sweep=store.runs[TANH]))
+    with pytest.raises(TrackingError, match="is a sweep"):
+        reproduce(Request(runs=[store.sweep]))
+    with pytest.raises(ConfigError, match="existing folder"):
+        reproduce(Request(json=tmp_path / "nowhere" / "verdicts.json"))
+
+
+def test_without_a_store_the_request_is_refused(tmp_path: Path) -> None:
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
+    for request in ([], ["--sample", "3"], ["abc"]):
+        done = subprocess.run(
+            [BP, "reproduce", *request], env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 2
+        assert done.stderr.startswith("There is no store")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_oldest_cpu_gives_the_same_bits(oldest_cpu: subprocess.Popen[str]) -> None:
+    printed, _ = oldest_cpu.communicate()
+    assert printed.splitlines()[-1] == "4 runs: 4 identical"
+    assert oldest_cpu.returncode == 0
