@@ -6,6 +6,7 @@ PYTHON ?= python3
 UV ?= uv
 ARGS ?=
 PEERS ?= jax torch
+SCHEDULE ?= 0 4 * * *
 SAMPLE ?= 24
 QUICK ?= --quick
 BIN := .venv/bin
@@ -13,7 +14,7 @@ READY := .venv/.ready
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep report reproduce baseline ui test lint bench bench-peers pins clean
+.PHONY: help sweep report reproduce baseline schedule unschedule ui test lint bench bench-peers pins clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -29,6 +30,12 @@ reproduce: $(READY) ## train recorded runs again, a sample by the date, and the 
 
 baseline: $(READY) ## show what differs from the committed baselines, then rewrite them
 	$(BIN)/bp reproduce --update --baselines $(ARGS)
+
+schedule: $(READY) ## run `make reproduce` by cron, daily or as SCHEDULE="*/5 * * * *" says
+	$(BIN)/python scripts/schedule.py install "$(SCHEDULE)"
+
+unschedule: $(READY) ## take that entry out of the crontab
+	$(BIN)/python scripts/schedule.py remove
 
 ui: $(READY) ## serve the MLflow UI on the runs of this folder
 	$(BIN)/mlflow ui $(ARGS)

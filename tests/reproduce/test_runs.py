@@ -357,14 +357,16 @@ def test_unknown_runs_are_refused(store: Store, tmp_path: Path) -> None:
         reproduce(Request(json=tmp_path / "nowhere" / "verdicts.json"))
 
 
-def test_without_a_store_the_request_is_refused(tmp_path: Path) -> None:
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
-    for request in ([], ["--sample", "3"], ["abc"]):
-        done = subprocess.run(
-            [BP, "reproduce", *request], env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 2
-        assert done.stderr.startswith("There is no store")
+def test_without_a_store_the_request_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    for request in (Request(), Request(sample=3), Request(sweep="abc", studies=[])):
+        with pytest.raises(NothingYet, match="There is no store"):
+            reproduce(request)
+    done = subprocess.run([BP, "reproduce", "abc"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("There is no store")
     assert not list(tmp_path.iterdir())
 
 

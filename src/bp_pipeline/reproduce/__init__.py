@@ -73,7 +73,7 @@ def reproduce(request: Request) -> int:
     Returns
     -------
     int
-        Exit code: 0 where all is identical, otherwise 1.
+        Exit code: 0 where all is identical or was made the baseline, otherwise 1.
 
     Raises
     ------
@@ -96,8 +96,8 @@ def reproduce(request: Request) -> int:
             _update(studies, verdicts)
         name, seconds = _name(request, studies), perf_counter() - started
         is_recorded = store is None or _record(store, name, verdicts, seconds)
-    is_well = is_recorded and all(verdict.verdict == "identical" for verdict in verdicts)
-    return int(not is_well)
+    is_well = request.update or all(verdict.verdict == "identical" for verdict in verdicts)
+    return int(not (is_well and is_recorded))
 
 
 def _studies(request: Request) -> dict[str, list[RunConfig]]:

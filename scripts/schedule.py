@@ -1,0 +1,144 @@
+"""The crontab entry that verifies, day after day: put in, taken out, and what it does.
+
+    python scripts/schedule.py install ["0 4 * * *"]
+    python scripts/schedule.py remove
+    python scripts/schedule.py run
+
+Owns one line of the user's crontab, which ends with a mark that names this folder; every other byte
+stays as it is. (A library such as python-crontab would write all entries anew, in its own
+way.) What is verified is said in the Makefile.
+"""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+ROOT = Path(__file__).resolve().parents[1]
+LOGS = ROOT / "logs"
+DAILY = "0 4 * * *"
+KEPT_DAYS = 90  # of logs
+LONGEST = 900  # characters; cron takes lines of 1000
+
+
+def main() -> int:
+    """Do what the command line says."""
+    try:
+        match sys.argv[1:]:
+            case ["install", *schedule] if len(schedule) < 2:
+                return install(*filter(str.strip, schedule))
+            case ["remove"]:
+                return remove()
+            case ["run"]:
+                return run()
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(__doc__, file=sys.stderr)
+    return 2
+
+
+def install(schedule: str = DAILY) -> int:
+    """Put the entry into the crontab, in place of an earlier one of this folder."""
+    line = entry(schedule)
+    write_crontab([*others(read_crontab()), line])
+    print(f"Scheduled, with logs in {LOGS}:\n{line}\nmake unschedule takes it out.")
+    return 0
+
+
+def remove() -> int:
+    """Take the entry out of the crontab, where it is there."""
+    before = read_crontab()
+    after = others(before)
+    if after != before:
+        write_crontab(after)
+    print("No verification is scheduled.")
+    return 0
+
+
+def run() -> int:
+    """Verify, with the output in a log of the day; print it where something is wrong."""
+    LOGS.mkdir(exist_ok=True)
+    for log in LOGS.glob("reproduce-*.log"):
+        if time.time() - log.stat().st_mtime > KEPT_DAYS * 86400:
+            log.unlink()
+    started = datetime.now().astimezone()
+    with (LOGS / f"reproduce-{started:%Y-%m-%d}.log").open("a+", encoding="utf-8") as log:
+        start = log.tell()
+        print(f"--- {started:%Y-%m-%d %H:%M:%S %z}", file=log, flush=True)
+        try:
+            with FileLock(LOGS / "reproduce.lock", timeout=0):
+                status = subprocess.run(make(started), cwd=ROOT, stdout=log, stderr=log).returncode
+        except Timeout:
+            print("An earlier verification has not ended; this one is left out.", file=log)
+            return 0
+        if status:
+            log.seek(start)
+            print(log.read())  # cron mails it
+        return status
+
+
+def make(started: datetime) -> list[str]:
+    """Give the command: on Sundays all studies, otherwise the quick ones."""
+    places = [os.environ.get("PATH", os.defpath), "/usr/local/bin", "/opt/homebrew/bin"]
+    program = shutil.which("make", path=os.pathsep.join(places)) or "make"
+    return [program, "reproduce", *(["QUICK="] if started.isoweekday() == 7 else [])]
+
+
+def entry(schedule: str) -> str:
+    """Write the line: absolute paths, the tracking URI where one is set, every % escaped."""
+    if "\n" in schedule or not schedule.strip():
+        raise ValueError(f"SCHEDULE must be one line such as {DAILY!r}, got {schedule!r}.")
+    # A relative URI means the same to cron, because the verification starts in this folder.
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    variables = [f"MLFLOW_TRACKING_URI={shlex.quote(uri)}"] if uri else []
+    command = [*variables, *(shlex.quote(str(word)) for word in (sys.executable, __file__, "run"))]
+    line = f"{schedule.strip()} {escaped(' '.join(command))} {mark()}"
+    if len(line) > LONGEST:
+        raise ValueError(f"cron takes lines of {LONGEST} characters, got {len(line)}: {line}")
+    return line
+
+
+def mark() -> str:
+    """Give the comment by which the entry of this folder is known."""
+    return escaped(f"# bp_pipeline verifies {ROOT}")
+
+
+def escaped(text: str) -> str:
+    """Escape what cron would take for the end of a line."""
+    return text.replace("%", "\\%")
+
+
+def others(lines: list[str]) -> list[str]:
+    """Leave out the entry of this folder."""
+    return [line for line in lines if not line.endswith(f" {mark()}")]
+
+
+def read_crontab() -> list[str]:
+    """Give the lines of the user's crontab; none where there is no crontab."""
+    done = subprocess.run(["crontab", "-l"], capture_output=True, env={**os.environ, "LC_ALL": "C"})
+    if done.returncode == 0:
+        return os.fsdecode(done.stdout).removesuffix("\n").split("\n") if done.stdout else []
+    problem = os.fsdecode(done.stderr).strip()
+    if "no crontab for" in problem:
+        return []
+    raise OSError(f"crontab -l: {problem}")
+
+
+def write_crontab(lines: list[str]) -> None:
+    """Install these lines as the user's crontab; none at all where there are none."""
+    command = ["crontab", "-"] if lines else ["crontab", "-r"]
+    text = os.fsencode("".join(f"{line}\n" for line in lines))
+    done = subprocess.run(command, input=text, capture_output=True)
+    if done.returncode:
+        raise OSError(f"{' '.join(command)}: {os.fsdecode(done.stderr).strip()}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
