@@ -75,7 +75,7 @@ def _judge(run: Recorded, folder: Path, config: RunConfig, result: RunResult) ->
         is_intact = digest_arrays(stored) == run.tags["bp.result_digest"]
         reason = "weights or curves no longer have the digest that was recorded"
     except Exception as error:  # whatever is wrong with a file that anybody may have altered
-        is_intact, reason = False, f"the stored result cannot be read: {error}"
+        is_intact, reason = False, f"its files must {error}"
     if not is_intact:
         return replace(verdict, verdict="corrupt", reason=reason)
     if result.result_digest != run.tags["bp.result_digest"]:

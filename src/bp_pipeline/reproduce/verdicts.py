@@ -114,7 +114,8 @@ def print_verdicts(verdicts: Sequence[Verdict]) -> None:
         console.width = _WIDTH_OF_FILES
     shown = [v for v in verdicts if v.verdict != "identical" or len(verdicts) <= _MOST_ROWS]
     if shown:
-        table = Table("run", "", "verdict", "details", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table = Table("run", "", "verdict", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column("details", overflow="fold")
         for verdict in shown:
             place = verdict.study or (verdict.run_id or "")[:8]
             table.add_row(verdict.name, place, verdict.verdict, details(verdict))
@@ -138,7 +139,9 @@ def _where(difference: Difference) -> str:
     at = f"from epoch {difference.epoch} on, {difference.array}"
     if difference.ulp is None:
         return at
-    return f"{at} by {difference.ulp:,} ulp; at most {difference.largest_ulp:,} ulp"
+    later = difference.largest_ulp or 0
+    grows = f" there, {later:,} ulp later" if later > difference.ulp else ""
+    return f"{at} by up to {difference.ulp:,} ulp{grows}"
 
 
 def _flat(differs: Mapping[str, Any]) -> list[tuple[str, Any]]:
