@@ -342,7 +342,7 @@ def test_runs_without_a_result_are_missing(store: Store, tmp_path: Path) -> None
     [verdict] = json.loads((tmp_path / "verdicts.json").read_text())
     assert verdict["verdict"] == "missing"
     assert "FAILED" in verdict["reason"]
-    with pytest.raises(NothingYet, match="no finished run"):
+    with pytest.raises(NothingYet, match="nothing to verify"):
         reproduce(Request(sample=3, experiment="failures"))
 
 
@@ -353,8 +353,9 @@ def test_unknown_runs_are_refused(store: Store, tmp_path: Path) -> None:
         reproduce(Request(sweep=store.runs[TANH]))
     with pytest.raises(TrackingError, match="is a sweep"):
         reproduce(Request(runs=[store.sweep]))
-    with pytest.raises(ConfigError, match="existing folder"):
-        reproduce(Request(json=tmp_path / "nowhere" / "verdicts.json"))
+    for file in (tmp_path / "nowhere" / "verdicts.json", tmp_path):
+        with pytest.raises(ConfigError, match="`--json` must name a file"):
+            reproduce(Request(json=file))
 
 
 def test_without_a_store_the_request_is_refused(

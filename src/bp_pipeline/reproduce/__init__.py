@@ -8,6 +8,7 @@ Owns what a request means and the order of things: find, train all together, pri
     verdicts.py     what it comes to, and how that is told
 """
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from time import perf_counter
 
 from bp_pipeline.config import RunConfig
 from bp_pipeline.messages import ConfigError
-from bp_pipeline.progress import say
+from bp_pipeline.progress import counted, say
 from bp_pipeline.reproduce.baselines import (
     cases_of,
     is_quick,
@@ -83,12 +84,15 @@ def reproduce(request: Request) -> int:
         Where the store lacks what was asked for, or cannot be used.
     """
     started = perf_counter()
-    if request.json is not None and not request.json.absolute().parent.is_dir():
-        raise ConfigError(f"`--json` must name a file in an existing folder, got {request.json}.")
+    if request.json is not None:
+        _check_writable(request.json)
     studies = _studies(request)
     with ExitStack() as opened:
         store = _open_store(request, opened)
-        verdicts = retrain(_cases(request, studies, store, opened))
+        cases = _cases(request, studies, store, opened)
+        if not cases:
+            raise NothingYet("There is nothing to verify: no finished run, and no quick baseline.")
+        verdicts = retrain(cases)
         print_verdicts(verdicts)
         if request.json is not None:
             write_json(verdicts, request.json)
@@ -98,6 +102,14 @@ def reproduce(request: Request) -> int:
         is_recorded = store is None or _record(store, name, verdicts, seconds)
     is_well = request.update or all(verdict.verdict == "identical" for verdict in verdicts)
     return int(not (is_well and is_recorded))
+
+
+def _check_writable(path: Path) -> None:
+    """Refuse early what could not be written at the end."""
+    folder = path.absolute().parent
+    place = path if path.exists() else folder
+    if path.is_dir() or not folder.is_dir() or not os.access(place, os.W_OK):
+        raise ConfigError(f"`--json` must name a file that can be written, got {str(path)!r}.")
 
 
 def _studies(request: Request) -> dict[str, list[RunConfig]]:
@@ -160,8 +172,6 @@ def _stored_runs(request: Request, store: Reproductions) -> list[Recorded]:
         runs += store.of_sweep(request.sweep)
     if request.sample is not None:
         runs += store.sample(request.sample, request.seed)
-    if not runs and request.studies is None:
-        raise NothingYet("There is no finished run to verify. `make sweep` makes some.")
     return list({run.run_id: run for run in runs}.values())
 
 
@@ -183,9 +193,11 @@ def _record(store: Reproductions, name: str, verdicts: Sequence[Verdict], second
 
 def _name(request: Request, studies: Iterable[str]) -> str:
     """Say in words what is verified, as the name of the verification's own run."""
-    parts = [f"run {run_id[:8]}" for run_id in request.runs]
+    parts = [f"run {request.runs[0]}"] if len(request.runs) == 1 else []
+    if len(request.runs) > 1:
+        parts.append(counted(len(request.runs), "run"))
     if request.sweep is not None:
-        parts.append(f"sweep {request.sweep[:8]}")
+        parts.append(f"sweep {request.sweep}")
     if request.sample is not None:
         parts.append(f"sample {request.sample} of seed {request.seed}")
     parts += [f"baseline {study}" for study in studies]
