@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from runs import make_config
 
@@ -20,12 +22,37 @@ BP = Path(sys.executable).with_name("bp")
 STUDY = "tripwire"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def oldest_cpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
+    """Verify as the oldest CPU would; the engine is compiled for it beside the other tests."""
+    folder = tmp_path_factory.mktemp("oldest")
+    copy_baseline(folder)
+    levels = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
+    environment = {
+        **{key: text for key, text in os.environ.items() if key != "MLFLOW_TRACKING_URI"},
+        "NUMBA_CPU_NAME": "generic",
+        "NUMBA_CPU_FEATURES": "",
+        "NPY_DISABLE_CPU_FEATURES": " ".join(levels),
+    }
+    command = [BP, "reproduce", "--baselines", "--engine", "compiled"]
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+        process.kill()
+
+
+def copy_baseline(folder: Path) -> None:
+    """Copy the committed baseline of the tripwire, and nothing else."""
+    name = Path("experiments") / STUDY / "baseline.json"
+    (folder / name).parent.mkdir(parents=True)
+    shutil.copy(ROOT / name, folder / name)
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in a folder with nothing but the committed baseline of the tripwire."""
-    text = (ROOT / "experiments" / STUDY / "baseline.json").read_text(encoding="utf-8")
-    (tmp_path / "experiments" / STUDY).mkdir(parents=True)
-    (tmp_path / "experiments" / STUDY / "baseline.json").write_text(text, encoding="utf-8")
+    """Work in a folder with a baseline but no store."""
+    copy_baseline(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path
@@ -63,7 +90,8 @@ def verdicts(found: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def test_the_tripwire_is_identical_and_needs_no_store(folder: Path) -> None:
-    done = subprocess.run([BP, "reproduce", "--baselines"], capture_output=True, text=True)
+    command = [BP, "reproduce", "--baselines", "--engine", "numpy"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert done.stdout.splitlines()[-1] == "144 runs: 144 identical"
     assert [path.name for path in folder.iterdir()] == ["experiments"]
@@ -133,3 +161,9 @@ def test_a_study_is_quick_by_how_much_there_is_to_compute() -> None:
     n = QUICK // (13 * 4 * 100 * 1000)
     assert is_quick([config] * n)
     assert not is_quick([config] * (n + 1))
+
+
+def test_the_oldest_cpu_gives_the_same_bits(oldest_cpu: subprocess.Popen[str]) -> None:
+    printed, _ = oldest_cpu.communicate()
+    assert printed.splitlines()[-1] == "144 runs: 144 identical"
+    assert oldest_cpu.returncode == 0
