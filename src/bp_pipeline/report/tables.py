@@ -1,70 +1,251 @@
-"""The tables of a report, made with pandas from a sweep's runs (one row each, see `load_sweep`)."""
+"""The tables of a report, made with pandas from a sweep, as numbers.
 
+Owns which rows and columns there are and how the best of a setting is chosen. Each table has one
+row for each place in the grid, or setting, or comparison; a missing number is NaN. How numbers are
+written is `text.py`'s, where they are shown that of `page.py`, `files.py` and `terminal.py`.
+"""
+
+from collections.abc import Hashable, Iterator, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
 import pandas as pd
 
-from bp_pipeline.naming import ALWAYS, varied_keys
+from bp_pipeline.report.statistics import (
+    Survival,
+    eta_squared,
+    holm,
+    kaplan_meier,
+    mcnemar,
+    median_interval,
+    signed_rank,
+)
+from bp_pipeline.report.sweep_data import LEARNING_RATE, Sweep
 
-LEARNING_RATE = "optimizer.learning_rate"
-RATE = "converged/rate"
-MEDIAN_EPOCHS = "epochs_to_converge/median"
-MEASURES = [
-    RATE,
-    "converged/rate_low",
-    "converged/rate_high",
-    "stalled/rate",
-    "diverged/rate",
-    MEDIAN_EPOCHS,
-    "final_loss/median",
-]
-
-
-def axes(runs: pd.DataFrame) -> list[str]:
-    """List the config keys that span the sweep's grid, the learning rate last."""
-    keys = [name for name in runs.columns if "/" not in name and not name.startswith("bp.")]
-    params = [row.dropna().to_dict() for _, row in runs[keys].iterrows()]
-    described = ("run_id", "name", "status")
-    varied = [key for key in varied_keys(params) if key not in (*described, LEARNING_RATE)]
-    return [*dict.fromkeys([*ALWAYS[:2], *varied]), LEARNING_RATE]
+RATE, LOW, HIGH = "converged/rate", "converged/rate_low", "converged/rate_high"
+STALLED, DIVERGED = "stalled/rate", "diverged/rate"
+MEDIAN, MEDIAN_LOW, MEDIAN_HIGH = (f"epochs_to_converge/{part}" for part in ("median", "low", "high"))
+FINAL_LOSS = "final_loss/median"
+DETERMINISTIC = "deterministic"
+ALPHA = 0.05  # tests below it are called significant
 
 
-def finished(runs: pd.DataFrame) -> pd.DataFrame:
-    """Keep the runs that have a result."""
-    return runs[runs["status"] == "FINISHED"]
+def summary(sweep: Sweep) -> pd.DataFrame:
+    """Give one row a finished run: its place in the grid, outcomes, rates, epochs, final loss.
 
-
-def summary(runs: pd.DataFrame) -> pd.DataFrame:
-    """Give one row a finished run: where it is in the grid, and its measures, absent ones empty."""
-    table = finished(runs).reindex(columns=[*axes(runs), *MEASURES])
-    return table.sort_values(axes(runs), ignore_index=True)
-
-
-def rates(runs: pd.DataFrame) -> pd.DataFrame:
-    """Lay out the convergence rate: learning rates across, everything else down.
-
-    A setting with several runs has the mean of their rates; one without has NaN.
+    Where an init draws nothing, the replicates are copies of one network: n is 1, and there are no
+    intervals.
     """
-    return (
-        finished(runs)
-        .pivot_table(
-            index=axes(runs)[:-1], columns=LEARNING_RATE, values=RATE, aggfunc="mean", dropna=False
-        )
-        .dropna(how="all")
+    runs = sweep.finished
+    table = runs.reindex(columns=sweep.axes)
+    table[DETERMINISTIC] = deterministic(runs)
+    table["n"] = runs.get("replicates", pd.Series(np.nan, runs.index)).where(
+        ~table[DETERMINISTIC], 1
     )
+    measures = [RATE, LOW, HIGH, STALLED, DIVERGED, MEDIAN]
+    table[measures] = runs.reindex(columns=measures).astype(float)
+    intervals = [_median_interval(curve) for _, curve in survivals(sweep, runs["run_id"])]
+    table[[MEDIAN_LOW, MEDIAN_HIGH]] = np.array(intervals, dtype=float).reshape(-1, 2)
+    table.loc[table[DETERMINISTIC], [LOW, HIGH, MEDIAN_LOW, MEDIAN_HIGH]] = np.nan
+    table[FINAL_LOSS] = runs.reindex(columns=[FINAL_LOSS]).astype(float)
+    return table
 
 
-def best_learning_rates(runs: pd.DataFrame) -> pd.DataFrame:
-    """Choose the best learning rate of each setting.
+def deterministic(runs: pd.DataFrame) -> pd.Series:
+    """Say of each run whether its init draws nothing: a constant without noise."""
+    columns = runs.reindex(columns=["init.name", "init.noise"])
+    return (columns["init.name"] == "constant") & (columns["init.noise"] == 0)
 
-    The highest convergence rate wins, then the smaller median of epochs, then the smaller learning
-    rate; a setting in which nothing converged has no best one.
+
+def survivals(sweep: Sweep, run_ids: Sequence[str]) -> Iterator[tuple[str, Survival | None]]:
+    """Estimate the share not yet converged of each run; None where its replicates are missing.
+
+    A replicate that stalled or diverged is censored at `training.epochs`: it never converges.
     """
-    table = summary(runs)
-    ranked = table.sort_values(
-        [RATE, MEDIAN_EPOCHS, LEARNING_RATE], ascending=[False, True, True], na_position="last"
+    groups = dict(list(sweep.replicates.groupby("run_id", sort=False)))
+    last = sweep.finished.set_index("run_id").reindex(columns=["training.epochs"]).squeeze(axis=1)
+    for run_id in run_ids:
+        if run_id not in groups:
+            yield run_id, None
+            continue
+        epochs = groups[run_id]["epochs_to_converge"]
+        watched = epochs.fillna(last[run_id]).to_numpy(dtype=np.int64)
+        yield run_id, kaplan_meier(watched, epochs.notna().to_numpy(dtype=bool))
+
+
+def grid(table: pd.DataFrame, settings: Sequence[str], measure: str) -> pd.DataFrame:
+    """Lay out a measure of `summary`: learning rates across, everything else down."""
+    laid_out = table.pivot(index=[*settings], columns=LEARNING_RATE, values=measure)
+    return laid_out.sort_index().sort_index(axis=1)
+
+
+def best(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """Choose the best row of `summary` for each combination of some axes.
+
+    The highest convergence rate wins, then the smaller median of epochs, then the smaller final
+    loss (of those at which nothing converged), then the smaller learning rate, then the order of
+    the grid.
+    """
+    measures = [RATE, MEDIAN, FINAL_LOSS, LEARNING_RATE]
+    ranked = table.assign(**{FINAL_LOSS: table[FINAL_LOSS].where(table[RATE] == 0)}).sort_values(
+        measures, ascending=[False, True, True, True], na_position="last", kind="stable"
     )
-    best = ranked.groupby(axes(runs)[:-1], sort=True, dropna=False).head(1)
-    best = best.set_index(axes(runs)[:-1]).sort_index()
-    measures = [LEARNING_RATE, RATE, "converged/rate_low", "converged/rate_high", MEDIAN_EPOCHS]
-    best = best[measures]
-    best.loc[best[RATE] == 0, [LEARNING_RATE, MEDIAN_EPOCHS]] = float("nan")
-    return best
+    first = ranked.groupby([*keys], sort=True, dropna=False).head(1) if keys else ranked.head(1)
+    return table.loc[first.index].sort_values([*keys] or LEARNING_RATE, ignore_index=True)
+
+
+def best_learning_rates(sweep: Sweep, table: pd.DataFrame) -> pd.DataFrame:
+    """Choose the best learning rate of each setting; where nothing converged there is none."""
+    rows = best(table, sweep.settings)
+    columns = [DETERMINISTIC, "n", RATE, LOW, HIGH, MEDIAN, MEDIAN_LOW, MEDIAN_HIGH]
+    rows = rows[[*sweep.settings, LEARNING_RATE, *columns]]
+    rows.loc[rows[RATE] == 0, [LEARNING_RATE, MEDIAN, MEDIAN_LOW, MEDIAN_HIGH]] = np.nan
+    return rows
+
+
+def factors(sweep: Sweep, table: pd.DataFrame) -> pd.DataFrame:
+    """Give the share of the variance of convergence rates that goes with each axis that varies.
+
+    In a complete grid the last row is what no factor explains on its own.
+    """
+    values = table[RATE].to_numpy(dtype=np.float64)
+    varied = [axis for axis in sweep.axes if table[axis].nunique(dropna=False) > 1]
+    shares = [eta_squared(values, _levels(table[axis])) for axis in varied]
+    rows = pd.DataFrame(
+        {
+            "factor": varied,
+            "levels": [table[axis].nunique(dropna=False) for axis in varied],
+            "eta_squared": shares,
+        }
+    ).sort_values("eta_squared", ascending=False, kind="stable", ignore_index=True)
+    if len(varied) > 1 and is_complete(sweep, table):
+        rows.loc[len(rows)] = ["interplay", None, max(0.0, 1.0 - sum(shares))]
+    return rows
+
+
+def is_complete(sweep: Sweep, table: pd.DataFrame) -> bool:
+    """Say whether every combination of values of the axes has a run."""
+    return len(table) == np.prod([table[axis].nunique(dropna=False) for axis in sweep.axes])
+
+
+def comparisons(sweep: Sweep, axis: str) -> pd.DataFrame:
+    """Compare each two values of `axis`, the activation or the init, each at its best.
+
+    The best learning rate of a value, and its best init or activation, are chosen on the even
+    replicates; both tests are made on the odd ones. Whatever else varies is the same on both sides.
+    Replicate k of both starts from the same draws: they are pairs.
+
+    Returns
+    -------
+    DataFrame
+        One row a comparison: what was the same, `first`, `second` and where they were best, the
+        pairs and the share that converged, McNemar's test of converging at all, and the signed-rank
+        test of the epochs of pairs that both converged. p-values also as Holm adjusts them, over
+        all rows.
+    """
+    draws = _drawn_replicates(sweep)
+    same = sweep.settings[2:]
+    rows = []
+    for context, runs in _groups(draws, same):
+        chosen = {level: _odd_at_best(of_level) for (level,), of_level in _groups(runs, [axis])}
+        for first, second in combinations(chosen, 2):
+            row = _compare(chosen[first], chosen[second])
+            if row["n"]:
+                places = _places(sweep, axis, chosen[first], chosen[second])
+                rows.append({**dict(zip(same, context, strict=True)), **places, **row})
+    table = pd.DataFrame(rows)
+    for test in ("mcnemar", "signed_rank") if rows else ():
+        table[f"{test}/p_holm"] = _holm_where_tested(table[f"{test}/p"])
+    return table
+
+
+def _drawn_replicates(sweep: Sweep) -> pd.DataFrame:
+    """Take the replicates of runs whose init draws."""
+    drawn = sweep.finished.loc[~deterministic(sweep.finished), "run_id"]
+    replicates = sweep.replicates
+    return replicates[replicates["run_id"].isin(set(drawn))]
+
+
+def _odd_at_best(replicates: pd.DataFrame) -> pd.DataFrame:
+    """Choose the best run on the even replicates; give its odd ones."""
+    is_even = replicates["replicate"].astype(int) % 2 == 0
+    even = replicates[is_even]
+    even = even.assign(
+        converged=even["outcome"] == "converged",
+        epochs=even["epochs_to_converge"].fillna(np.inf),
+    )
+    scores = even.groupby("run_id", sort=False).agg(
+        rate=("converged", "mean"),
+        median=("epochs", _lower_median),
+        learning_rate=(LEARNING_RATE, "first"),
+    )
+    order = scores.sort_values(
+        ["rate", "median", "learning_rate"], ascending=[False, True, True], kind="stable"
+    )
+    return replicates[~is_even & (replicates["run_id"] == order.index[0])]
+
+
+def _lower_median(epochs: pd.Series) -> float:
+    """Give the lower median, which is Kaplan and Meier's where all censoring comes last."""
+    return float(np.sort(epochs.to_numpy())[(len(epochs) - 1) // 2])
+
+
+def _compare(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any]:
+    columns = ["replicate", "outcome", "epochs_to_converge"]
+    pairs = first[columns].merge(second[columns], on="replicate", suffixes=("_1", "_2"))
+    did = [(pairs[f"outcome_{side}"] == "converged").to_numpy(dtype=bool) for side in (1, 2)]
+    both = did[0] & did[1]
+    epochs = [pairs[f"epochs_to_converge_{side}"][both].to_numpy(dtype=float) for side in (1, 2)]
+    rate_test, epochs_test = mcnemar(*did), signed_rank(*epochs)
+    return {
+        "n": len(pairs),
+        "first/rate": float(did[0].mean()) if len(pairs) else np.nan,
+        "second/rate": float(did[1].mean()) if len(pairs) else np.nan,
+        "only_first": int((did[0] & ~did[1]).sum()),
+        "only_second": int((did[1] & ~did[0]).sum()),
+        "mcnemar/p": rate_test.p_value,
+        "both": int(both.sum()),
+        "median_difference": float(np.median(epochs[0] - epochs[1])) if both.any() else np.nan,
+        "signed_rank/p": epochs_test.p_value if both.any() else np.nan,
+    }
+
+
+def _places(
+    sweep: Sweep, axis: str, first: pd.DataFrame, second: pd.DataFrame
+) -> dict[str, Hashable]:
+    """Say what is compared, and where in the rest of the grid each of the two was best."""
+    other = next(key for key in sweep.settings[:2] if key != axis)
+    sides = {"first": first.iloc[0], "second": second.iloc[0]}
+    places = {side: row[axis] for side, row in sides.items()}
+    for side, row in sides.items():
+        places[f"{side}/{other}"] = row[other]
+        places[f"{side}/{LEARNING_RATE}"] = row[LEARNING_RATE]
+    return places
+
+
+def _holm_where_tested(p_values: pd.Series) -> pd.Series:
+    tested = p_values.notna()
+    adjusted = p_values.copy()
+    adjusted[tested] = holm(p_values[tested].to_list())
+    return adjusted
+
+
+def _median_interval(curve: Survival | None) -> tuple[float, float]:
+    return (np.nan, np.nan) if curve is None else median_interval(curve)
+
+
+def _groups(
+    table: pd.DataFrame, keys: Sequence[str]
+) -> Iterator[tuple[tuple[Hashable, ...], pd.DataFrame]]:
+    """Group by any number of keys, also none."""
+    if table.empty:
+        return
+    if not keys:
+        yield (), table
+        return
+    yield from table.groupby([*keys], sort=True, dropna=False)
+
+
+def _levels(values: pd.Series) -> list[Hashable]:
+    return values.astype(object).where(values.notna(), None).tolist()

@@ -1,0 +1,223 @@
+"""The report's pictures: Matplotlib draws SVG, whose colours the page decides.
+
+Owns how curves, networks and decision surfaces are drawn. Each colour is drawn as a stand-in and
+replaced by a CSS variable, so that one picture serves light and dark pages. Nothing in a picture
+depends on the clock or the user's Matplotlib settings.
+"""
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64
+
+from bp_pipeline.report.statistics import Survival
+
+Line = tuple[int, Survival | pd.DataFrame | None]  # number of its colour, and what it shows
+
+N_COLOURS = 7  # that can be told apart; lines beyond them are grey, which is colour 0
+_INK, _FAINT = "#010101", "#020202"
+_LINES = [f"#0300{number:02x}" for number in range(N_COLOURS + 1)]
+_POSITIVE, _NEGATIVE = "#040000", "#040001"
+_N_LEVELS = 10  # bands of a decision surface
+_LEVELS = [f"#0500{number:02x}" for number in range(_N_LEVELS)]
+_MOST_UNITS = 16  # in a layer, for a diagram that can be read
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Draw with Matplotlib's defaults and ours, whatever the user has set."""
+    import matplotlib as mpl
+
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(
+            {
+                "svg.fonttype": "none",  # text stays text: small, and in the page's own font
+                "svg.hashsalt": "bp_pipeline",
+                "font.size": 9,
+                "axes.spines.top": False,
+                "axes.spines.right": False,
+                "axes.edgecolor": _FAINT,
+                "axes.labelcolor": _INK,
+                "xtick.color": _INK,
+                "ytick.color": _INK,
+                "text.color": _INK,
+                "axes.linewidth": 0.8,
+            }
+        )
+        yield
+
+
+def survival_panel(lines: Sequence[Line], last: int, name: str) -> str:
+    """Draw the share not yet converged against the epoch, with bands, as SVG."""
+    figure, axes = _panel(last, "not yet converged, %")
+    for colour, curve in sorted(lines, key=lambda line: line[0]):
+        if not isinstance(curve, Survival):
+            continue
+        # Everything begins not converged; 0 takes part on the axis, and so does the last epoch.
+        epochs = np.concatenate([[0], curve.epochs, [max(last, curve.epochs[-1])]])
+        share, low, high = (
+            100 * np.concatenate([[first], values, values[-1:]])
+            for first, values in ((1.0, curve.share), (np.nan, curve.low), (np.nan, curve.high))
+        )
+        axes.step(epochs, share, where="post", color=_LINES[colour], linewidth=1.6)
+        if np.isfinite(low).any() and colour:
+            axes.fill_between(
+                epochs, low, high, step="post", color=_LINES[colour], alpha=0.13, linewidth=0
+            )
+    axes.set_ylim(-3, 103)
+    return _svg(figure, name)
+
+
+def loss_panel(lines: Sequence[Line], last: int, name: str) -> str:
+    """Draw the median loss against the epoch, with the band from the 10 % to the 90 % quantile."""
+    figure, axes = _panel(last, "loss, nats")
+    for colour, curve in sorted(lines, key=lambda line: line[0]):
+        if not isinstance(curve, pd.DataFrame):
+            continue
+        epochs = curve["epoch"].to_numpy()
+        low, median, high = (
+            np.where(np.isfinite(curve[column]), curve[column], np.nan)
+            for column in ("loss/p10", "loss/median", "loss/p90")
+        )
+        axes.plot(epochs, median, color=_LINES[colour], linewidth=1.6)
+        if colour:
+            axes.fill_between(epochs, low, high, color=_LINES[colour], alpha=0.13, linewidth=0)
+    axes.set_ylim(bottom=0)
+    return _svg(figure, name)
+
+
+def network_diagram(
+    layers: Sequence[Float64[np.ndarray, "row fan_out"]], bias: bool, largest: float, name: str
+) -> str | None:
+    """Draw a network from left to right: a line a weight, as wide as the weight is large.
+
+    Parameters
+    ----------
+    layers
+        Weights; row 0 is the bias unit's, if there are bias units.
+    largest
+        The weight that gets the widest line.
+
+    Returns
+    -------
+    str or None
+        None where a layer has too many units to be told apart.
+    """
+    sizes = [len(layers[0]) - bias, *(layer.shape[1] for layer in layers)]
+    if max(sizes) > _MOST_UNITS:
+        return None
+    figure, axes = _canvas(2.2, 1.7)
+    places = [_places(size, bias and number < len(layers)) for number, size in enumerate(sizes)]
+    for number, weights in enumerate(layers):
+        targets = places[number + 1][bias and number + 1 < len(layers) :]
+        for row, start in zip(weights, places[number], strict=True):
+            for weight, end in zip(row, targets, strict=True):
+                width = 4.5 * min(1.0, abs(weight) / largest) if np.isfinite(weight) else 0
+                colour = _POSITIVE if weight > 0 else _NEGATIVE
+                axes.plot([number, number + 1], [start, end], color=colour, linewidth=width)
+    for number, heights in enumerate(places):
+        is_bias = [bias and number < len(layers) and i == 0 for i in range(len(heights))]
+        for height, marker in zip(heights, np.where(is_bias, "s", "o"), strict=True):
+            size = 5 if marker == "s" else 9
+            axes.plot(number, height, marker, color=_INK, markersize=size, zorder=3)
+    axes.set_xlim(-0.15, len(layers) + 0.15)
+    axes.set_ylim(-1.15, 1.15)
+    return _svg(figure, name)
+
+
+def decision_surface(
+    values: Float64[np.ndarray, "y x"],
+    ticks: Float64[np.ndarray, " x"],
+    samples: Float64[np.ndarray, "sample 2"],
+    targets: Float64[np.ndarray, " sample"],
+    name: str,
+) -> str:
+    """Draw the output over both inputs, the line half-way between the targets, and the samples."""
+    figure, axes = _canvas(1.9, 1.9)
+    low, high = targets.min(), max(targets.max(), targets.min() + 1e-9)
+    shares = np.clip((np.nan_to_num(values) - low) / (high - low), 0, 1)
+    levels = np.linspace(0, 1, _N_LEVELS + 1)
+    axes.contourf(ticks, ticks, shares, levels=levels, colors=_LEVELS)
+    if shares.min() < 0.5 < shares.max():
+        axes.contour(ticks, ticks, shares, levels=[0.5], colors=[_INK], linewidths=1)
+    for (x, y), target in zip(samples, targets, strict=True):
+        face = _INK if target > (low + high) / 2 else "none"
+        axes.plot(x, y, "o", markersize=7, markerfacecolor=face, markeredgecolor=_INK)
+    axes.set_aspect("equal")
+    return _svg(figure, name)
+
+
+def _panel(last: int, label: str) -> tuple:  # type: ignore[type-arg] # Matplotlib is imported late
+    figure, axes = _canvas(3.5, 2.35, frame=True)
+    axes.set_xscale("symlog", linthresh=1)
+    powers = [10**power for power in range(19) if 10**power <= last]
+    ticks = [0, *powers[:: max(1, len(powers) // 4)]]
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_xlim(0, max(last, 1))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(label)
+    axes.grid(color=_FAINT, linewidth=0.5, alpha=0.6)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _canvas(width: float, height: float, *, frame: bool = False) -> tuple:  # type: ignore[type-arg]
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    FigureCanvasSVG(figure)
+    axes = figure.add_axes((0.14, 0.19, 0.84, 0.77) if frame else (0, 0, 1, 1))
+    if not frame:
+        axes.axis("off")
+    return figure, axes
+
+
+def _places(size: int, bias: bool) -> list[float]:
+    """Spread the units of a layer from top to bottom, the bias unit first."""
+    n = size + bias
+    return [0.0] if n == 1 else np.linspace(1, -1, n).tolist()
+
+
+def _svg(figure, name: str) -> str:  # type: ignore[no-untyped-def] # Matplotlib is imported late
+    """Write a figure as an SVG element whose ids begin with `name`."""
+    text = io.StringIO()
+    metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(text, format="svg", transparent=True, metadata=metadata)
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    head, rest = svg.split(">", 1)
+    svg = re.sub(r'\s(width|height)="[^"]*"', "", head) + ">" + rest  # the page sets the size
+    svg = re.sub(r"font(-family)?: ?[^;\"]*?'[^;\"]*;?", _font_size, svg)
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
+    for stand_in, colour in _COLOURS.items():
+        svg = svg.replace(stand_in, colour)
+    return svg.strip()
+
+
+def _font_size(found: re.Match[str]) -> str:
+    size = re.search(r"[\d.]+px", found.group())
+    return f"font-size: {size.group()};" if size else ""
+
+
+_COLOURS: Mapping[str, str] = {
+    _INK: "var(--ink)",
+    _FAINT: "var(--rule)",
+    **{stand_in: f"var(--line-{number})" for number, stand_in in enumerate(_LINES)},
+    _POSITIVE: "var(--positive)",
+    _NEGATIVE: "var(--negative)",
+    **{
+        stand_in: "color-mix(in oklab, var(--{}) {}%, var(--card))".format(
+            "positive" if 2 * number >= _N_LEVELS else "negative",
+            round(20 * abs(number - (_N_LEVELS - 1) / 2)),
+        )
+        for number, stand_in in enumerate(_LEVELS)
+    },
+}

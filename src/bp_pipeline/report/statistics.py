@@ -1,0 +1,172 @@
+"""Statistics of convergence: survival curves, and tests on replicates that start alike.
+
+Takes and gives arrays and numbers. SciPy does the estimates and the tests; what it lacks is ours:
+the interval of a median, Holm's correction, and a factor's share of the variance. Wilson's interval
+and the median itself are in `bp_pipeline.summary`, since runs carry them as metrics.
+"""
+
+import warnings
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+CONFIDENCE = 0.95
+
+
+class Survival(NamedTuple):
+    """Share not yet converged, S(t), as a step function of the epoch.
+
+    Attributes
+    ----------
+    epochs
+        Where it is given; from each of them on, up to the next.
+    share
+        S at these epochs.
+    low, high
+        Band of 95 % confidence for each epoch on its own; NaN where it is undefined.
+    """
+
+    epochs: Float64[np.ndarray, " step"]
+    share: Float64[np.ndarray, " step"]
+    low: Float64[np.ndarray, " step"]
+    high: Float64[np.ndarray, " step"]
+
+
+class PairedTest(NamedTuple):
+    """What a test on pairs found: the number of pairs that tell something, and the p-value."""
+
+    n: int
+    p_value: float
+
+
+def kaplan_meier(
+    epochs: Int64[np.ndarray, " replicate"], converged: Bool[np.ndarray, " replicate"]
+) -> Survival:
+    """Estimate the share not yet converged by the product limit, with a log-log band.
+
+    Parameters
+    ----------
+    epochs
+        To convergence, or, where a replicate did not converge, how long it was watched.
+    converged
+        Which did.
+
+    References
+    ----------
+    Kaplan and Meier (1958), Nonparametric Estimation from Incomplete Observations. Kalbfleisch and
+    Prentice (1980), The Statistical Analysis of Failure Time Data, section 1.3: the band. It is
+    undefined while nothing has converged, and where everything has.
+    """
+    from scipy.stats import CensoredData, ecdf
+
+    survival = ecdf(CensoredData.right_censored(epochs, ~converged)).sf
+    with warnings.catch_warnings():  # that the band is undefined somewhere is expected, and NaN
+        warnings.simplefilter("ignore", RuntimeWarning)
+        band = survival.confidence_interval(CONFIDENCE, method="log-log")
+    share = np.asarray(survival.probabilities, dtype=np.float64)
+    undefined = (share <= 0) | (share >= 1)
+    low, high = (
+        np.where(undefined, np.nan, bound.probabilities).astype(np.float64)
+        for bound in (band.low, band.high)
+    )
+    return Survival(np.asarray(survival.quantiles, dtype=np.float64), share, low, high)
+
+
+def median_interval(survival: Survival) -> tuple[float, float]:
+    """Bound the median by inverting the band: the epochs at which it holds S = 1/2 possible.
+
+    Returns
+    -------
+    tuple
+        First epoch at which the lower bound is 1/2 or less, and first at which the upper bound is;
+        +inf where there is none.
+
+    References
+    ----------
+    Brookmeyer and Crowley (1982), A Confidence Interval for the Median Survival Time.
+    """
+    # Once everything has converged, and the band is undefined, 0 is possible, but nothing is sure.
+    low = np.where(np.isnan(survival.low), survival.share, survival.low)
+    return _first_half(survival.epochs, low), _first_half(survival.epochs, survival.high)
+
+
+def mcnemar(first: Bool[np.ndarray, " pair"], second: Bool[np.ndarray, " pair"]) -> PairedTest:
+    """Test whether two settings converge equally often, exactly, on the discordant pairs.
+
+    References
+    ----------
+    McNemar (1947), Note on the Sampling Error of the Difference between Correlated Proportions.
+    """
+    from scipy.stats import binomtest
+
+    n_first, n_second = int((first & ~second).sum()), int((second & ~first).sum())
+    n = n_first + n_second
+    return PairedTest(n, float(binomtest(n_first, n).pvalue) if n else 1.0)
+
+
+def signed_rank(
+    first: Float64[np.ndarray, " pair"], second: Float64[np.ndarray, " pair"]
+) -> PairedTest:
+    """Test whether the differences of pairs lie symmetrically about 0; equal pairs tell nothing.
+
+    SciPy's choice: exact for up to 50 pairs without ties, else the normal approximation.
+
+    References
+    ----------
+    Wilcoxon (1945), Individual Comparisons by Ranking Methods.
+    """
+    from scipy.stats import wilcoxon
+
+    differences = first - second
+    differences = differences[differences != 0]
+    n = len(differences)
+    return PairedTest(n, float(wilcoxon(differences).pvalue) if n else 1.0)
+
+
+def holm(p_values: Sequence[float]) -> Float64[np.ndarray, " test"]:
+    """Adjust the p-values of a family, so that the chance of any false finding stays bounded.
+
+    The j-th smallest of m is multiplied by m − j + 1, then made no smaller than those before it
+    and no larger than 1.
+
+    References
+    ----------
+    Holm (1979), A Simple Sequentially Rejective Multiple Test Procedure.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    factors = np.arange(len(p), 0, -1)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * factors))
+    return adjusted
+
+
+def eta_squared(values: Float64[np.ndarray, " cell"], levels: Sequence[Hashable]) -> float:
+    """Give the share of the variance between cells that lies between the levels of one factor.
+
+    η² = Σ n(level)·(mean(level) − mean)² / Σ (value − mean)², the sum of squares of the factor's
+    main effect over the total. In a complete grid the shares of all factors add up to at most 1,
+    and what is missing is their interplay. NaN where the values do not vary.
+
+    References
+    ----------
+    Fisher (1925), Statistical Methods for Research Workers, chapter VIII; Cohen (1973),
+    Eta-squared and Partial Eta-squared in Fixed Factor ANOVA Designs.
+    """
+    total = float(((values - values.mean()) ** 2).sum())
+    if total <= 0:
+        return float("nan")
+    groups: dict[Hashable, list[float]] = {}
+    for level, value in zip(levels, values.tolist(), strict=True):
+        groups.setdefault(level, []).append(value)
+    between = (len(group) * (np.mean(group) - values.mean()) ** 2 for group in groups.values())
+    return float(sum(between)) / total
+
+
+def _first_half(
+    epochs: Float64[np.ndarray, " step"], bound: Float64[np.ndarray, " step"]
+) -> float:
+    reached = bound <= 0.5
+    return float(epochs[reached.argmax()]) if reached.any() else np.inf

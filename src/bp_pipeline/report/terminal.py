@@ -1,0 +1,36 @@
+"""The report on a terminal: the headline and two tables, which for the default sweep fit 80 columns."""
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from bp_pipeline.report.findings import Findings
+from bp_pipeline.report.printed import best_learning_rates, rates
+
+_WIDTH_OF_FILES = 160  # columns, where no terminal says how many there are
+_TERMINAL_COLUMNS = 5  # of the best learning rates, after the keys: the others would not fit
+
+
+def print_report(findings: Findings) -> None:
+    """Print what came out, convergence rates, and the best learning rate of each setting."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH_OF_FILES
+    console.print()
+    console.print(Text(findings.came_out()), style="bold")
+    if findings.summary.empty:
+        return
+    console.print(Text(findings.winner()))
+    for table in (rates(findings), best_learning_rates(findings)):
+        console.print(f"\n{table.title}", highlight=False)
+        grid = Grid(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        wanted = table.text
+        if table.name == "best_learning_rates":
+            wanted = wanted.iloc[:, : table.n_keys + _TERMINAL_COLUMNS - 1]
+        for number, column in enumerate(wanted.columns):
+            justify = "left" if number < table.n_keys else "right"
+            grid.add_column(Text(column), justify=justify, no_wrap=True)
+        for row in wanted.itertuples(index=False):
+            grid.add_row(*map(Text, row))
+        console.print(grid)
