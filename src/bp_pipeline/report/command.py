@@ -1,4 +1,4 @@
-"""The command that makes a sweep again: what its runs vary, and where they differ from the defaults.
+"""The command that makes a sweep again: what its runs vary, and what is not as by default.
 
 Owns reading the option files as plain values. Hydra would do more, and take a second; what it would
 add (interpolation, packages) no option file uses.
@@ -66,7 +66,9 @@ def _defaults(runs: pd.DataFrame, key: str) -> list[str]:
         chosen = [d[group] for d in base.get("defaults", []) if isinstance(d, dict) and group in d]
         return [str(option) for option in chosen] or [_typed(base.get(key))]
     labels = runs[group].dropna().unique() if group in runs else ["default"]
-    found = {_typed(value) for label in labels for value in _flat(_read(f"{group}/{label}.yaml"), rest)}
+    found = {
+        _typed(value) for label in labels for value in _flat(_read(f"{group}/{label}.yaml"), rest)
+    }
     return sorted(found, key=_as_number)
 
 

@@ -117,7 +117,7 @@ def network_diagram(
         targets = places[number + 1][bias and number + 1 < len(layers) :]
         for row, start in zip(weights, places[number], strict=True):
             for weight, end in zip(row, targets, strict=True):
-                width = 4.5 * min(1.0, abs(weight) / largest) if np.isfinite(weight) else 0
+                width = 0.4 + 4 * min(1.0, abs(weight) / largest) if np.isfinite(weight) else 0
                 colour = _POSITIVE if weight > 0 else _NEGATIVE
                 axes.plot([number, number + 1], [start, end], color=colour, linewidth=width)
     for number, heights in enumerate(places):

@@ -1,4 +1,4 @@
-"""The files of a report: every table as CSV, Markdown and LaTeX, and all of them in one Markdown."""
+"""The files of a report: every table as CSV, Markdown and LaTeX, and all in one Markdown."""
 
 import re
 from collections.abc import Sequence

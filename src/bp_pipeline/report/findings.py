@@ -10,7 +10,16 @@ from bp_pipeline.config import RunConfig
 from bp_pipeline.report import tables
 from bp_pipeline.report.statistics import Survival
 from bp_pipeline.report.sweep_data import LEARNING_RATE, Sweep
-from bp_pipeline.report.tables import ALPHA, DETERMINISTIC, FINAL_LOSS, HIGH, LOW, MEDIAN, RATE
+from bp_pipeline.report.tables import (
+    ALPHA,
+    DETERMINISTIC,
+    DIVERGED,
+    FINAL_LOSS,
+    HIGH,
+    LOW,
+    MEDIAN,
+    RATE,
+)
 from bp_pipeline.report.text import (
     count,
     listing,
@@ -94,7 +103,11 @@ class Findings:
         """Say what came out and what was asked, in a few sentences."""
         if self.summary.empty:
             return [self.came_out()]
-        return [part for part in (self.came_out(), self.asked(), self.criterion(), self.winner()) if part]
+        return [
+            part
+            for part in (self.came_out(), self.asked(), self.criterion(), self.winner())
+            if part
+        ]
 
     def asked(self) -> str:
         """Say what was asked."""
@@ -124,15 +137,23 @@ class Findings:
 
     def came_out(self) -> str:
         """Say how much finished, and how the networks ended."""
-        done, asked = len(self.sweep.runs[self.sweep.runs["status"] == "FINISHED"]), self.sweep.n_jobs
+        done, asked = (
+            len(self.sweep.runs[self.sweep.runs["status"] == "FINISHED"]),
+            self.sweep.n_jobs,
+        )
         finished = f"{'All' if done == asked else count(done) + ' of'} {count(asked)} runs finished"
         if asked == 1 and done == 1:
             finished = "The run finished"
         if self.summary.empty:
-            return f"{count(done)} of {plural(asked, 'run')} finished, so there is nothing to report."
+            return (
+                f"{count(done)} of {plural(asked, 'run')} finished, so there is nothing to report."
+            )
         n = self.sweep.finished["replicates"].astype(float)
         shares = [(n * self.summary[name]).sum() / n.sum() for name in _OUTCOMES]
-        ends = [f"{percent(share)} % {name}" for share, name in zip(shares, _OUTCOMES.values(), strict=True)]
+        ends = [
+            f"{percent(share)} % {name}"
+            for share, name in zip(shares, _OUTCOMES.values(), strict=True)
+        ]
         return f"{finished}; of {plural(int(n.sum()), 'network')}, {listing(ends)}."
 
     def winner(self) -> str:
@@ -164,19 +185,22 @@ class Findings:
         if rows.empty:
             return "Nowhere have half of the networks converged."
         first, last = rows.iloc[0], rows.iloc[-1]
-        text = f"Half of the networks have converged by epoch {count(first[MEDIAN])} at the earliest"
+        text = (
+            f"Half of the networks have converged by epoch {count(first[MEDIAN])} at the earliest"
+        )
         text += f" ({self.place(first)})"
         if len(rows) == 1:
             return f"{text}."
         return f"{text}, and by epoch {count(last[MEDIAN])} at the latest ({self.place(last)})."
 
     def losses(self) -> str:
-        """Say where the median loss ends."""
-        ends = self.summary[FINAL_LOSS].dropna()
-        if ends.empty:
+        """Say where the median loss ends, and how often training diverges."""
+        rows = self.shown.dropna(subset=[FINAL_LOSS]).sort_values(FINAL_LOSS, kind="stable")
+        if rows.empty:
             return "In every run at least half of the networks diverge."
-        text = f"The median loss ends between {loss(ends.min())} and {loss(ends.max())} nats"
-        diverged = int(self.summary[FINAL_LOSS].isna().sum())
+        lowest = rows.iloc[0]
+        text = f"The lowest median loss is {loss(lowest[FINAL_LOSS])} nats ({self.place(lowest)})"
+        diverged = int((self.summary[DIVERGED] >= 0.5).sum())
         most = f"; in {plural(diverged, 'run')} at least half of the networks diverge"
         return f"{text}{most if diverged else ''}."
 
@@ -191,7 +215,8 @@ class Findings:
         ]
         shares[0] += " alone" if len(rows) > 1 else ""
         most = name_of(rows["factor"].iloc[0])
-        return f"{most.capitalize()} matters most: of the variance between runs goes {listing(shares)}."
+        goes = f"of the variance between runs goes {listing(shares)}"
+        return f"{most.capitalize()} matters most: {goes}."
 
     def tests(self) -> str:
         """Count the comparisons that are significant."""
@@ -202,14 +227,16 @@ class Findings:
                 parts.append(f"{significant} of {len(table)} differences between {name}")
         if not parts:
             return "There are no two settings to compare by tests."
-        return f"After Holm's correction, {listing(parts)} in how often they converge are significant."
+        return (
+            f"After Holm's correction, {listing(parts)} in how often they converge are significant."
+        )
 
     def _with_run_ids(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Add the run's id to rows of `summary`, which goes to files and so has none."""
         return rows.merge(self.sweep.finished[["run_id", *self.sweep.axes]], on=self.sweep.axes)
 
 
-_OUTCOMES = {RATE: "converged", tables.STALLED: "stalled", tables.DIVERGED: "diverged"}
+_OUTCOMES = {RATE: "converged", tables.STALLED: "stalled", DIVERGED: "diverged"}
 
 
 def name_of(key: str) -> str:

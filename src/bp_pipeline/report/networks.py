@@ -53,9 +53,7 @@ class Learned:
         table = self.config.truth_table
         if len(inputs) == len(table.inputs):
             targets = table.targets
-        block = Block(
-            setup_of(self.config).architecture, inputs, targets, np.concatenate(columns)
-        )
+        block = Block(setup_of(self.config).architecture, inputs, targets, np.concatenate(columns))
         with np.errstate(all="ignore"):
             block.forward()
         return block

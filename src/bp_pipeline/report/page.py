@@ -184,7 +184,10 @@ def _heat_map(findings: Findings, rows: pd.DataFrame, measure: str) -> HeatMap:
     return HeatMap(
         columns=[plain(rate) for rate in numbers.columns],
         rows=[
-            (_setting(place, keys, findings.sweep.axes), [_cell(v, measure, largest) for v in values])
+            (
+                _setting(place, keys, findings.sweep.axes),
+                [_cell(v, measure, largest) for v in values],
+            )
             for (_, place), values in zip(index.iterrows(), numbers.to_numpy(), strict=True)
         ],
     )
@@ -228,7 +231,7 @@ def _ending(network: networks.Learned, end_loss: float, gradient: float) -> str:
     text = f"Replicate {network.replicate} ends with a loss of {loss(end_loss)} nats"
     if network.outcome == "converged":
         return f"{text}; it had converged by epoch {count(network.epochs_to_converge)}."
-    flat = "too flat for gradient descent to go anywhere" if gradient < 1e-3 else "still moving"
+    flat = "there is hardly a slope left" if gradient < 1e-3 else "it still moves"
     return f"{text}, where the gradient's norm is {gradient:.1g}: {flat}."
 
 
@@ -254,7 +257,9 @@ def _behind(findings: Findings) -> list[tuple[str, str]]:
     """List what the report rests on; a digest of all results stands for them."""
     runs, sweep = findings.sweep.finished, findings.sweep
     networks_ = runs["replicates"].astype(float)
-    results = sorted(map(str, runs["bp.result_digest"].dropna())) if "bp.result_digest" in runs else []
+    results = (
+        sorted(map(str, runs["bp.result_digest"].dropna())) if "bp.result_digest" in runs else []
+    )
     return [
         ("networks", count(networks_.sum())),
         ("training", plural(int((networks_ * runs["training.epochs"]).sum()), "network-epoch")),

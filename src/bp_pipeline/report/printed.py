@@ -1,6 +1,6 @@
-"""The tables of a report as they are printed: what each is called, its text, and how it was made."""
+"""The tables of a report as they are printed: title, text, and how the numbers were made."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -21,7 +21,6 @@ from bp_pipeline.report.tables import (
     grid,
 )
 from bp_pipeline.report.text import (
-    NONE,
     count,
     epochs_interval,
     loss,
@@ -93,7 +92,10 @@ def best_learning_rates(findings: Findings) -> Table:
     text["converged"] = rows[RATE].map(percent)
     text["95 % interval"] = _intervals(rows, LOW, HIGH, percent_interval)
     text["median epochs"] = rows[MEDIAN].map(count)
-    text["its 95 %"] = _intervals(rows, MEDIAN_LOW, MEDIAN_HIGH, epochs_interval)
+    text["its interval"] = [
+        epochs_interval(low, high)
+        for low, high in zip(rows[MEDIAN_LOW], rows[MEDIAN_HIGH], strict=True)
+    ]
     note = (
         "The highest rate wins, then the smaller median of epochs, then the smaller learning rate."
         " Rates in %, with Wilson's interval; medians by Kaplan and Meier, with the interval that "
@@ -167,7 +169,10 @@ def summary(findings: Findings) -> Table:
         if column == RATE:
             text["95 % interval"] = _intervals(rows, LOW, HIGH, percent_interval)
     text["median epochs"] = rows[MEDIAN].map(count)
-    text["its 95 %"] = _intervals(rows, MEDIAN_LOW, MEDIAN_HIGH, epochs_interval)
+    text["its interval"] = [
+        epochs_interval(low, high)
+        for low, high in zip(rows[MEDIAN_LOW], rows[MEDIAN_HIGH], strict=True)
+    ]
     text["final loss"] = rows[FINAL_LOSS].map(loss)
     note = f"Rates in % of the replicates; final loss: median, in nats. {_deterministic_note(rows)}"
     return Table("summary", "Every run", rows, text, len(axes), note.strip())
@@ -192,15 +197,12 @@ def _keys(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
 def _intervals(
     rows: pd.DataFrame, low: str, high: str, write: Callable[[float, float], str]
 ) -> list[str]:
-    def texts() -> Iterator[str]:
-        for is_one, ends in zip(rows[DETERMINISTIC], zip(rows[low], rows[high], strict=True), strict=True):
-            yield NONE if is_one else write(*ends)
-
-    return list(texts())
+    intervals = zip(rows[DETERMINISTIC], rows[low], rows[high], strict=True)
+    return [DETERMINISTIC if is_one else write(*ends) for is_one, *ends in intervals]
 
 
 def _deterministic_note(rows: pd.DataFrame) -> str:
     if not rows[DETERMINISTIC].any():
         return ""
     inits = ", ".join(sorted(map(str, rows.loc[rows[DETERMINISTIC], "init"].unique())))
-    return f"Deterministic: {inits} draws nothing, so n is 1 and there is no interval."
+    return f"Deterministic ({inits}): nothing is drawn, so n is 1 and there is no interval."

@@ -165,8 +165,6 @@ def eta_squared(values: Float64[np.ndarray, " cell"], levels: Sequence[Hashable]
     return float(sum(between)) / total
 
 
-def _first_half(
-    epochs: Float64[np.ndarray, " step"], bound: Float64[np.ndarray, " step"]
-) -> float:
+def _first_half(epochs: Float64[np.ndarray, " step"], bound: Float64[np.ndarray, " step"]) -> float:
     reached = bound <= 0.5
     return float(epochs[reached.argmax()]) if reached.any() else np.inf

@@ -25,7 +25,9 @@ from bp_pipeline.report.sweep_data import LEARNING_RATE, Sweep
 
 RATE, LOW, HIGH = "converged/rate", "converged/rate_low", "converged/rate_high"
 STALLED, DIVERGED = "stalled/rate", "diverged/rate"
-MEDIAN, MEDIAN_LOW, MEDIAN_HIGH = (f"epochs_to_converge/{part}" for part in ("median", "low", "high"))
+MEDIAN, MEDIAN_LOW, MEDIAN_HIGH = (
+    f"epochs_to_converge/{part}" for part in ("median", "low", "high")
+)
 FINAL_LOSS = "final_loss/median"
 DETERMINISTIC = "deterministic"
 ALPHA = 0.05  # tests below it are called significant

@@ -1,4 +1,4 @@
-"""The report on a terminal: the headline and two tables, which for the default sweep fit 80 columns."""
+"""The report on a terminal: two sentences and two tables, the default sweep's in 80 columns."""
 
 from rich import box
 from rich.console import Console
@@ -29,8 +29,8 @@ def print_report(findings: Findings) -> None:
         if table.name == "best_learning_rates":
             wanted = wanted.iloc[:, : table.n_keys + _TERMINAL_COLUMNS - 1]
         for number, column in enumerate(wanted.columns):
-            justify = "left" if number < table.n_keys else "right"
-            grid.add_column(Text(column), justify=justify, no_wrap=True)
+            is_key = number < table.n_keys
+            grid.add_column(Text(column), justify="left" if is_key else "right", no_wrap=True)
         for row in wanted.itertuples(index=False):
             grid.add_row(*map(Text, row))
         console.print(grid)

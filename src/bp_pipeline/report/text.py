@@ -28,7 +28,7 @@ def percent(share: float) -> str:
 
 def count(number: float) -> str:
     """Write a whole number with its thousands set apart."""
-    return NONE if pd.isna(number) else f"{number:,.0f}"
+    return NONE if pd.isna(number) else f"{number:,.0f}".replace("-", "−")
 
 
 def loss(value: float) -> str:
