@@ -1,99 +1,112 @@
-"""The tables of a report, from runs as `load_sweep` gives them."""
+"""The tables of a report, as numbers."""
 
-from pathlib import Path
-from typing import Any
-
+import numpy as np
 import pandas as pd
 import pytest
+from report.conftest import Make, small_config
 
-from bp_pipeline.report import print_report, write_report
-from bp_pipeline.report.tables import axes, best_learning_rates, rates, summary
-
-LEARNING_RATE, RATE, MEDIAN = (
-    "optimizer.learning_rate",
-    "converged/rate",
-    "epochs_to_converge/median",
+from bp_pipeline.report import Sweep
+from bp_pipeline.report.tables import (
+    FINAL_LOSS,
+    MEDIAN,
+    RATE,
+    best,
+    comparisons,
+    factors,
+    grid,
+    summary,
 )
 
-
-def make_runs(*rows: tuple[str, float, float, float | None], **more: Any) -> pd.DataFrame:
-    """Make a sweep of activation, learning rate, rate and median epochs."""
-    return pd.DataFrame(
-        {
-            "run_id": [str(number) for number in range(len(rows))],
-            "name": "a run",
-            "status": "FINISHED",
-            "activation": [row[0] for row in rows],
-            "init": "ones",
-            "init.value": 1.0,
-            LEARNING_RATE: [row[1] for row in rows],
-            "replicates": 10,
-            RATE: [row[2] for row in rows],
-            "converged/rate_low": 0.0,
-            "converged/rate_high": 1.0,
-            MEDIAN: [row[3] for row in rows],
-            "bp.config_digest": "0",
-            **more,
-        }
-    )
+LEARNING_RATE = "optimizer.learning_rate"
 
 
 @pytest.mark.parametrize(
-    ("rows", "best"),
+    ("rows", "chosen"),
     [
         pytest.param([(0.1, 0.5, 9.0), (1.0, 0.6, 90.0)], 1.0, id="the higher rate"),
         pytest.param([(0.1, 0.6, 90.0), (1.0, 0.6, 9.0)], 1.0, id="then the smaller median"),
         pytest.param([(1.0, 0.6, 9.0), (0.1, 0.6, 9.0)], 0.1, id="then the smaller learning rate"),
-        pytest.param([(0.1, 0.4, None), (1.0, 0.3, None)], 0.1, id="without medians"),
+        pytest.param([(0.1, 0.4, np.nan), (1.0, 0.3, np.nan)], 0.1, id="without medians"),
     ],
 )
-def test_best_learning_rate(rows: list[tuple[float, float, float | None]], best: float) -> None:
-    runs = make_runs(*(("tanh", *row) for row in rows))
-    assert best_learning_rates(runs)[LEARNING_RATE].tolist() == [best]
+def test_best_learning_rate(rows: list[tuple[float, float, float]], chosen: float) -> None:
+    table = pd.DataFrame(rows, columns=[LEARNING_RATE, RATE, MEDIAN])
+    table[["activation", FINAL_LOSS]] = "tanh", 0.1
+    assert best(table, ["activation"])[LEARNING_RATE].tolist() == [chosen]
 
 
-def test_nothing_is_best_where_nothing_converged() -> None:
-    table = best_learning_rates(make_runs(("tanh", 0.1, 0.0, None), ("tanh", 1.0, 0.0, None)))
-    assert table[LEARNING_RATE].isna().tolist() == [True]
-    assert table[RATE].tolist() == [0.0]
+def test_axes_are_what_varies_without_what_goes_with_an_option(sweep: Sweep) -> None:
+    assert sweep.axes == ["activation", "init", LEARNING_RATE]
 
 
-def test_rates_lie_in_a_grid_with_gaps() -> None:
-    table = rates(make_runs(("relu", 0.1, 0.5, 3.0), ("tanh", 1.0, 0.25, 4.0)))
-    assert list(table.columns) == [0.1, 1.0]
-    assert table.loc[("relu", "ones"), 0.1] == 0.5
-    assert pd.isna(table.loc[("relu", "ones"), 1.0])
+def test_a_place_of_the_grid_has_one_run(make_sweep: Make) -> None:
+    sweep = make_sweep(small_config(), small_config())
+    assert len(sweep.runs) == 2
+    assert len(summary(sweep)) == 1
 
 
-def test_axes_are_what_varies_without_what_goes_with_an_option() -> None:
-    runs = make_runs(("relu", 0.1, 0.5, 3.0), ("tanh", 1.0, 0.25, 4.0))
-    runs["init"] = ["ones", "constant"]
-    runs["init.value"] = [1.0, 2.0]
-    runs["seed"] = [1, 2]
-    assert axes(runs) == ["activation", "init", "seed", LEARNING_RATE]
+def test_summary_marks_what_draws_nothing(sweep: Sweep) -> None:
+    table = summary(sweep)
+    ones = table[table["init"] == "ones"]
+    assert ones["deterministic"].all()
+    assert ones["n"].tolist() == [1] * 4
+    assert ones["converged/rate_low"].isna().all()
+    others = table[table["init"] != "ones"]
+    assert others["n"].tolist() == [12] * 8
+    assert (others["converged/rate_low"] <= others[RATE]).all()
+    with_median = others.dropna(subset=[MEDIAN])
+    assert (with_median["epochs_to_converge/low"] <= with_median[MEDIAN]).all()
+    assert (with_median["epochs_to_converge/high"] >= with_median[MEDIAN]).all()
 
 
-def test_only_finished_runs_count() -> None:
-    runs = make_runs(("tanh", 0.1, 0.5, 3.0), ("tanh", 1.0, 0.9, 3.0))
-    runs["status"] = ["FINISHED", "FAILED"]
-    assert summary(runs)[LEARNING_RATE].tolist() == [0.1]
+def test_grids_have_gaps_where_runs_are_missing(make_sweep: Make) -> None:
+    sweep = make_sweep(
+        small_config({LEARNING_RATE: 1.0}), small_config({LEARNING_RATE: 3.0}, init="ones")
+    )
+    laid_out = grid(summary(sweep), sweep.settings, RATE)
+    assert laid_out.isna().to_numpy().tolist() == [[False, True], [True, False]]
+    assert "interplay" not in set(factors(sweep, summary(sweep))["factor"])
 
 
-@pytest.mark.parametrize("status", ["FAILED", "KILLED", "RUNNING"])
-def test_a_sweep_without_results_has_a_report_too(
-    status: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    runs = make_runs(("tanh", 0.1, 0.5, 3.0))[["run_id", "name", "status", "activation", "init"]]
-    for no_results in (runs.assign(status=status), runs.iloc[:0]):
-        print_report(no_results)
-        write_report(no_results, tmp_path)
-    assert "0 of 1 runs finished, 0 networks trained" in capsys.readouterr().out
+def test_shares_of_a_complete_grid_add_up(sweep: Sweep) -> None:
+    table = factors(sweep, summary(sweep))
+    assert set(table["factor"]) == {*sweep.axes, "interplay"}
+    assert table["eta_squared"].sum() == pytest.approx(1)
 
 
-def test_numbers_keep_all_their_digits(tmp_path: Path) -> None:
-    write_report(make_runs(("tanh", 0.123456789, 0.5, 1234567.0)), tmp_path)
-    text = (tmp_path / "report.md").read_text()
-    assert "0.123456789" in text
-    assert "1234567" in text
-    table = pd.read_csv(tmp_path / "summary.csv")
-    assert table[LEARNING_RATE].tolist() == [0.123456789]
+def test_tests_are_on_odd_replicates_of_what_draws(sweep: Sweep) -> None:
+    table = comparisons(sweep, "init")
+    assert table[["first", "second"]].to_numpy().tolist() == [["normal", "uniform"]]
+    assert table["n"].tolist() == [6]
+    between = comparisons(sweep, "activation").iloc[0]
+    odd = sweep.replicates[sweep.replicates["replicate"] % 2 == 1]
+    for side in ("first", "second"):
+        place = {
+            "activation": between[side],
+            "init": between[f"{side}/init"],
+            LEARNING_RATE: between[f"{side}/{LEARNING_RATE}"],
+        }
+        run = odd[(odd[list(place)] == pd.Series(place)).all(axis=1)]
+        assert (run["outcome"] == "converged").mean() == between[f"{side}/rate"]
+
+
+def test_what_else_varies_is_the_same_on_both_sides(make_sweep: Make) -> None:
+    sweep = make_sweep(
+        *(
+            small_config({"optimizer.momentum": momentum}, activation=activation)
+            for momentum in (0.0, 0.5)
+            for activation in ("tanh", "sigmoid")
+        )
+    )
+    table = comparisons(sweep, "activation")
+    assert table["optimizer.momentum"].tolist() == [0.0, 0.5]
+    assert comparisons(sweep, "init").empty
+
+
+def test_replicates_and_curves_are_tidy(sweep: Sweep) -> None:
+    assert len(sweep.replicates) == 12 * 12
+    assert list(sweep.replicates)[:4] == ["run_id", *sweep.axes]
+    converged = sweep.replicates["outcome"] == "converged"
+    assert (sweep.replicates["epochs_to_converge"].notna() == converged).all()
+    assert len(sweep.curves) == 12 * sweep.curves["epoch"].nunique()
+    assert (sweep.curves["loss/p10"] <= sweep.curves["loss/p90"]).all()

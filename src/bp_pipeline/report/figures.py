@@ -92,7 +92,7 @@ def loss_panel(lines: Sequence[Line], last: int, name: str) -> str:
 
 
 def network_diagram(
-    layers: Sequence[Float64[np.ndarray, "row fan_out"]], bias: bool, largest: float, name: str
+    layers: Sequence[Float64[np.ndarray, "_row _fan_out"]], bias: bool, largest: float, name: str
 ) -> str | None:
     """Draw a network from left to right: a line a weight, as wide as the weight is large.
 
@@ -192,7 +192,8 @@ def _svg(figure, name: str) -> str:  # type: ignore[no-untyped-def] # Matplotlib
     figure.savefig(text, format="svg", transparent=True, metadata=metadata)
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    # A style inside of a picture would hold for the whole page, which has it itself.
+    svg = re.sub(r"<(metadata|style)\b.*?</\1>\s*", "", svg, flags=re.DOTALL)
     head, rest = svg.split(">", 1)
     svg = re.sub(r'\s(width|height)="[^"]*"', "", head) + ">" + rest  # the page sets the size
     svg = re.sub(r"font(-family)?: ?[^;\"]*?'[^;\"]*;?", _font_size, svg)

@@ -43,7 +43,7 @@ class Learned:
     epochs_to_converge: float
     config: RunConfig
     epochs: Int64[np.ndarray, " epoch"]
-    layers: list[Float64[np.ndarray, "epoch row fan_out"]]
+    layers: list[Float64[np.ndarray, "epoch _row _fan_out"]]
 
     def block(self, inputs: Float64[np.ndarray, "sample input"]) -> Block:
         """Compute the network at each epoch, as neighbours in a block, for some inputs."""

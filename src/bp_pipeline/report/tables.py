@@ -7,6 +7,7 @@ written is `text.py`'s, where they are shown that of `page.py`, `files.py` and `
 
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import combinations
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ def summary(sweep: Sweep) -> pd.DataFrame:
     )
     measures = [RATE, LOW, HIGH, STALLED, DIVERGED, MEDIAN]
     table[measures] = runs.reindex(columns=measures).astype(float)
-    intervals = [_median_interval(curve) for _, curve in survivals(sweep, runs["run_id"])]
+    intervals = [_median_interval(curve) for _, curve in survivals(sweep, runs["run_id"].tolist())]
     table[[MEDIAN_LOW, MEDIAN_HIGH]] = np.array(intervals, dtype=float).reshape(-1, 2)
     table.loc[table[DETERMINISTIC], [LOW, HIGH, MEDIAN_LOW, MEDIAN_HIGH]] = np.nan
     table[FINAL_LOSS] = runs.reindex(columns=[FINAL_LOSS]).astype(float)
@@ -128,7 +129,7 @@ def factors(sweep: Sweep, table: pd.DataFrame) -> pd.DataFrame:
 
 def is_complete(sweep: Sweep, table: pd.DataFrame) -> bool:
     """Say whether every combination of values of the axes has a run."""
-    return len(table) == np.prod([table[axis].nunique(dropna=False) for axis in sweep.axes])
+    return len(table) == prod(table[axis].nunique(dropna=False) for axis in sweep.axes)
 
 
 def comparisons(sweep: Sweep, axis: str) -> pd.DataFrame:

@@ -47,6 +47,7 @@ class Tracker:
         self._store = store
         self._client = store.client
         self._sweep_digests: dict[str, str] = {}
+        self._artifact_uris: dict[str, str] = {}
 
     @classmethod
     def open(
@@ -293,8 +294,10 @@ class Tracker:
         deleted or never written; where the artifacts are served, it is a copy.
         """
         reading = f"read the artifacts of run {run_id}"
-        with failures_explained(self.uri, reading):
-            place = Path(self._client.get_run(run_id).info.artifact_uri)
+        if run_id not in self._artifact_uris:
+            with failures_explained(self.uri, reading):
+                self._artifact_uris[run_id] = self._client.get_run(run_id).info.artifact_uri
+        place = Path(self._artifact_uris[run_id])
         if place.is_absolute():
             yield place
             return
@@ -368,6 +371,8 @@ class Tracker:
                     order_by=["attributes.start_time DESC"],
                     page_token=token,
                 )
+            # Each run on its own costs milliseconds; a report reads the artifacts of hundreds.
+            self._artifact_uris |= {run.info.run_id: run.info.artifact_uri for run in page}
             yield from page
             token = page.token
             if not token:

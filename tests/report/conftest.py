@@ -1,0 +1,68 @@
+"""Sweeps to report: trained here and written by the tracking's own functions, without a store."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from runs import make_config
+
+from bp_pipeline.config import RunConfig
+from bp_pipeline.digests import digest_json
+from bp_pipeline.ensemble import RunResult, train_runs
+from bp_pipeline.report import Sweep
+from bp_pipeline.summary import summary
+from bp_pipeline.tracking import records
+
+SMALL = {
+    "engine": "numpy", "threads": 1, "replicates": 12, "training.epochs": 150,
+    "training.record": 12, "optimizer.learning_rate": 3.0,
+}  # fmt: skip
+Make = Callable[..., Sweep]
+
+
+def small_config(changes: Mapping[str, Any] | None = None, **options: str) -> RunConfig:
+    return make_config({**SMALL, **(changes or {})}, options)
+
+
+def sweep_of(configs: Sequence[RunConfig], folder: Path) -> Sweep:
+    """Train runs, and give them as read from a store; a run's id is its number."""
+    rows: list[dict[str, Any]] = []
+    for number, result in sorted(train_runs(configs), key=lambda pair: pair[0]):
+        assert isinstance(result, RunResult)
+        config, run_id = configs[number], str(number)
+        (folder / run_id).mkdir(parents=True)
+        records.write_config(folder / run_id, config)
+        records.write_result(folder / run_id, result)
+        digests = {"bp.code_digest": "c" * 64, "bp.version": "0.1.0"}
+        digests["bp.result_digest"] = result.result_digest
+        status = {"run_id": run_id, "name": f"run {run_id}", "status": "FINISHED"}
+        # A store keeps lists as text.
+        params = {k: str(v) if isinstance(v, list) else v for k, v in config.params().items()}
+        rows.append({**status, **params, **summary(result), **digests})
+
+    @contextmanager
+    def artifacts(run_id: str) -> Iterator[Path]:
+        yield folder / run_id
+
+    digest = digest_json([config.config_digest for config in configs])
+    return Sweep("parent", "a sweep", digest, len(configs), pd.DataFrame(rows), artifacts)
+
+
+@pytest.fixture
+def make_sweep(tmp_path: Path) -> Make:
+    return lambda *configs: sweep_of(configs, tmp_path / "runs")
+
+
+@pytest.fixture(scope="session")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """A grid of 2 activations, 3 inits (one of them deterministic) and 2 learning rates."""
+    configs = [
+        small_config({"optimizer.learning_rate": rate}, activation=activation, init=init)
+        for activation in ("tanh", "sigmoid")
+        for init in ("ones", "uniform", "normal")
+        for rate in (1.0, 3.0)
+    ]
+    return sweep_of(configs, tmp_path_factory.mktemp("sweep"))
