@@ -58,7 +58,7 @@ def make_sweep(tmp_path: Path) -> Make:
 
 @pytest.fixture(scope="session")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
-    """A grid of 2 activations, 3 inits (one of them deterministic) and 2 learning rates."""
+    """Train a grid of 2 activations, 3 inits, of which one draws nothing, and 2 learning rates."""
     configs = [
         small_config({"optimizer.learning_rate": rate}, activation=activation, init=init)
         for activation in ("tanh", "sigmoid")

@@ -153,6 +153,7 @@ class Findings:
         ends = [
             f"{percent(share)} % {name}"
             for share, name in zip(shares, _OUTCOMES.values(), strict=True)
+            if share > 0
         ]
         return f"{finished}; of {plural(int(n.sum()), 'network')}, {listing(ends)}."
 
