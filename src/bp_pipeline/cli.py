@@ -122,10 +122,23 @@ def reproduce(arguments: Sequence[str]) -> int:
         return _refuse(str(error))
 
 
+def explain(arguments: Sequence[str]) -> int:
+    """Run `bp explain [OVERRIDES] [--sample N] [--epoch E] [--replicate K] [--format F]`."""
+    from bp_pipeline.messages import ConfigError
+
+    try:
+        from bp_pipeline.explain.command import run
+
+        return run(arguments)
+    except ConfigError as error:
+        return _refuse(str(error))
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train,
     "report": report,
     "reproduce": reproduce,
+    "explain": explain,
 }
 
 _HELP = """\
@@ -136,6 +149,7 @@ When does back-propagation learn XOR? Sweeps, tracked in MLflow, and their repor
   train     train one run, or a sweep of runs: bp train [OVERRIDES] [--multirun]
   report    write and print the report of a sweep: bp report [SWEEP] [--out DIR]
   reproduce train recorded runs again and compare bits: bp reproduce [RUN…] [--sweep ID]
+  explain   show one training step, number by number: bp explain [OVERRIDES] [--sample N] …
 
 `bp COMMAND --help` says more. `bp --version` prints the version.
 Tab completion in bash: eval "$(bp -sc install=bash)\""""
@@ -189,7 +203,7 @@ def _complete(arguments: Sequence[str]) -> int:
         command, space, _ = line.lstrip().partition(" ")
         if not space:
             print("\n".join(name for name in COMMANDS if name.startswith(command)))
-        elif command == "train":
+        elif command in ("train", "explain"):
             from bp_pipeline.hydra_app import complete
 
             complete(query, line.lstrip())

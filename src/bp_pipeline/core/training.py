@@ -9,7 +9,7 @@ Epoch e means "after e passes over the truth table"; epoch 0 is the initial netw
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +27,9 @@ CACHE_BYTES = 1 << 21
 _COMPACT_BELOW = 0.875  # share of networks still learning at which a block is made smaller
 
 Progress = Callable[[int], None]  # is told how many network-epochs were just done; may raise
+Watch = Callable[[int, slice, Block], None]
+"""Is shown every update: the epoch it starts from, its samples, and the block right after it."""
+
 Rows = tuple[tuple[float, ...], ...]
 
 
@@ -138,6 +141,7 @@ def train(
     kept: Int64[np.ndarray, " kept"] | None = None,
     block_size: int | None = None,
     progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> Trained:
     """Train networks with the reference engine, one block after another.
 
@@ -155,6 +159,9 @@ def train(
         Networks trained side by side; it does not change a bit of the result.
     progress
         Is called every epoch with the number of network-epochs done since the last call.
+    watch
+        Is called after every update; what it is shown, it may only read. Units, deltas and gradient
+        are still those that the update was made from.
 
     Returns
     -------
@@ -168,7 +175,7 @@ def train(
         for start in range(0, n_networks, step):
             networks = np.arange(start, min(start + step, n_networks))
             _BlockTraining(setup, parameters, learning_rate, momentum, kept, networks, trained).run(
-                progress or (lambda _: None)
+                progress or (lambda _: None), watch or (lambda _epoch, _samples, _block: None)
             )
     return trained
 
@@ -219,7 +226,7 @@ class _BlockTraining:
             setup.architecture, np.array(setup.inputs), np.array(setup.targets), parameters
         )
 
-    def run(self, progress: Progress) -> None:
+    def run(self, progress: Progress, watch: Watch) -> None:
         """Train until the last epoch, or until every network is frozen."""
         setup, n_networks = self.setup, len(self.networks)
         recorded = setup.recorded_epochs
@@ -240,19 +247,21 @@ class _BlockTraining:
             if is_last or not self.learning.any():
                 progress(n_networks * (setup.epochs - epoch))
                 return
-            self._step()
+            self._step(partial(watch, epoch))
             position += int(is_recorded)
             progress(n_networks)
 
-    def _step(self) -> None:
+    def _step(self, updated: Callable[[slice, Block], None]) -> None:
         if not self.setup.online:
             self.block.update(self.learning_rate, self.momentum)
+            updated(slice(None), self.block)
             return
         for s in range(len(self.setup.inputs)):
             sample = slice(s, s + 1)
             self.block.forward(sample)
             self.block.backward(sample)
             self.block.update(self.learning_rate, self.momentum)
+            updated(sample, self.block)
 
     def _batch_gradient(self) -> None:
         self.block.backward()

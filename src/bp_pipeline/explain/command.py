@@ -1,0 +1,139 @@
+"""`bp explain`: its arguments, and what is said where they are wrong.
+
+Owns the command line of the explanation. Overrides are composed as `bp train` does; the modules
+that know a step are imported when the request is known to make sense.
+"""
+
+import sys
+from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from bp_pipeline.config import RunConfig, parse_config
+from bp_pipeline.hydra_app import compose
+from bp_pipeline.messages import ConfigError, suggest
+
+_FORMATS = ("terminal", "md", "html", "json")
+_DESCRIPTION = """\
+Show one training step number by number: the forward pass at each unit, the loss, the delta of each
+unit, the gradient and the new value of each weight. Every line has the formula, the formula with
+numbers in, and the result. The numbers are those that training computes, bit for bit.
+"""
+_EPILOG = """\
+names
+  X1, Z1, D0   input, hidden and output units; X0 and Z0 are bias units of value 1
+  W10, V01     weights to hidden and to output units: first the unit it leads to, then where from
+  w[2][0, 1]   in deeper or wider networks: of layer 2, from unit 0 to unit 1; units are Z[2][1]
+  a_Z1, δ_Z1   pre-activation, and ∂loss/∂a; y_D0 is a target, η the learning rate, μ the momentum,
+  v_W10, L₂    v a velocity, L₂ the loss of sample 2
+
+numbers
+  Results have the fewest digits that read back as the same double. Those put into a formula are
+  rounded to 6 digits, except in json, which has all. Losses are in nats.
+
+examples
+  bp explain experiment=article                     the article's numbers beside its own equations
+  bp explain activation=tanh init=glorot_uniform --sample 2 --epoch 10
+  bp explain optimizer=online_gd optimizer.momentum=0.9 --replicate 3
+  bp explain 'network.hidden=[4,4]' --format html --out step.html
+
+`bp train --help` lists what OVERRIDES may be.
+"""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Explain the step that the arguments of `bp explain` ask for.
+
+    Raises
+    ------
+    ConfigError
+        Where the request is wrong.
+    """
+    chosen = _parser().parse_intermixed_args(arguments)
+    numbers = {name: _number(name, getattr(chosen, name)) for name in _NUMBERS}
+    if chosen.format not in _FORMATS:
+        raise ConfigError(
+            f"`--format` must be one of its options, got {chosen.format!r}. "
+            f"{suggest(chosen.format, list(_FORMATS))}"
+        )
+    flags = ["--config-dir", chosen.config_dir] if chosen.config_dir else []
+    flags += ["--multirun"] if chosen.multirun else []
+    config = _one_config([*flags, *chosen.overrides])
+    from bp_pipeline.explain import FORMATS, explain_step
+
+    text = FORMATS[chosen.format](explain_step(config, **numbers))
+    if chosen.out is None:
+        sys.stdout.write(text)
+    else:
+        _write(chosen.out, text)
+    return 0
+
+
+_NUMBERS = {
+    "sample": "row of the truth table, from 0",
+    "epoch": "epochs before the step, from 0",
+    "replicate": "draw of initial weights, from 0",
+}
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"`{self.prog}` cannot be asked so: {message}. See `{self.prog} --help`.")
+
+
+def _parser() -> ArgumentParser:
+    parser = _Parser(
+        prog="bp explain",
+        usage="%(prog)s [OVERRIDES] [--sample N] [--epoch E] [--replicate K] [--format F] "
+        "[--out FILE]",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="OVERRIDES", help="the run, as in `bp train OVERRIDES`"
+    )
+    for (name, what), letter in zip(_NUMBERS.items(), "NEK", strict=True):
+        parser.add_argument(f"--{name}", metavar=letter, default="0", help=f"{what} (default: 0)")
+    parser.add_argument(
+        "--format",
+        metavar="F",
+        default="terminal",
+        help=f"{', '.join(_FORMATS)} (default: terminal); html has a diagram of the network",
+    )
+    parser.add_argument("--out", metavar="FILE", type=Path, help="write there (default: stdout)")
+    parser.add_argument("--config-dir", metavar="DIR", help="take option files from DIR too")
+    parser.add_argument("--multirun", "-m", action="store_true", help=SUPPRESS)
+    return parser
+
+
+def _number(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(
+            f"`--{name}` must be a whole number, got {text!r}. Try `--{name} 0`."
+        ) from None
+
+
+def _one_config(arguments: Sequence[str]) -> RunConfig:
+    jobs = compose(arguments, program="bp explain")
+    if jobs.n_seen > 1:
+        raise ConfigError(
+            f"`bp explain` must be asked for one run, got a sweep of {jobs.n_seen} "
+            f"({jobs.sweep_name}). Give one value to every key that it varies."
+        )
+    [config] = jobs.check(parse_config)
+    return config
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"`--out` must be a file that can be written, got {str(path)!r} ({error.strerror}). "
+            "Name a file in a folder that exists."
+        ) from None
