@@ -47,12 +47,13 @@ class Equation:
 
     def numbers(self, digits: int | None = None) -> str:
         """Put the numbers in: all their digits, or rounded to so many significant ones."""
-        alone = _SYMBOL.fullmatch(self.formula) is not None
 
         def number(symbol: re.Match[str]) -> str:
             value = self.values[symbol[1]]
-            text = spell(value) if digits is None else f"{value:.{digits}g}"
-            return f"({text})" if text.startswith("-") and not alone else text
+            text = spell(value) if digits is None else f"{value + 0.0:.{digits}g}"
+            before, after = self.formula[: symbol.start()], self.formula[symbol.end() :]
+            stands_free = not before or before.endswith(("(", "if ")) and after[:1] != "²"
+            return text if stands_free or not text.startswith("-") else f"({text})"
 
         return _SYMBOL.sub(number, self.formula)
 
@@ -131,8 +132,8 @@ class Names:
 
 
 def spell(value: float) -> str:
-    """Write a number in the shortest form that reads back as the same double."""
-    return repr(float(value)).removesuffix(".0")
+    """Write a number in the shortest form that reads back as the same double, zero as 0."""
+    return repr(float(value) + 0.0).removesuffix(".0")
 
 
 def subscript(number: int) -> str:

@@ -6,6 +6,7 @@ double; numbers put into a formula have `DIGITS` digits, except in JSON, which h
 
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from io import StringIO
 from typing import Any
@@ -80,18 +81,18 @@ def _parts(equation: Equation) -> tuple[str, str, str, str]:
     numbers = equation.numbers(DIGITS)
     repeats = numbers in (equation.symbols, spell(equation.value))
     return (
-        f"{equation.name} {equation.sign}",
-        equation.symbols,
+        equation.name,
+        f"{equation.sign} {equation.symbols}",
         "" if repeats else f"= {numbers}",
         "" if equation.symbols == spell(equation.value) else f"= {spell(equation.value)}",
     )
 
 
 def _in_lines(parts: Sequence[tuple[str, ...]]) -> Table:
-    grid = Table.grid(padding=(0, _GAP))
-    for style in ("", "", "dim", "bold"):
+    grid = Table.grid(padding=(0, _GAP, 0, 0))
+    grid.add_column(justify="right", no_wrap=True)
+    for style in ("", "dim", "bold"):
         grid.add_column(style=style, no_wrap=True)
-    grid.columns[0].justify = "right"
     for row in parts:
         grid.add_row(*map(Text, row))
     return grid
@@ -101,17 +102,16 @@ def _stacked(parts: Sequence[tuple[str, ...]]) -> Table:
     grid = Table.grid(padding=(0, 1))
     grid.add_column(no_wrap=True, justify="right")
     grid.add_column()
-    for name, formula, numbers, result in parts:
-        label, sign = name.rsplit(" ", 1)
-        grid.add_row(Text(label), _hanging(sign, formula))
-        if numbers:
-            grid.add_row("", _hanging("=", numbers[2:], "dim"))
-        if result:
-            grid.add_row("", _hanging("=", result[2:], "bold"))
+    for name, *lines in parts:
+        for label, line, style in zip((name, "", ""), lines, ("", "dim", "bold"), strict=True):
+            if line:
+                grid.add_row(label, _hanging(line, style))
     return grid
 
 
-def _hanging(sign: str, text: str, style: str = "") -> Table:
+def _hanging(line: str, style: str) -> Table:
+    """Wrap a part of an equation to the right of its sign."""
+    sign, _, text = line.partition(" ")
     grid = Table.grid(padding=(0, 1))
     grid.add_row(Text(f"{sign:>2}"), Text(text, style=style))
     return grid
@@ -155,7 +155,7 @@ def as_text(explanation: Explanation) -> str:
     )
     to_terminal(explanation, console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+    return re.sub(r"\n{3,}", "\n\n", re.sub(r" +\n", "\n", text))
 
 
 def as_markdown(explanation: Explanation) -> str:
