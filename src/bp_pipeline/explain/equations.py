@@ -351,7 +351,9 @@ _DELTA_REMARK = (
 
 def _forward_remark(step: Step) -> str:
     kinds = step.architecture
-    hidden = f" f is {kinds.activation} in hidden layers," if len(kinds.layer_sizes) > 2 else " f is"
+    hidden = (
+        f" f is {kinds.activation} in hidden layers," if len(kinds.layer_sizes) > 2 else " f is"
+    )
     bias = ", the bias unit's 1 first" if kinds.bias else ""
     return (
         f"Each unit adds up its inputs by weight{bias}, and applies f.{hidden} {kinds.output} at "
