@@ -52,7 +52,7 @@ class Equation:
             value = self.values[symbol[1]]
             text = spell(value) if digits is None else f"{value + 0.0:.{digits}g}"
             before, after = self.formula[: symbol.start()], self.formula[symbol.end() :]
-            stands_free = not before or before.endswith(("(", "if ")) and after[:1] != "²"
+            stands_free = (not before or before.endswith(("(", "if "))) and after[:1] != "²"
             return text if stands_free or not text.startswith("-") else f"({text})"
 
         return _SYMBOL.sub(number, self.formula)

@@ -172,12 +172,12 @@ def as_markdown(explanation: Explanation) -> str:
     changes = [(c.name, spell(c.before), spell(c.after)) for c in explanation.effect]
     parts += ["## What the step did", _table(("", "before", "after"), changes)]
     if explanation.comparison:
-        rows = [
+        entries = [
             (e.title, spell(e.prints), _computed(e), e.place, e.why or "")
             for e in explanation.comparison
         ]
         header = ("quantity", "article", "computed", "place in the article", "why they differ")
-        parts += ["## The article beside it", _table(header, rows)]
+        parts += ["## The article beside it", _table(header, entries)]
     return "\n\n".join([*parts, *map(_cell, explanation.remarks), ROUNDING]) + "\n"
 
 

@@ -6,8 +6,9 @@ follows the reader's choice of light or dark.
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -126,7 +127,7 @@ def draw(explanation: Explanation) -> Diagram | None:
 
 def _places(n_units: Sequence[int], names: Names, column: int) -> dict[str, Point]:
     """Put each layer into a column of its own, centred."""
-    places = {}
+    places: dict[str, Point] = {}
     middle = _MARGIN + _ROW * (max(n_units) - 1) / 2
     for layer, n in enumerate(n_units):
         top = middle - _ROW * (n - 1) / 2
@@ -163,11 +164,11 @@ def _spread(links: Sequence[Link]) -> list[Link]:
             point for other in (*moved[:index], *moved[index + 1 :]) for point in other.cover()
         ]
         candidates = [moved[index]._replace(place=place) for place in _PLACES]
-        moved[index] = min(candidates, key=lambda link, taken=taken: _overlap(link, taken))
+        moved[index] = min(candidates, key=partial(_overlap, taken))
     return moved
 
 
-def _overlap(link: Link, taken: Sequence[Point]) -> float:
+def _overlap(taken: Sequence[Point], link: Link) -> float:
     """Tell how much of a label lies on others or on the circles at its ends."""
     distances = (math.dist(ours, other) for ours in link.cover() for other in taken)
     on_others = sum(max(0.0, 1.4 * _LINE - distance) for distance in distances)

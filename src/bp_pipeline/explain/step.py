@@ -19,8 +19,10 @@ from bp_pipeline.core.training import OUTCOMES, Setup, train
 from bp_pipeline.ensemble import initial_parameters, setup_of
 from bp_pipeline.messages import ConfigError
 
-Column = Float64[np.ndarray, "weight 1"]
-Layers = list[Float64[np.ndarray, "row fan_out"]]
+_MOST_EPOCHS = 2**53 - 1  # as in `training.epochs`; whoever asks for so many can stop with Ctrl-C
+
+Column = Float64[np.ndarray, "_weight 1"]
+Layers = list[Float64[np.ndarray, "_row _fan_out"]]
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,9 @@ class Step:
     epoch: int
     replicate: int
     setup: Setup
-    units: list[Float64[np.ndarray, " unit"]]
-    pre_activations: list[Float64[np.ndarray, " unit"]]
-    deltas: list[Float64[np.ndarray, " unit"]]
+    units: list[Float64[np.ndarray, " _unit"]]
+    pre_activations: list[Float64[np.ndarray, " _unit"]]
+    deltas: list[Float64[np.ndarray, " _unit"]]
     contributions: list[Layers]
     gradient: Layers
     weights: Layers
@@ -84,7 +86,7 @@ class Step:
         """Loss of each output for this sample, in nats."""
         value = LOSSES[self.architecture.loss].value
         a, z = network.pre_activations[-1][self.sample, :, 0], network.outputs[self.sample, :, 0]
-        return [float(loss) for loss in value(a, z, np.array(self.targets))]
+        return [float(loss) for loss in np.asarray(value(a, z, np.array(self.targets)))]
 
 
 def take_step(config: RunConfig, *, sample: int = 0, epoch: int = 0, replicate: int = 0) -> Step:
@@ -107,10 +109,14 @@ def take_step(config: RunConfig, *, sample: int = 0, epoch: int = 0, replicate: 
     ConfigError
         Where there is no such update: the number is out of range, or the network was frozen before.
     """
-    setup = replace(setup_of(config), epochs=epoch + 1, record=2)
+    setup = setup_of(config)
     _check("--sample", sample, len(setup.inputs), f"a row of the {config.task.name} table")
     _check("--replicate", replicate, config.replicates, "one of the run's `replicates`")
-    _check("--epoch", epoch, 2**53, "a number of epochs")
+    if not 0 <= epoch <= _MOST_EPOCHS:
+        raise ConfigError(
+            f"`--epoch` must be a number of epochs, 0 or more, got {epoch}. Try `--epoch 0`."
+        )
+    setup = replace(setup, epochs=epoch + 1, record=2)
     parameters = np.ascontiguousarray(initial_parameters(config)[:, replicate : replicate + 1])
     watch = _Watch(epoch, sample, parameters)
     optimizer = config.optimizer
