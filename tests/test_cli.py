@@ -62,12 +62,12 @@ def _litter(folder: Path) -> list[Path]:
         (
             "nonsense",
             "`bp` must be followed by a command, got 'nonsense'. There are: train, report, "
-            "reproduce.",
+            "reproduce, explain.",
         ),
         (
             "trian",
             "`bp` must be followed by a command, got 'trian'. Did you mean `bp train`? There are: "
-            "train, report, reproduce.",
+            "train, report, reproduce, explain.",
         ),
         (
             "train activation=tahn",
@@ -126,10 +126,11 @@ def test_what_is_wrong_with_any_job_is_said_before_the_first_one_trains(folder: 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("--help", ["usage: bp COMMAND", "train ", "report "]),
+        ("--help", ["usage: bp COMMAND", "train ", "report ", "explain "]),
         ("--version", ["bp 0."]),
         ("train --help", ["usage: bp train", "identity, leaky_relu", "learning_rate: 0.5"]),
         ("train --help optimizer=online_gd", ["name: online_gd"]),
+        ("explain --help", ["usage: bp explain [OVERRIDES]", "W10, V01", "--sample N"]),
         ("train --cfg job activation=relu", ["name: relu", "hidden:\n  - 3\n"]),
         ("train --cfg hydra -p hydra.launcher", ["EnsembleLauncher"]),
         ("train --info searchpath", ["conf |"]),
@@ -150,7 +151,9 @@ def test_hydra_flags_it_does_not_know_are_refused_in_its_name(folder: Path) -> N
     assert done.stderr.startswith("usage: bp train [--help]")
 
 
-@pytest.mark.parametrize("arguments", ["--help", "train --help", "train seed=-1"])
+@pytest.mark.parametrize(
+    "arguments", ["--help", "train --help", "train seed=-1", "explain --help", "explain --sample x"]
+)
 def test_short_answers_import_nothing_slow(arguments: str, folder: Path) -> None:
     done = bp(folder, *arguments.split(), PYTHONPROFILEIMPORTTIME="1")
     imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if "|" in line}

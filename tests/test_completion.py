@@ -89,6 +89,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
         ("bp tra", "bp train"),
         ("bp rep", "bp report"),
         ("bp train acti", "bp train activation"),
+        ("bp explain --sample 1 experiment=articl", "experiment=article"),
         ("bp train activation=t", "bp train activation=tanh"),
         ("bp train activation=relu optimizer.l", "optimizer.learning_rate="),
         ("bp train optimizer.learning_rate=", "optimizer.learning_rate=0.5"),
