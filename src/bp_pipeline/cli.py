@@ -206,7 +206,7 @@ def _complete(arguments: Sequence[str]) -> int:
         elif command in ("train", "explain"):
             from bp_pipeline.hydra_app import complete
 
-            complete(query, line.lstrip())
+            complete(query, _overrides_only(line.lstrip()))
         return OK
     from bp_pipeline.hydra_app import compose
     from bp_pipeline.messages import ConfigError
@@ -216,6 +216,12 @@ def _complete(arguments: Sequence[str]) -> int:
     except ConfigError as error:
         return _refuse(str(error))
     return OK
+
+
+def _overrides_only(line: str) -> str:
+    """Leave out the options before the half-typed word, which Hydra does not know."""
+    command, *words, last = line.split(" ")
+    return " ".join([command, *(w for w in words if "=" in w and not w.startswith("-")), last])
 
 
 def _refuse(message: str) -> int:
