@@ -9,12 +9,13 @@ PEERS ?= jax torch
 SCHEDULE ?= 0 4 * * *
 SAMPLE ?= 24
 QUICK ?= --quick
+STUDIES ?=
 BIN := .venv/bin
 READY := .venv/.ready
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep report reproduce baseline schedule unschedule ui test lint bench bench-peers pins clean
+.PHONY: help sweep report reproduce baseline schedule unschedule ui studies test lint bench bench-peers pins clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -40,6 +41,9 @@ unschedule: $(READY) ## take that entry out of the crontab
 ui: $(READY) ## serve the MLflow UI on the runs of this folder
 	$(BIN)/mlflow ui $(ARGS)
 
+studies: $(READY) ## make the studies (STUDIES="symmetry …") anew and compare; ARGS=--write replaces
+	$(BIN)/python -m experiments $(STUDIES) $(ARGS)
+
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest $(ARGS)
 
@@ -64,7 +68,7 @@ pins: ## bring requirements.txt in line with pyproject.toml (ARGS=--upgrade: new
 
 clean: ## remove caches and build outputs, never runs or reports
 	rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find src tests -name __pycache__ -prune -exec rm -rf {} +
+	find src tests experiments -name __pycache__ -prune -exec rm -rf {} +
 
 # A stamp is the last thing written, so what was interrupted starts over. READY holds the folder's
 # name, because a virtual environment is full of absolute paths: one that was moved is made anew.

@@ -238,6 +238,31 @@ def test_all_launchers_and_sweepers_ask_for_the_same_jobs(elsewhere: Path) -> No
     assert list(elsewhere.iterdir()) == []
 
 
+def test_what_is_not_a_grid_is_several(elsewhere: Path) -> None:
+    (elsewhere / "mine" / "experiment").mkdir(parents=True)
+    (elsewhere / "mine" / "experiment" / "two_grids.yaml").write_text(TWO_GRIDS)
+    asked = "--config-dir mine experiment=two_grids"
+    expected = _jobs("-m init=ones seed=7 optimizer.learning_rate=1,10")
+    expected += _jobs("-m init=normal seed=7 activation=relu")
+    configs = [config for config, _ in expected]
+    assert [config for config, _ in _jobs(asked)] == configs
+    # The command line wins, in each grid.
+    assert [config["seed"] for config, _ in _jobs(f"{asked} seed=1,2")] == [1, 1, 2, 2, 1, 2]
+    assert {labels["init"] for _, labels in _jobs(f"{asked} init=uniform")} == {"uniform"}
+
+
+TWO_GRIDS = """\
+# @package _global_
+hydra:
+  mode: MULTIRUN
+  sweeper:
+    params: {seed: 7, init: ones}
+    grids:
+      - {optimizer.learning_rate: "1,10"}
+      - {init: normal, activation: relu}
+"""
+
+
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [

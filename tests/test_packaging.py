@@ -15,8 +15,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGETS = {
-    "help", "sweep", "report", "reproduce", "baseline", "schedule", "unschedule", "ui", "test",
-    "lint", "bench", "bench-peers", "pins", "clean",
+    "help", "sweep", "report", "reproduce", "baseline", "schedule", "unschedule", "ui", "studies",
+    "test", "lint", "bench", "bench-peers", "pins", "clean",
 }  # fmt: skip
 # What the caller's shell, an outer make or a tracking server would otherwise bring into the test.
 FOREIGN = {"PYTHONPATH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MLFLOW_TRACKING_URI"}
@@ -121,6 +121,7 @@ def test_clean_keeps_runs_and_reports(tmp_path: Path) -> None:
     shutil.copy(ROOT / "Makefile", tmp_path)
     kept = ["mlflow.db", "mlflow.db-wal", "mlruns/1/__pycache__/a", "reports/a.csv", "src/a.py"]
     gone = ["dist/a.whl", ".mypy_cache/a", "src/__pycache__/a.pyc", "tests/core/__pycache__/a.pyc"]
+    gone += ["experiments/published/__pycache__/a.pyc"]
     for name in kept + gone:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()

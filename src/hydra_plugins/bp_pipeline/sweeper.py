@@ -1,11 +1,11 @@
 """`hydra/sweeper=grid`: every combination of the values given, as one batch of jobs.
 
-The grid is that of Hydra's basic sweeper. That one also composes each job once just to see that it
+A grid is that of Hydra's basic sweeper. That one also composes each job once just to see that it
 can be, and writes a `multirun.yaml`; `bp train` checks all jobs before it trains the first.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
@@ -18,10 +18,15 @@ from omegaconf import DictConfig
 
 @dataclass
 class GridSweeperConf:
-    """`params`: what to sweep over, as on the command line, which wins where both name a key."""
+    """What to sweep over, as on the command line, which wins where both name a key.
+
+    `params` is one grid. `grids`, for what is not one, are several, one after another; `params` is
+    then what they share.
+    """
 
     _target_: str = "hydra_plugins.bp_pipeline.sweeper.GridSweeper"
     params: dict[str, str] | None = None
+    grids: list[dict[str, str]] = field(default_factory=lambda: [{}])
 
 
 ConfigStore.instance().store(
@@ -32,8 +37,11 @@ ConfigStore.instance().store(
 class GridSweeper(BasicSweeper):
     """Launches all combinations at once."""
 
-    def __init__(self, params: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, params: Mapping[str, str] | None = None, grids: Sequence[Mapping[str, str]] = ({},)
+    ) -> None:
         super().__init__(max_batch_size=None, params=params)
+        self._grids = grids
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -43,14 +51,17 @@ class GridSweeper(BasicSweeper):
         self._jobs = task_function
 
     def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
-        """Launch the grid that `params` and the command line span."""
+        """Launch the grids that the config and the command line span."""
         assert self.hydra_context is not None
         assert self.launcher is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        [grid] = self.split_arguments(overrides, None)
-        results = self.launcher.launch(grid, initial_job_idx=0)
-        if getattr(self._jobs, "n_seen", len(grid)) < len(grid):
+        jobs: list[list[str]] = []
+        for grid in self._grids:
+            given = [f"{key}={values}" for key, values in {**self.params, **grid}.items()]
+            [spanned] = self.split_arguments(parser.parse_overrides([*given, *arguments]), None)
+            jobs.extend(spanned)
+        results = self.launcher.launch(jobs, initial_job_idx=0)
+        if getattr(self._jobs, "n_seen", len(jobs)) < len(jobs):
             raise HydraException(
                 "`hydra/launcher` must run jobs in this process, which "
                 f"{type(self.launcher).__name__} does not. Use `hydra/launcher=ensemble`: it "

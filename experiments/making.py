@@ -1,0 +1,137 @@
+"""What studies share: from a config to results, and from results to the files of a study.
+
+Owns how a study's numbers get into its folder: `summary.csv`, the parts of README.md that are
+made, and pictures. What a study asks and shows is in its own `study.py`: `make(folder)` writes
+these files into a copy of the study's folder.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from bp_pipeline.config import RunConfig, parse_config
+from bp_pipeline.core.network import Block
+from bp_pipeline.ensemble import RunResult, setup_of, train_runs
+from bp_pipeline.hydra_app import compose
+from bp_pipeline.naming import varied_keys
+from bp_pipeline.report.tables import MEASURES
+from bp_pipeline.summary import summary
+
+STYLE = {
+    "svg.hashsalt": "bp_pipeline",  # ids in the file, which are random otherwise
+    "font.size": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 4.0,
+}
+
+
+class Run(NamedTuple):
+    """A run of a study: what was asked, and what came out."""
+
+    config: RunConfig
+    result: RunResult
+
+
+def train(*overrides: str) -> list[Run]:
+    """Do what `bp train OVERRIDES` does, and give the runs in their order; nothing is recorded."""
+    configs = compose(overrides).check(parse_config)
+    results: dict[int, RunResult] = {}
+    for index, result in train_runs(configs):
+        if isinstance(result, Exception):
+            raise result
+        results[index] = result
+    return [Run(config, results[index]) for index, config in enumerate(configs)]
+
+
+def tabulate(runs: Sequence[Run]) -> pd.DataFrame:
+    """Give one row a run, like `load_sweep`: every config key and every summary metric."""
+    rows = [{**config.params(), **summary(result)} for config, result in runs]
+    return pd.DataFrame(rows).reindex(columns=list(dict.fromkeys([*rows[0], *MEASURES])))
+
+
+def summarize(runs: Sequence[Run]) -> pd.DataFrame:
+    """Give one row a run: the config keys that tell runs apart, then the measures."""
+    keys = varied_keys([config.params() for config, _ in runs])
+    return tabulate(runs)[[*keys, *MEASURES]]
+
+
+def write_summary(folder: Path, table: pd.DataFrame) -> None:
+    """Write `summary.csv`, every number in its shortest round-trip form."""
+    table.to_csv(folder / "summary.csv", index=False, lineterminator="\n")
+
+
+def outputs(run: Run, weights: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Give the activations of each layer after the input, (replicate, sample, unit).
+
+    Parameters
+    ----------
+    run
+        Whose network, and whose truth table.
+    weights
+        `run.result.final_weights` or `initial_weights`.
+    """
+    block = block_of(run, weights)
+    block.forward()
+    bias = block.architecture.bias
+    return [np.moveaxis(units[:, bias:], -1, 0) for units in block.units[1:]]
+
+
+def block_of(run: Run, weights: dict[str, np.ndarray]) -> Block:
+    """Put weights of a run back into the core, to compute what a run does not record."""
+    columns = [layer.reshape(len(layer), -1).T for layer in weights.values()]
+    parameters = np.ascontiguousarray(np.concatenate(columns))
+    inputs, targets = run.config.truth_table
+    return Block(setup_of(run.config).architecture, inputs, targets, parameters)
+
+
+def fill(folder: Path, **parts: str | pd.DataFrame) -> None:
+    """Replace the made parts of README.md: what stands between `<!-- NAME -->` and `<!-- end -->`.
+
+    Raises
+    ------
+    ValueError
+        Where the README has not exactly one such place for each part.
+    """
+    readme = folder / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    for name, part in parts.items():
+        body = part if isinstance(part, str) else to_markdown(part)
+        pattern = rf"(<!-- {name}\b[^>]*-->\n).*?(<!-- end -->)"
+        text, n_found = re.subn(
+            pattern, lambda m, body=body: f"{m[1]}\n{body}\n\n{m[2]}", text, flags=re.DOTALL
+        )
+        if n_found != 1:
+            raise ValueError(f"{readme} must have one place for {name}, got {n_found}")
+    readme.write_text(text, encoding="utf-8")
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """Write a table whose cells are text already."""
+    return table.to_markdown(index=False, disable_numparse=True)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a picture whose bytes depend on the drawing and the version of Matplotlib alone."""
+    with rc_context(STYLE):
+        figure.savefig(path, metadata={"Date": None})
+
+
+def percent(share: float) -> str:
+    """Write a rate in percent, without decimals unless they say more."""
+    return f"{100 * share:.0f}"
+
+
+def thousands(value: float) -> str:
+    """Write a count or an epoch; a dash where there is none."""
+    return "–" if pd.isna(value) else f"{value:,.0f}"
