@@ -6,13 +6,15 @@ these files into a copy of the study's folder.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bp_pipeline.config import RunConfig, parse_config
@@ -121,9 +123,18 @@ def to_markdown(table: pd.DataFrame) -> str:
     return table.to_markdown(index=False, disable_numparse=True)
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a picture whose bytes depend on the drawing and the version of Matplotlib alone."""
+@contextmanager
+def picture(
+    path: Path, n_rows: int = 1, n_columns: int = 1, **options: Any
+) -> Iterator[list[Axes]]:
+    """Draw on these axes, row by row, and write an SVG when done.
+
+    Its bytes depend on what is drawn and on the version of Matplotlib alone.
+    """
     with rc_context(STYLE):
+        figure = Figure(layout="constrained", figsize=options.pop("figsize"))
+        axes = figure.subplots(n_rows, n_columns, squeeze=False, **options)
+        yield list(axes.flat)
         figure.savefig(path, metadata={"Date": None})
 
 
