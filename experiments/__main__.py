@@ -7,7 +7,7 @@ study asks and shows is in its own `study.py`.
 
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import unified_diff
 from importlib import import_module
 from pathlib import Path
@@ -19,13 +19,13 @@ FOLDER = Path(__file__).parent
 _MOST_LINES = 40  # of a difference; more than a screen helps nobody
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Make the studies named on the command line, all of them by default."""
     known = sorted(path.parent.name for path in FOLDER.glob("*/study.py"))
     parser = ArgumentParser(prog="make studies", description="Make studies anew and compare them.")
     parser.add_argument("studies", nargs="*", metavar="STUDY", help=f"of {', '.join(known)}")
     parser.add_argument("--write", action="store_true", help="replace what is committed")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     for name in chosen.studies:
         if name not in known:
             parser.error(f"`STUDY` must be one of {', '.join(known)}, got {name!r}.")
@@ -55,14 +55,14 @@ def _differences(committed: Path, made: Path) -> Iterator[tuple[str, list[str]]]
     """Compare the files of two folders, byte by byte."""
     for path in sorted(made.iterdir()):
         old = committed / path.name
-        if not path.is_file() or not _is_comparable(old):
+        if not path.is_file() or not is_comparable(old):
             continue
         before = old.read_bytes() if old.is_file() else b""
         if before != path.read_bytes():
             yield path.name, _diff(before, path.read_bytes(), path.name)
 
 
-def _is_comparable(committed: Path) -> bool:
+def is_comparable(committed: Path) -> bool:
     """Tell whether a file is one that must come out here: not a picture by another Matplotlib."""
     if committed.suffix != ".svg" or not committed.is_file():
         return True

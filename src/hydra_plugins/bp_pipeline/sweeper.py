@@ -38,7 +38,7 @@ class GridSweeper(BasicSweeper):
     """Launches all combinations at once."""
 
     def __init__(
-        self, params: Mapping[str, str] | None = None, grids: Sequence[Mapping[str, str]] = ({},)
+        self, params: dict[str, str] | None = None, grids: Sequence[Mapping[str, str]] = ({},)
     ) -> None:
         super().__init__(max_batch_size=None, params=params)
         self._grids = grids
