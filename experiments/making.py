@@ -56,16 +56,12 @@ def train(*overrides: str) -> list[Run]:
     return [Run(config, results[index]) for index, config in enumerate(configs)]
 
 
-def tabulate(runs: Sequence[Run]) -> pd.DataFrame:
-    """Give one row a run, like `load_sweep`: every config key and every summary metric."""
-    rows = [{**config.params(), **summary(result)} for config, result in runs]
-    return pd.DataFrame(rows).reindex(columns=list(dict.fromkeys([*rows[0], *MEASURES])))
-
-
 def summarize(runs: Sequence[Run]) -> pd.DataFrame:
-    """Give one row a run: the config keys that tell runs apart, then the measures."""
-    keys = varied_keys([config.params() for config, _ in runs])
-    return tabulate(runs)[[*keys, *MEASURES]]
+    """Give one row a run: the config keys that tell runs apart, then the measures, as in MLflow."""
+    params = [config.params() for config, _ in runs]
+    measures = [summary(result) for _, result in runs]
+    columns = [*varied_keys(params), *MEASURES]
+    return pd.DataFrame([p | m for p, m in zip(params, measures, strict=True)], columns=columns)
 
 
 def write_summary(folder: Path, table: pd.DataFrame) -> None:
@@ -73,20 +69,11 @@ def write_summary(folder: Path, table: pd.DataFrame) -> None:
     table.to_csv(folder / "summary.csv", index=False, lineterminator="\n")
 
 
-def outputs(run: Run, weights: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """Give the activations of each layer after the input, (replicate, sample, unit).
-
-    Parameters
-    ----------
-    run
-        Whose network, and whose truth table.
-    weights
-        `run.result.final_weights` or `initial_weights`.
-    """
-    block = block_of(run, weights)
+def outputs(run: Run) -> np.ndarray:
+    """Give the outputs of the trained networks, (replicate, sample, output)."""
+    block = block_of(run, run.result.final_weights)
     block.forward()
-    bias = block.architecture.bias
-    return [np.moveaxis(units[:, bias:], -1, 0) for units in block.units[1:]]
+    return np.moveaxis(block.outputs, -1, 0)
 
 
 def block_of(run: Run, weights: dict[str, np.ndarray]) -> Block:
@@ -139,7 +126,7 @@ def picture(
 
 
 def percent(share: float) -> str:
-    """Write a rate in percent, without decimals unless they say more."""
+    """Write a rate in whole percent."""
     return f"{100 * share:.0f}"
 
 
