@@ -240,7 +240,8 @@ def _batch_descent() -> Row:
     return (
         "The update is batch gradient descent.",
         f"It is made after one sample, which gives W10 = {online:.3g} and "
-        f"W11 = {online_input:.3g}. Batch descent waits for all four and gives {batch:.3g} and {batch_input:.3g}.",
+        f"W11 = {online_input:.3g}. Batch descent waits for all four and gives {batch:.3g} "
+        f"and {batch_input:.3g}.",
         "no, it is online gradient descent",
     )
 
@@ -268,5 +269,6 @@ def _draw(path: Path, steps: dict[str, Run], ascent: _Ascent) -> None:
         for run, change in zip(steps.values(), STEPS.values(), strict=True):
             loss = np.median(run.result.loss, axis=0)
             axes.plot(run.result.epochs + 1, loss, label=f"+ {change.split(',')[0]}")
-        axes.set(xscale="log", yscale="log", ylim=(1e-3, 1e3), xlabel="epoch + 1", ylabel="median loss, nats")
+        axes.set(xscale="log", yscale="log", ylim=(1e-3, 1e3))
+        axes.set(xlabel="epoch + 1", ylabel="median loss, nats")
         axes.legend()

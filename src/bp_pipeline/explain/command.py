@@ -30,7 +30,7 @@ names
 
 numbers
   Results have the fewest digits that read back as the same double. Those put into a formula are
-  rounded to 6 digits, except in json, which has all. Losses are in nats.
+  rounded to 6 significant ones, except in json, which has all. Losses are in nats.
 
 examples
   bp explain experiment=article                     the article's numbers beside its own equations

@@ -356,8 +356,8 @@ def _forward_remark(step: Step) -> str:
     )
     bias = ", the bias unit's 1 first" if kinds.bias else ""
     return (
-        f"Each unit adds up its inputs by weight{bias}, and applies f.{hidden} {kinds.output} at "
-        "the output."
+        f"Each unit adds up its inputs times their weights{bias}, and applies f.{hidden} "
+        f"{kinds.output} at the output."
     )
 
 
