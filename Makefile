@@ -38,8 +38,8 @@ schedule: $(READY) ## run `make reproduce` by cron, daily or as SCHEDULE="*/5 * 
 unschedule: $(READY) ## take that entry out of the crontab
 	$(BIN)/python scripts/schedule.py remove
 
-ui: $(READY) ## serve the MLflow UI on the runs of this folder
-	$(BIN)/mlflow ui $(ARGS)
+ui: $(READY) ## serve the MLflow UI, with a link to the comparison of the newest sweep
+	$(BIN)/bp ui $(ARGS)
 
 studies: $(READY) ## make the studies (STUDIES="symmetry …") anew and compare; ARGS=--write replaces
 	$(BIN)/python -m experiments $(STUDIES) $(ARGS)

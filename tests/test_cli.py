@@ -62,12 +62,12 @@ def _litter(folder: Path) -> list[Path]:
         (
             "nonsense",
             "`bp` must be followed by a command, got 'nonsense'. There are: train, report, "
-            "reproduce, explain.",
+            "reproduce, explain, ui.",
         ),
         (
             "trian",
             "`bp` must be followed by a command, got 'trian'. Did you mean `bp train`? There are: "
-            "train, report, reproduce, explain.",
+            "train, report, reproduce, explain, ui.",
         ),
         (
             "train activation=tahn",

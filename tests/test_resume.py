@@ -62,8 +62,10 @@ def outcome(folder: Path) -> dict[str, Any]:
     [sweep], runs = all_runs(folder)
     finished = [run for run in runs if run.info.status == "FINISHED"]
     [report] = (folder / "reports").iterdir()
+    account = sweep.data.tags["mlflow.note.content"].partition(" · ")[0]  # then come links
+    counts = {key: n for key, n in sweep.data.metrics.items() if key.startswith("runs/")}
     return {
-        "sweep": (sweep.info.status, sweep.data.metrics, sweep.data.tags["mlflow.note.content"]),
+        "sweep": (sweep.info.status, counts, account),
         "jobs": (Path(sweep.info.artifact_uri) / "sweep.yaml").read_text(),
         "digests": Counter(
             (run.info.run_name, run.data.tags["bp.result_digest"]) for run in finished

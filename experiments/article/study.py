@@ -9,6 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from bp_pipeline.config import parse_config
+from bp_pipeline.core.training import OUTCOMES
+from bp_pipeline.core.training import train as train_core
+from bp_pipeline.ensemble import initial_parameters, setup_of
+from bp_pipeline.explain import explain_step
+from bp_pipeline.explain.step import take_step
+from bp_pipeline.hydra_app import compose
+from bp_pipeline.messages import ConfigError
 from experiments.making import (
     Run,
     fill,
@@ -20,15 +29,6 @@ from experiments.making import (
     train,
     write_summary,
 )
-
-from bp_pipeline.config import parse_config
-from bp_pipeline.core.training import OUTCOMES
-from bp_pipeline.core.training import train as train_core
-from bp_pipeline.ensemble import initial_parameters, setup_of
-from bp_pipeline.explain import explain_step
-from bp_pipeline.explain.step import take_step
-from bp_pipeline.hydra_app import compose
-from bp_pipeline.messages import ConfigError
 
 STEPS = {  # experiment: what it changes
     "article": "sign",

@@ -134,11 +134,31 @@ def explain(arguments: Sequence[str]) -> int:
         return _refuse(str(error))
 
 
+def ui(arguments: Sequence[str]) -> int:
+    """Run `bp ui [SWEEP] [--port N] [--no-browser]`."""
+    parser = ArgumentParser(prog="bp ui", description="Serve MLflow's UI and link to a sweep.")
+    parser.add_argument("sweep", nargs="?", help="run id of the sweep (default: the newest sweep)")
+    parser.add_argument("--port", metavar="N", type=int, help="default: 5000, or a free one")
+    parser.add_argument("--no-browser", action="store_true", help="only print the link")
+    parser.add_argument(
+        "--experiment", metavar="NAME", default=_EXPERIMENT, help="of MLflow (default: %(default)s)"
+    )
+    chosen = parser.parse_args(arguments)
+    from bp_pipeline.tracking import TrackingError
+    from bp_pipeline.ui import run_ui
+
+    try:
+        return run_ui(chosen.experiment, chosen.sweep, chosen.port, browser=not chosen.no_browser)
+    except TrackingError as error:
+        return _refuse(str(error))
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train,
     "report": report,
     "reproduce": reproduce,
     "explain": explain,
+    "ui": ui,
 }
 
 _HELP = """\
@@ -150,6 +170,7 @@ When does back-propagation learn XOR? Sweeps, tracked in MLflow, and their repor
   report    write and print the report of a sweep: bp report [SWEEP] [--out DIR]
   reproduce train recorded runs again and compare bits: bp reproduce [RUN…] [--sweep ID]
   explain   show one training step, number by number: bp explain [OVERRIDES] [--sample N] …
+  ui        serve the MLflow UI, with a link to the comparison of a sweep: bp ui [SWEEP]
 
 `bp COMMAND --help` says more. `bp --version` prints the version.
 Tab completion in bash: eval "$(bp -sc install=bash)\""""

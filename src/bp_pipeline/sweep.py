@@ -94,7 +94,11 @@ def _finish_sweep(jobs: Sequence[Job], tracker: Tracker, parent_run_id: str) -> 
     """Do what is left to do; the parent ends last, so that a kill before leaves it RUNNING."""
     left = undone(jobs, tracker.finished_jobs(parent_run_id))
     tracker.account(parent_run_id)
+    started = perf_counter()
     failures = _train(left, tracker, parent_run_id, n_done=len(jobs) - len(left))
+    if left:
+        work = _network_epochs([job.config for job in left])
+        tracker.log_speed(parent_run_id, perf_counter() - started, work)
     account = tracker.account(parent_run_id)
     report_sweep(tracker, parent_run_id)
     tracker.finish(parent_run_id, account.status)
@@ -109,8 +113,7 @@ def _train(
     say(_announcement(configs, n_done))
     make_ready({config.engine for config in configs})
     started, failures = perf_counter(), []
-    network_epochs = sum(config.replicates * config.training.epochs for config in configs)
-    with training_progress(len(configs), network_epochs) as run_done:
+    with training_progress(len(configs), _network_epochs(configs)) as run_done:
         for index, result in train_runs(configs):
             name, config = jobs[index]
             error = result if isinstance(result, Exception) else None
@@ -123,6 +126,10 @@ def _train(
                     tracker.record_failure(config, error, name=name, parent_run_id=parent_run_id)
             run_done()
     return failures
+
+
+def _network_epochs(configs: Sequence[RunConfig]) -> int:
+    return sum(config.replicates * config.training.epochs for config in configs)
 
 
 def _announcement(configs: Sequence[RunConfig], n_done: int) -> str:

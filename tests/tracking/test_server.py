@@ -14,6 +14,7 @@ import pytest
 import requests
 from mlflow import MlflowClient
 
+from bp_pipeline.champion import read_network
 from bp_pipeline.config import RunConfig
 from bp_pipeline.ensemble import RunResult
 from bp_pipeline.tracking import Tracker, TrackingError
@@ -195,6 +196,15 @@ def test_runs_on_a_real_server_read_back_as_on_the_embedded_store(
         f"weights/{name}.npz" for name in ("final", "initial", "trajectory")
     ]
     with tracker.artifacts(run_id) as copy:
-        assert (copy / "weights" / "final.npz").is_file()
-    assert not (folder / "elsewhere.db").exists()
+        network = read_network(copy, 0)
     assert capfd.readouterr() == ("", "")
+    versions = [
+        tracker.register(network, name="bp_pipeline-xor", run_id=run_id, tags={"bp.replicate": "0"})
+        for _ in range(2)
+    ]
+    assert versions == ["1", "1"]
+    version = client.get_model_version_by_alias("bp_pipeline-xor", "champion")
+    assert (version.version, version.run_id) == ("1", run_id)
+    tracker.log_comparison(parent, ["activation"], 1)
+    assert tracker.has_comparison(parent)
+    assert not (folder / "elsewhere.db").exists()

@@ -1,4 +1,5 @@
 import json
+import math
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
@@ -75,7 +76,9 @@ def test_summary_metrics_are_those_of_the_result(run: Run, result: RunResult) ->
     expected = summary(result)
     assert {"converged/rate", "epochs_to_converge/median", "final_loss/median"} <= set(expected)
     assert {name: run.data.metrics[name] for name in expected} == expected
-    assert set(run.data.metrics) == set(expected) | set(curves(result))
+    assert run.data.metrics["optimizer.learning_rate/log10"] == math.log10(5.0)
+    others = {"optimizer.learning_rate/log10"}
+    assert set(run.data.metrics) == set(expected) | set(curves(result)) | others
 
 
 def test_what_is_not_finite_is_not_logged(
@@ -384,3 +387,38 @@ def test_a_value_longer_than_a_param_may_be_is_cut(
         config, result, name="long", parent_run_id=None, seconds=0, engine="numpy"
     )
     assert len(client.get_run(run_id).data.params["task.inputs"]) == 6000
+
+
+def test_a_description_keeps_the_account_whatever_is_written_twice(
+    tracker: Tracker, client: MlflowClient, parent: str
+) -> None:
+    tracker.account(parent)
+    for text in ("| a |\n|---|\n", "again"):
+        tracker.describe(parent, text)
+    first, _, rest = client.get_run(parent).data.tags["mlflow.note.content"].partition("\n\n")
+    assert first.startswith(
+        "2 runs expected: 0 finished, 0 failed, 2 missing. · [Compare its runs](#/"
+    )
+    assert rest == "again"
+    tracker.describe(parent, "\n".join(["a line of a long table"] * 1000))
+    long = client.get_run(parent).data.tags["mlflow.note.content"]
+    assert 4900 < len(long) <= 5000
+    assert long.endswith("table")
+
+
+def test_the_comparison_is_what_mlflow_reads_and_fits_into_a_tag(
+    tracker: Tracker, client: MlflowClient, parent: str
+) -> None:
+    axes = ["activation", "init", *(f"a.rather.long.key_{n}" for n in range(8))]
+    assert not tracker.has_comparison(parent)
+    for n_runs in (240, 12):
+        tracker.log_comparison(parent, axes, n_runs)
+    assert tracker.has_comparison(parent)
+    tags = client.get_experiment(tracker.experiment_id).tags
+    view = json.loads(tags[f"mlflow.sharedViewState.{parent}"])
+    assert view["searchFilter"].startswith(f"tags.`mlflow.parentRunId` = '{parent}'")
+    assert [column.partition("`")[2][:-1] for column in view["selectedColumns"][:10]] == axes
+    assert view["compareRunSections"][0]["name"] == "All 12 runs"
+    scatter = view["compareRunCharts"][0]
+    assert scatter["xaxis"] == {"key": "activation", "type": "PARAM"}  # the rate does not vary
+    assert len(tags[f"mlflow.sharedViewState.{parent}"]) < 5000

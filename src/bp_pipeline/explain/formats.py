@@ -24,8 +24,8 @@ from bp_pipeline.explain.page import render_page
 
 DIGITS = 6
 ROUNDING = (
-    f"Numbers put into a formula are rounded to {DIGITS} significant digits; results have all digits that tell "
-    "them from other doubles."
+    f"Numbers put into a formula are rounded to {DIGITS} significant digits; results have all "
+    "digits that tell them from other doubles."
 )
 _WIDTH_OF_FILES = 120  # columns, where no terminal says how many there are
 _INDENT = 2

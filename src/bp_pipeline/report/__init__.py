@@ -26,6 +26,7 @@ from bp_pipeline.report.page import write_page
 from bp_pipeline.report.printed import best_learning_rates, printed_tables
 from bp_pipeline.report.sweep_data import Sweep, load_sweep, read_sweep
 from bp_pipeline.report.terminal import print_report
+from bp_pipeline.showcase import show_sweep
 from bp_pipeline.tracking import Tracker, TrackingError
 
 __all__ = ["Sweep", "describe", "load_sweep", "read_sweep", "report_sweep", "write_report"]
@@ -65,6 +66,7 @@ def report_sweep(tracker: Tracker, sweep: str | None = None, folder: Path | None
             ) from error
     print_report(findings)
     print(f"Written to {folder}")
+    show_sweep(tracker, read.run_id, read.runs, read.axes, lambda: describe(findings))
 
 
 def write_report(findings: Findings, folder: Path) -> None:
@@ -75,20 +77,9 @@ def write_report(findings: Findings, folder: Path) -> None:
     write_page(findings, tables, folder / "report.html")
 
 
-def describe(sweep: Sweep, seconds: float | None = None) -> str:
-    """Describe a sweep in Markdown: what was asked, what came out, and the best settings.
-
-    Parameters
-    ----------
-    sweep
-        As `load_sweep` gives it.
-    seconds
-        Wall time of the sweep, to be told with it.
-    """
-    findings = Findings(sweep)
+def describe(findings: Findings) -> str:
+    """Describe a sweep in Markdown: what was asked, what came out, and the best settings."""
     parts = [escape_markdown(" ".join(findings.sentences()))]
-    if seconds is not None:
-        parts.append(f"It took {seconds:,.1f} s.")
     if not findings.summary.empty:
         table = best_learning_rates(findings)
         parts += [f"**{table.title}**", markdown(table.text)]

@@ -179,7 +179,7 @@ def read_sweep(tracker: Tracker, sweep: str | None = None) -> Sweep:
 
 
 def _read_replicates(folder: Path) -> dict[str, np.ndarray]:
-    from pyarrow.parquet import read_table  # type: ignore[import-untyped]
+    from pyarrow.parquet import read_table
 
     table = read_table(folder / "replicates.parquet", use_threads=False)
     return {name: table[name].to_numpy() for name in _REPLICATES}

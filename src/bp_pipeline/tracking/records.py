@@ -7,7 +7,9 @@ Owns the names and formats that people and checks rely on, both ways. Sending th
 import ast
 import getpass
 import json
+import math
 import time
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,7 @@ from bp_pipeline.environment import environment, git_state, package_version
 from bp_pipeline.messages import ConfigError
 from bp_pipeline.summary import curves, summary
 from bp_pipeline.tracking.account import Account
+from bp_pipeline.tracking.comparison import LOG_LEARNING_RATE
 from bp_pipeline.weights_file import read_arrays, write_arrays
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ _WEIGHTS = {
 # What it takes to train a run again and to compare the results.
 NEEDED_FILES = ("config.yaml", "replicates.parquet", "curves.npz", *_WEIGHTS.values())
 
+_WALL_TIME, _SPEED = "training/seconds", "training/network_epochs_per_second"
 _LONGEST_PARAM = 6000  # characters, MLflow's limit since 2.9; config.yaml has the whole value
 
 
@@ -47,7 +51,7 @@ def params(config: RunConfig) -> "list[Param]":
     return [Param(key, str(value)[:_LONGEST_PARAM]) for key, value in config.params().items()]
 
 
-def metrics(result: RunResult) -> "list[Metric]":
+def metrics(config: RunConfig, result: RunResult) -> "list[Metric]":
     """Give the curves, with the epoch as step, and the summary; what is not finite is left out.
 
     MLflow stores a NaN such that `metric < x` finds it, and an infinity as the largest number.
@@ -64,7 +68,9 @@ def metrics(result: RunResult) -> "list[Metric]":
         )
         if is_finite
     ]
-    return points + [Metric(name, value, now, 0) for name, value in summary(result).items()]
+    log_rate = {LOG_LEARNING_RATE: math.log10(config.optimizer.learning_rate)}
+    values = {**summary(result), **log_rate}
+    return points + [Metric(name, value, now, 0) for name, value in values.items()]
 
 
 def account_metrics(account: Account) -> "list[Metric]":
@@ -74,6 +80,25 @@ def account_metrics(account: Account) -> "list[Metric]":
     now = int(time.time() * 1000)
     counts = {**account._asdict(), "missing": account.missing}
     return [Metric(f"runs/{name}", float(count), now, 0) for name, count in counts.items()]
+
+
+def speed_metrics(seconds: float, network_epochs: int) -> "list[Metric]":
+    """Give wall time in seconds and network-epochs per second of training a sweep."""
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    values = {_WALL_TIME: seconds, _SPEED: network_epochs / seconds}
+    return [Metric(name, value, now, 0) for name, value in values.items()]
+
+
+def speed(metrics: Mapping[str, float]) -> list[str]:
+    """Say wall time and speed in words, where a sweep's metrics have them."""
+    if _WALL_TIME not in metrics:
+        return []
+    return [
+        f"trained and recorded in {metrics[_WALL_TIME]:,.1f} s, "
+        f"{metrics[_SPEED] / 1e6:,.2f} million network-epochs a second"
+    ]
 
 
 @cache

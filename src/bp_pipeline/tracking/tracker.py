@@ -21,7 +21,7 @@ from filelock import FileLock
 from bp_pipeline.config import RunConfig
 from bp_pipeline.digests import code_digest
 from bp_pipeline.ensemble import RunResult
-from bp_pipeline.tracking import records
+from bp_pipeline.tracking import comparison, records, registry
 from bp_pipeline.tracking.account import Account, Status
 from bp_pipeline.tracking.failures import TrackingError, failures_explained, without_password
 from bp_pipeline.tracking.store import Store, open_store
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 AnyTracker = TypeVar("AnyTracker", bound="Tracker")
 
+_DESCRIPTION = "mlflow.note.content"  # a tag
 _LONGEST_TAG = 5000  # characters, the lowest limit among MLflow's stores
 _PAGE = 1000  # runs asked for at a time
 _YAML_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times faster, where it is built
@@ -132,8 +133,14 @@ class Tracker:
         with self._writing("account for a sweep"):
             metrics = records.account_metrics(account)
             self._client.log_batch(parent_run_id, metrics=metrics)
-            self._client.set_tag(parent_run_id, "mlflow.note.content", str(account))
+            self._client.set_tag(parent_run_id, _DESCRIPTION, str(account))
         return account
+
+    def log_speed(self, parent_run_id: str, seconds: float, network_epochs: int) -> None:
+        """Say how long a sweep's training and recording took, the last time there was any."""
+        with self._writing("write a sweep's speed"):
+            metrics = records.speed_metrics(seconds, network_epochs)
+            self._client.log_batch(parent_run_id, metrics=metrics)
 
     def finished_jobs(self, parent_run_id: str) -> list[tuple[str, str]]:
         """List name and config digest of the runs of a sweep that have their result."""
@@ -173,7 +180,7 @@ class Tracker:
         str
             Id of the run, which is FINISHED.
         """
-        metrics = records.metrics(result)
+        metrics = records.metrics(config, result)
         tags = {**self._tags(config, parent_run_id), "bp.result_digest": result.result_digest}
         with self._recording(name, tags, seconds) as run:
             with self._new_artifacts(run) as folder:
@@ -219,6 +226,80 @@ class Tracker:
         """Copy a folder's files to the sweep's artifacts, under `report/`."""
         with self._writing("log the report"):
             self._client.log_artifacts(parent_run_id, str(directory), "report")
+
+    def log_comparison(self, parent_run_id: str, axes: Sequence[str], n_runs: int) -> None:
+        """Write what MLflow's UI is to show of a sweep; `comparison.links` lead there.
+
+        Parameters
+        ----------
+        parent_run_id
+            The sweep.
+        axes
+            Config keys that span its grid: the columns beside the measures.
+        n_runs
+            How many runs it has.
+        """
+        view = comparison.view(parent_run_id, axes, n_runs)
+        with self._writing("write the comparison of runs"):
+            tags = {**comparison.EXPERIMENT_TAGS, comparison.VIEW_TAG + parent_run_id: view}
+            for key, value in tags.items():
+                self._client.set_experiment_tag(self.experiment_id, key, value)
+
+    def links(self, parent_run_id: str) -> dict[str, str]:
+        """Give a sweep's pages in MLflow's UI, relative to its address.
+
+        `charts` and `table` compare its runs, `sweep` is the parent run, `report` its report.
+        """
+        return comparison.links(self.experiment_id, parent_run_id)
+
+    def has_comparison(self, parent_run_id: str) -> bool:
+        """Say whether MLflow's UI has been told what to show of a sweep."""
+        with failures_explained(self.uri, "read the comparison of runs"):
+            experiment = self._client.get_experiment(self.experiment_id)
+        return comparison.VIEW_TAG + parent_run_id in experiment.tags
+
+    def register(
+        self, network: registry.Network, *, name: str, run_id: str, tags: Mapping[str, str]
+    ) -> str:
+        """Register a run's network as a model, alias `champion`, unless it is there already.
+
+        Parameters
+        ----------
+        network
+            What the model computes.
+        name
+            Of the registered model.
+        run_id
+            What trained it.
+        tags
+            What it is recognized by.
+
+        Returns
+        -------
+        str
+            The model's version.
+        """
+        with self._writing(f"register {name}"):
+            served = self.uri.startswith("http")
+            return registry.registered(self._client, name, tags) or registry.register(
+                self._client, network, name=name, run_id=run_id, tags=tags, served=served
+            )
+
+    def describe(self, parent_run_id: str, markdown: str) -> None:
+        """Write the description of a sweep: its account, links, and a text in Markdown."""
+        links = self.links(parent_run_id)
+        shown = {"charts": "Compare its runs", "table": "as a table", "report": "Read its report"}
+        line = [f"[{text}]({links[page]})" for page, text in shown.items()]
+        with self._writing("describe a sweep"):
+            data = self._client.get_run(parent_run_id).data
+            first = data.tags.get(_DESCRIPTION, "").partition("\n")[0]
+            account = first.partition(" · ")[0]  # all of it, where only `account` has written
+            # In one line, because MLflow covers what is below until "Show more" is pressed.
+            line.extend(records.speed(data.metrics))
+            text = " · ".join([account, *line]) + f"\n\n{markdown}"
+            if len(text) > _LONGEST_TAG:
+                text = text[: text.rindex("\n", 0, _LONGEST_TAG)]
+            self._client.set_tag(parent_run_id, _DESCRIPTION, text)
 
     def sweeps(self, sweep_digest: str | None = None) -> list["Run"]:
         """Find all sweeps, or those of one digest, newest first.

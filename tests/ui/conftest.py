@@ -1,0 +1,91 @@
+"""One small sweep, one `bp ui` on it, and one browser, for all tests of this folder."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from user import BP, SWEEP, environment, group_of, is_alive, listening, read_links, start_ui
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+_FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder with a store, in which a sweep was run."""
+    folder = tmp_path_factory.mktemp("ui")
+    done = subprocess.run(
+        [BP, "train", "-m", *SWEEP.split()],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    (folder / "stderr").write_text(done.stderr)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def links(store: Path) -> Iterator[dict[str, str]]:
+    """Serve the store with `bp ui`; give the links it prints. Ctrl-C is to end it cleanly.
+
+    MLflow's own port is taken, and the browser it opens writes the address to a file `opened`.
+    """
+    script = store / "browser"
+    script.write_text(f'#!/bin/sh\necho "$1" > {store}/opened\n')
+    script.chmod(0o755)
+    with listening(5000):
+        process = start_ui(store, BROWSER=str(script))
+        try:
+            yield read_links(process)
+        finally:
+            group = group_of(process)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+    assert not is_alive(group)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Start the installed browser."""
+    with sync_playwright() as playwright:
+        path = _find_browser(playwright)
+        if path is None and os.environ.get("BP_BROWSER") == "required":
+            pytest.fail("There is no browser; .ci/install-browser should have installed one.")
+        if path is None:
+            pytest.skip(f"needs a browser: none of {', '.join(_NAMES)} is installed")
+        browser = playwright.chromium.launch(executable_path=path, args=_FLAGS.split())
+        yield browser
+        browser.close()
+
+
+def _find_browser(playwright: Playwright) -> str | None:
+    places = [*map(shutil.which, _NAMES), playwright.chromium.executable_path]
+    return next((place for place in places if place and Path(place).exists()), None)
+
+
+@pytest.fixture(scope="session")
+def visitor(browser: Browser) -> BrowserContext:
+    """Be somebody who has never seen MLflow, at the first page at least."""
+    context = browser.new_context(viewport={"width": 1440, "height": 1400})
+    context.set_default_timeout(20_000)
+    return context
+
+
+@pytest.fixture
+def page(visitor: BrowserContext) -> Iterator[Page]:
+    """Open an empty page."""
+    page = visitor.new_page()
+    yield page
+    page.close()

@@ -1,0 +1,99 @@
+"""`bp ui` as a process: what it starts, says and leaves, however it ends."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mlflow import MlflowClient
+from user import BP, environment, free_port, group_of, is_alive, listening, read_links, start_ui
+
+
+def within(seconds: float, is_so: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + seconds
+    while not is_so() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return is_so()
+
+
+def run_ui(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [BP, "ui", *arguments]
+    options = {"cwd": folder, "env": environment(**variables), "timeout": 60}
+    return subprocess.run(command, capture_output=True, text=True, **options)
+
+
+def test_a_server_that_dies_is_told_and_one_whose_parent_dies_ends(store: Path) -> None:
+    orphaned, bereft = start_ui(store), start_ui(store)  # at once, as each takes seconds
+    read_links(orphaned)
+    read_links(bereft)
+    groups = group_of(orphaned), group_of(bereft)
+    orphaned.kill()
+    os.killpg(groups[1], signal.SIGKILL)
+    _, errors = bereft.communicate(timeout=20)
+    assert bereft.returncode == 1
+    assert "MLflow's server ended by itself" in errors
+    assert "Traceback" not in errors
+    assert within(10, lambda: not any(map(is_alive, groups)))
+    orphaned.communicate()
+
+
+def test_stopped_while_it_starts_it_leaves_nothing(store: Path) -> None:
+    process = start_ui(store)
+    assert within(10, lambda: group_of(process) is not None)
+    group = group_of(process)
+    process.terminate()
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert errors == ""
+    assert not is_alive(group)
+
+
+def test_it_takes_another_port_than_a_taken_one_and_opens_the_browser(
+    store: Path, links: dict[str, str]
+) -> None:
+    assert ":5000" not in links["charts"]
+    assert within(5, (store / "opened").exists)
+    assert (store / "opened").read_text().strip() == links["charts"]
+
+
+def test_a_port_that_is_asked_for_and_taken_is_refused(store: Path) -> None:
+    port = free_port()
+    with listening(port):
+        done = run_ui(store, "--port", str(port))
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"`--port` must be free, got {port}. Leave it out, and a free one is taken.\n"
+    )
+
+
+def test_without_a_store_it_is_one_message(tmp_path: Path) -> None:
+    done = run_ui(tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("There is no store")
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_sweep_is_one_message(store: Path) -> None:
+    done = run_ui(store, "0" * 32)
+    assert done.returncode == 2
+    assert done.stderr.startswith("There is no sweep")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_on_a_remote_server_it_starts_nothing(links: dict[str, str], store: Path) -> None:
+    server = links["charts"].partition("/#")[0]
+    done = run_ui(store, MLFLOW_TRACKING_URI=server)
+    assert done.returncode == 0
+    assert links["charts"] in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_sweep_without_a_comparison_gets_one(store: Path, links: dict[str, str]) -> None:
+    client = MlflowClient(f"sqlite:///{store}/mlflow.db")
+    [tag] = [key for key in client.get_experiment("1").tags if key.startswith("mlflow.shared")]
+    client.delete_experiment_tag("1", tag)
+    run_ui(store, MLFLOW_TRACKING_URI=links["charts"].partition("/#")[0])
+    assert tag in client.get_experiment("1").tags
