@@ -22,8 +22,18 @@ from bp_pipeline.core.network import Block
 from bp_pipeline.ensemble import RunResult, setup_of, train_runs
 from bp_pipeline.hydra_app import compose
 from bp_pipeline.naming import varied_keys
-from bp_pipeline.report.tables import MEASURES
 from bp_pipeline.summary import summary
+
+# The summary metrics of a run, in the order of `summary.csv`; one that a run lacks stays empty.
+MEASURES = [
+    "converged/rate",
+    "converged/rate_low",
+    "converged/rate_high",
+    "stalled/rate",
+    "diverged/rate",
+    "epochs_to_converge/median",
+    "final_loss/median",
+]
 
 STYLE = {
     "svg.hashsalt": "bp_pipeline",  # ids in the file, which are random otherwise
@@ -56,12 +66,16 @@ def train(*overrides: str) -> list[Run]:
     return [Run(config, results[index]) for index, config in enumerate(configs)]
 
 
+def tabulate(runs: Sequence[Run]) -> pd.DataFrame:
+    """Give one row a run, with what MLflow has of it: every config key and summary metric."""
+    rows = [{**config.params(), **summary(result)} for config, result in runs]
+    return pd.DataFrame(rows).reindex(columns=list(dict.fromkeys([*rows[0], *MEASURES])))
+
+
 def summarize(runs: Sequence[Run]) -> pd.DataFrame:
-    """Give one row a run: the config keys that tell runs apart, then the measures, as in MLflow."""
-    params = [config.params() for config, _ in runs]
-    measures = [summary(result) for _, result in runs]
-    columns = [*varied_keys(params), *MEASURES]
-    return pd.DataFrame([p | m for p, m in zip(params, measures, strict=True)], columns=columns)
+    """Give one row a run: the config keys that tell runs apart, then the measures."""
+    keys = varied_keys([config.params() for config, _ in runs])
+    return tabulate(runs)[[*keys, *MEASURES]]
 
 
 def write_summary(folder: Path, table: pd.DataFrame) -> None:
@@ -69,11 +83,20 @@ def write_summary(folder: Path, table: pd.DataFrame) -> None:
     table.to_csv(folder / "summary.csv", index=False, lineterminator="\n")
 
 
-def outputs(run: Run) -> np.ndarray:
-    """Give the outputs of the trained networks, (replicate, sample, output)."""
-    block = block_of(run, run.result.final_weights)
+def outputs(run: Run, weights: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Give the activations of each layer after the input, (replicate, sample, unit).
+
+    Parameters
+    ----------
+    run
+        Whose network, and whose truth table.
+    weights
+        Layer by layer, such as `run.result.final_weights`.
+    """
+    block = block_of(run, weights)
     block.forward()
-    return np.moveaxis(block.outputs, -1, 0)
+    bias = block.architecture.bias
+    return [np.moveaxis(units[:, bias:], -1, 0) for units in block.units[1:]]
 
 
 def block_of(run: Run, weights: dict[str, np.ndarray]) -> Block:

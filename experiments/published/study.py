@@ -139,7 +139,7 @@ def _loss_after_updating_in_turn(run: Run) -> float:
 def brownlee_values(runs: list[Run]) -> dict[str, float]:
     """Compute the outputs that the post prints."""
     [run] = runs
-    values = outputs(run).ravel()
+    values = outputs(run, run.result.final_weights)[-1].ravel()
     return dict(zip(BROWNLEE_PRINTS, values.tolist(), strict=True))
 
 
@@ -147,7 +147,7 @@ def trask_values(runs: list[Run]) -> dict[str, float]:
     """Compute the mean |error| that the table holds, learning rate by learning rate."""
     values = []
     for run in runs:
-        error = outputs(run) - run.config.truth_table.targets
+        error = outputs(run, run.result.final_weights)[-1] - run.config.truth_table.targets
         values.append(float(np.abs(error).mean()))
     return dict(zip(TRASK_PRINTS, values, strict=True))
 
