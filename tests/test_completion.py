@@ -87,7 +87,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     ("typed", "completed"),
     [
         ("bp tra", "bp train"),
-        ("bp rep", "bp report"),
+        ("bp repo", "bp report"),
         ("bp train acti", "bp train activation"),
         ("bp explain --sample 1 experiment=articl", "experiment=article"),
         ("bp train activation=t", "bp train activation=tanh"),

@@ -18,13 +18,13 @@ from bp_pipeline.explain import explain_step
 from bp_pipeline.explain.step import take_step
 from bp_pipeline.hydra_app import compose
 from bp_pipeline.messages import ConfigError
+from bp_pipeline.summary import summary
 from experiments.making import (
     Run,
+    block_of,
     fill,
-    outputs,
     percent,
     picture,
-    tabulate,
     thousands,
     train,
     write_summary,
@@ -92,7 +92,8 @@ def _summary(steps: dict[str, Run], factors: list[Run], ascent: _Ascent) -> pd.D
     runs = [*steps.values(), *factors]
     kinds = ["step"] * len(steps) + ["factor"] * len(factors)
     keys = ["experiment", "activation", "network.output", "loss", "init"]
-    table = tabulate(runs)[[*keys, *MEASURES]]
+    rows = [{**config.params(), **summary(result)} for config, result in runs]
+    table = pd.DataFrame(rows).reindex(columns=[*keys, *MEASURES])
     table.insert(0, "part", kinds)
     table["unit_difference/max"] = [_unit_difference(run) for run in runs]
     own = {
@@ -110,17 +111,24 @@ def _unit_difference(run: Run) -> float:
     return float((hidden.max(axis=2) - hidden.min(axis=2)).max())
 
 
+def _outputs(run: Run, weights: dict[str, np.ndarray]) -> np.ndarray:
+    """Give what the first network with these weights answers to each sample."""
+    block = block_of(run, weights)
+    block.forward()
+    return block.outputs[:, 0, 0]
+
+
 def _steps(steps: dict[str, Run], ascent: _Ascent) -> pd.DataFrame:
     rows = [("as printed", "–", "0", f"diverged in epoch {ascent.diverged_at}", "–")]
     for (name, run), change in zip(steps.items(), STEPS.values(), strict=True):
-        [measures] = tabulate([run])[MEASURES].to_dict("records")
+        measures = summary(run.result)
         rows.append(
             (
                 f"+ {change}",
                 f"`bp train experiment={name}`",
                 percent(measures["converged/rate"]),
                 f"{measures['final_loss/median']:.4f}",
-                thousands(measures["epochs_to_converge/median"]),
+                thousands(measures.get("epochs_to_converge/median", np.nan)),
             )
         )
     columns = ["setup", "command", "converged, %", "median loss at the end", "median epochs"]
@@ -162,7 +170,7 @@ Row = tuple[str, str, str]
 
 def _step_reduces_loss(article: Run) -> Row:
     after = {n: np.full_like(w, PRINTED_WEIGHT) for n, w in article.result.initial_weights.items()}
-    printed = float(outputs(article, after)[-1][0, 0, 0])
+    printed = float(_outputs(article, after)[0])
     changes = {change.name: change for change in explain_step(article.config).effect}
     loss, output = changes["loss of this sample"], changes["output D0"]
     return (
@@ -187,7 +195,7 @@ def _more_epochs_reduce_loss(article: Run, ascent: _Ascent) -> Row:
 
 def _more_samples_more_accuracy(steps: dict[str, Run]) -> Row:
     article = steps["article"]
-    final = outputs(article, article.result.final_weights)[-1][0, :, 0]
+    final = _outputs(article, article.result.final_weights)
     rates = [percent(float((steps[n].result.outcome == "converged").mean())) for n in STEPS]
     return (
         "More samples give better accuracy.",
