@@ -137,17 +137,13 @@ class Findings:
 
     def came_out(self) -> str:
         """Say how much finished, and how the networks ended."""
-        done, asked = (
-            len(self.sweep.runs[self.sweep.runs["status"] == "FINISHED"]),
-            self.sweep.n_jobs,
-        )
-        finished = f"{'All' if done == asked else count(done) + ' of'} {count(asked)} runs finished"
-        if asked == 1 and done == 1:
-            finished = "The run finished"
+        asked = self.sweep.n_jobs
+        done = min(asked, int((self.sweep.runs["status"] == "FINISHED").sum()))
+        finished = f"{count(done)} of {plural(asked, 'run')} finished"
         if self.summary.empty:
-            return (
-                f"{count(done)} of {plural(asked, 'run')} finished, so there is nothing to report."
-            )
+            return f"{finished}, so there is nothing to report."
+        if done == asked:
+            finished = f"All {count(asked)} runs finished" if asked > 1 else "The run finished"
         n = self.sweep.finished["replicates"].astype(float)
         shares = [(n * self.summary[name]).sum() / n.sum() for name in _OUTCOMES]
         ends = [
