@@ -70,13 +70,13 @@ def test_every_table_has_its_three_files(sweep: Sweep, tmp_path: Path) -> None:
 
 
 def test_the_same_sweep_gives_the_same_bytes(sweep: Sweep, tmp_path: Path) -> None:
-    # Another store, with other run ids, in another order and place.
-    moved = sweep.runs.assign(run_id="x" + sweep.runs["run_id"]).iloc[::-1]
+    # Another store: other run ids, in another order.
+    moved = sweep.runs.assign(run_id=[f"{99 - int(run_id)}" for run_id in sweep.runs["run_id"]])
     other = replace(
         sweep,
         run_id="another",
-        runs=moved.reset_index(drop=True),
-        artifacts=lambda run_id: sweep.artifacts(run_id[1:]),
+        runs=moved.iloc[::-1].reset_index(drop=True),
+        artifacts=lambda run_id: sweep.artifacts(f"{99 - int(run_id)}"),
     )
     assert report_of(sweep, tmp_path / "1") == report_of(other, tmp_path / "2")
 
