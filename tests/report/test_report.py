@@ -4,6 +4,7 @@ import re
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
@@ -26,6 +27,11 @@ def report_of(sweep: Sweep, folder: Path) -> dict[str, str]:
     return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
 
 
+@pytest.fixture(scope="module")
+def files(sweep: Sweep, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return report_of(sweep, tmp_path_factory.mktemp("report"))
+
+
 class Page(HTMLParser):
     """What a page holds: tags, ids, and everything it would load from elsewhere."""
 
@@ -45,8 +51,7 @@ class Page(HTMLParser):
                 self.loaded.append(value or "")
 
 
-def test_the_page_is_self_contained(sweep: Sweep, tmp_path: Path) -> None:
-    files = report_of(sweep, tmp_path)
+def test_the_page_is_self_contained(files: dict[str, str]) -> None:
     page = Page(files["report.html"])
     assert page.loaded == []
     assert "script" not in page.tags
@@ -55,8 +60,7 @@ def test_the_page_is_self_contained(sweep: Sweep, tmp_path: Path) -> None:
     assert len(page.ids) == len(set(page.ids))
 
 
-def test_every_table_has_its_three_files(sweep: Sweep, tmp_path: Path) -> None:
-    files = report_of(sweep, tmp_path)
+def test_every_table_has_its_three_files(files: dict[str, str]) -> None:
     names = {name.split(".")[0] for name in files} - {"report"}
     tables = {"rates", "median_epochs", "best_learning_rates", "factors", "summary"}
     assert names == tables | {"activation_tests", "init_tests"}
@@ -64,12 +68,14 @@ def test_every_table_has_its_three_files(sweep: Sweep, tmp_path: Path) -> None:
         "report.html",
         "report.md",
     }
-    table = pd.read_csv(tmp_path / "summary.csv")
+    table = pd.read_csv(StringIO(files["summary.csv"]))
     assert len(table) == 12
     assert "run_id" not in table
 
 
-def test_the_same_sweep_gives_the_same_bytes(sweep: Sweep, tmp_path: Path) -> None:
+def test_the_same_sweep_gives_the_same_bytes(
+    sweep: Sweep, files: dict[str, str], tmp_path: Path
+) -> None:
     # Another store: other run ids, in another order.
     moved = sweep.runs.assign(run_id=[f"{99 - int(run_id)}" for run_id in sweep.runs["run_id"]])
     other = replace(
@@ -78,7 +84,7 @@ def test_the_same_sweep_gives_the_same_bytes(sweep: Sweep, tmp_path: Path) -> No
         runs=moved.iloc[::-1].reset_index(drop=True),
         artifacts=lambda run_id: sweep.artifacts(f"{99 - int(run_id)}"),
     )
-    assert report_of(sweep, tmp_path / "1") == report_of(other, tmp_path / "2")
+    assert report_of(other, tmp_path) == files
 
 
 def test_labels_are_text_wherever_they_go(make_sweep: Make, tmp_path: Path) -> None:
