@@ -35,8 +35,13 @@ def test_a_server_that_dies_is_told_and_one_whose_parent_dies_ends(store: Path) 
     assert bereft.returncode == 1
     assert "MLflow's server ended by itself" in errors
     assert "Traceback" not in errors
-    assert within(10, lambda: not any(map(is_alive, groups)))
     orphaned.communicate()
+    try:
+        assert within(10, lambda: not any(map(is_alive, groups)))
+    finally:
+        for group in filter(is_alive, groups):
+            assert group is not None
+            os.killpg(group, signal.SIGKILL)
 
 
 def test_stopped_while_it_starts_it_leaves_nothing(store: Path) -> None:
