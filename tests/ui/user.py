@@ -20,6 +20,8 @@ N_RUNS = 12
 
 
 def environment(**variables: str) -> dict[str, str]:
+    """Be in an activated environment, which MLflow's own subprocesses count on."""
+    variables = {"PATH": f"{Path(BP).parent}:{os.environ['PATH']}", **variables}
     foreign = ("MLFLOW_TRACKING_URI", "BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
     return {**{k: v for k, v in os.environ.items() if k not in foreign}, **variables}
 
