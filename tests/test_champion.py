@@ -14,6 +14,7 @@ from bp_pipeline.champion import best_replicate, best_run, crown, read_network
 from bp_pipeline.core.activations import ACTIVATIONS
 from bp_pipeline.core.network import Block
 from bp_pipeline.ensemble import initial_parameters, setup_of
+from bp_pipeline.report import Findings, Sweep
 from bp_pipeline.showcase import show_sweep
 from bp_pipeline.tracking import Tracker, champion_model
 from bp_pipeline.weights_file import write_arrays
@@ -101,7 +102,8 @@ def test_the_model_computes_what_the_trained_network_does(
 def test_what_cannot_be_shown_is_told_and_the_rest_goes_on(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    show_sweep(NO_STORE, "0", table({"converged/rate": 0.0}), ["init"], lambda: "")
+    sweep = Sweep("0", "a sweep", "", 1, table({"converged/rate": 0.0}), NO_STORE.artifacts)
+    show_sweep(NO_STORE, Findings(sweep))
     told = capsys.readouterr().err.splitlines()
     assert [line.partition(" could not")[0] for line in told] == [
         "The comparison of runs",

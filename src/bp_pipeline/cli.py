@@ -98,11 +98,12 @@ def report(arguments: Sequence[str]) -> int:
     )
     chosen = parser.parse_args(arguments)
     from bp_pipeline.report import report_sweep
+    from bp_pipeline.showcase import show_sweep
     from bp_pipeline.tracking import Tracker, TrackingError
 
     try:
         tracker = Tracker.open(None, chosen.experiment, create=False)
-        report_sweep(tracker, chosen.sweep, chosen.out)
+        show_sweep(tracker, report_sweep(tracker, chosen.sweep, chosen.out))
     except TrackingError as error:
         return _refuse(str(error))
     return OK

@@ -3,45 +3,35 @@
 Owns that each of them is tried, whatever becomes of the others: the sweep itself is safe by then.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-
-import pandas as pd
 
 from bp_pipeline.champion import crown
 from bp_pipeline.progress import say
+from bp_pipeline.report import Findings, describe
 from bp_pipeline.tracking import Tracker
 
 
-def show_sweep(
-    tracker: Tracker,
-    parent_run_id: str,
-    runs: pd.DataFrame,
-    axes: Sequence[str],
-    markdown: Callable[[], str],
-) -> None:
+def show_sweep(tracker: Tracker, findings: Findings) -> None:
     """Make a sweep's pages in MLflow; say what could not be made.
 
     Parameters
     ----------
-    tracker, parent_run_id
-        The store, and the sweep in it.
-    runs
-        Its runs, as `load_sweep` gives them.
-    axes
-        Config keys that span its grid.
-    markdown
-        Gives what its description says after its account and links.
+    tracker
+        The store that the sweep is in.
+    findings
+        What its report is made of.
     """
+    sweep = findings.sweep
     with _tried("The comparison of runs"):
-        tracker.log_comparison(parent_run_id, axes, len(runs))
+        tracker.log_comparison(sweep.run_id, sweep.axes, len(sweep.runs))
     remarks: list[str] = []
     with _tried("The champion"):
-        for remark in crown(tracker, runs):
+        for remark in crown(tracker, sweep.runs):
             remarks.append(remark)
             say(remark)
     with _tried("The description"):
-        tracker.describe(parent_run_id, "\n\n".join([*remarks, markdown()]))
+        tracker.describe(sweep.run_id, "\n\n".join([*remarks, describe(findings)]))
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from bp_pipeline.naming import run_names
 from bp_pipeline.progress import counted, make_ready, say, training_progress
 from bp_pipeline.report import report_sweep
 from bp_pipeline.resume import Job, find_or_start, only_trainer, undone
+from bp_pipeline.showcase import show_sweep
 from bp_pipeline.tracking import Tracker, TrackingError
 
 
@@ -100,7 +101,7 @@ def _finish_sweep(jobs: Sequence[Job], tracker: Tracker, parent_run_id: str) -> 
         work = _network_epochs([job.config for job in left])
         tracker.log_speed(parent_run_id, perf_counter() - started, work)
     account = tracker.account(parent_run_id)
-    report_sweep(tracker, parent_run_id)
+    show_sweep(tracker, report_sweep(tracker, parent_run_id))
     tracker.finish(parent_run_id, account.status)
     return failures
 

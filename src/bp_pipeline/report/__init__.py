@@ -1,7 +1,8 @@
 """The report of a sweep: what was asked, what came out, and how sure that is.
 
 `load_sweep` gives a sweep as tables, also for a notebook; `report_sweep` writes the report's files,
-logs them to the parent run and prints what matters; `describe` says it in a paragraph.
+logs them to the parent run and prints what matters; `describe` says it in a paragraph. What else
+MLflow shows of a sweep is `showcase.py`'s.
 
     sweep_data.py   MLflow → DataFrames
     statistics.py   survival curves, tests on pairs, shares of variance
@@ -26,15 +27,24 @@ from bp_pipeline.report.page import write_page
 from bp_pipeline.report.printed import best_learning_rates, printed_tables
 from bp_pipeline.report.sweep_data import Sweep, load_sweep, read_sweep
 from bp_pipeline.report.terminal import print_report
-from bp_pipeline.showcase import show_sweep
 from bp_pipeline.tracking import Tracker, TrackingError
 
-__all__ = ["Sweep", "describe", "load_sweep", "read_sweep", "report_sweep", "write_report"]
+__all__ = [
+    "Findings",
+    "Sweep",
+    "describe",
+    "load_sweep",
+    "read_sweep",
+    "report_sweep",
+    "write_report",
+]
 
 REPORTS = Path("reports")
 
 
-def report_sweep(tracker: Tracker, sweep: str | None = None, folder: Path | None = None) -> None:
+def report_sweep(
+    tracker: Tracker, sweep: str | None = None, folder: Path | None = None
+) -> Findings:
     """Write a sweep's report, log it to the parent run, and print it.
 
     Parameters
@@ -45,6 +55,11 @@ def report_sweep(tracker: Tracker, sweep: str | None = None, folder: Path | None
         Run id of the parent; the newest sweep by default.
     folder
         Where to write; by default a folder of `reports/` named after the sweep.
+
+    Returns
+    -------
+    Findings
+        What the report is made of.
 
     Raises
     ------
@@ -66,7 +81,7 @@ def report_sweep(tracker: Tracker, sweep: str | None = None, folder: Path | None
             ) from error
     print_report(findings)
     print(f"Written to {folder}")
-    show_sweep(tracker, read.run_id, read.runs, read.axes, lambda: describe(findings))
+    return findings
 
 
 def write_report(findings: Findings, folder: Path) -> None:
