@@ -80,7 +80,7 @@ def _start_hydra(program: str, arguments: Sequence[str], jobs: Jobs) -> None:
     store = ConfigStore.instance()
     vars(store)["__deepcopy__"] = lambda memo: store
     application = hydra.main(
-        version_base=_VERSION_BASE, config_path=str(_conf()), config_name=_CONFIG
+        version_base=_VERSION_BASE, config_path=str(conf_folder()), config_name=_CONFIG
     )(jobs)
     with _process(program, arguments):
         application()
@@ -104,7 +104,7 @@ def _process(program: str, arguments: Sequence[str]) -> Iterator[None]:
             os.environ[_FULL_ERROR] = full_error
 
 
-def _conf() -> Path:
+def conf_folder() -> Path:
     """Find the option files: inside an installed package, or beside `src/` in a checkout."""
     package = Path(__file__).parent
     installed = package / "conf"
@@ -118,7 +118,7 @@ def _is_override(word: str) -> bool:
 def _known_config(overrides: Sequence[str], refused_key: str) -> DictConfig:
     """Compose what the user asked for without the key that was refused, else the default."""
     others = [word for word in overrides if word.split("=")[0].lstrip("+~") != refused_key]
-    with initialize_config_dir(str(_conf()), version_base=_VERSION_BASE):
+    with initialize_config_dir(str(conf_folder()), version_base=_VERSION_BASE):
         try:
             return hydra.compose(_CONFIG, others, return_hydra_config=True)
         except Exception:

@@ -74,7 +74,8 @@ def _track(jobs: Sequence[Job], name: str | None, tracker: Tracker) -> list[str]
     """Train what is left to do under the sweep's parent run, account for it, and report."""
     if name is None:
         return _train(jobs, tracker, None)
-    sweep_digest = digest_json([job.config.config_digest for job in jobs])
+    # Sorted, since the same jobs are the same sweep in whatever order they were typed.
+    sweep_digest = digest_json(sorted(job.config.config_digest for job in jobs))
     with only_trainer(tracker.lock_sweep(sweep_digest)):
         parent_run_id = find_or_start(jobs, name, sweep_digest, tracker)
         if parent_run_id is None:

@@ -47,7 +47,7 @@ def sweep_of(configs: Sequence[RunConfig], folder: Path) -> Sweep:
     def artifacts(run_id: str) -> Iterator[Path]:
         yield folder / run_id
 
-    digest = digest_json([config.config_digest for config in configs])
+    digest = digest_json(sorted(config.config_digest for config in configs))
     return Sweep("parent", "a sweep", digest, len(configs), pd.DataFrame(rows), artifacts)
 
 

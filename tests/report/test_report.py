@@ -178,17 +178,6 @@ def test_half_written_files_leave_gaps(make_sweep: Make, tmp_path: Path) -> None
     assert "tanh" in report_of(sweep, tmp_path / "report")["report.html"]
 
 
-def test_the_command_makes_it_again(sweep: Sweep, make_sweep: Make, tmp_path: Path) -> None:
-    from bp_pipeline.report.command import command_line
-
-    assert command_line(sweep) == (
-        "bp train -m activation=sigmoid,tanh init=normal,ones,uniform "
-        "optimizer.learning_rate=1,3 training.epochs=150 training.record=12 replicates=12"
-    )
-    lists = command_line(make_sweep(*(small_config({"network.hidden": h}) for h in ([2], [4, 3]))))
-    assert "'network.hidden=[2],[4,3]'" in lists
-
-
 def test_a_description_says_it_in_a_paragraph(sweep: Sweep) -> None:
     text = describe(Findings(sweep))
     assert text.startswith("All 12 runs finished; of 144 networks, ")

@@ -37,8 +37,8 @@ def loss(value: float) -> str:
 
 
 def percent_interval(low: float, high: float) -> str:
-    """Write the interval of a rate."""
-    return NONE if pd.isna(low) else f"{percent(low)} – {percent(high)}"
+    """Write the interval of a rate, rounded: it ends at 100 where 99.8 is possible."""
+    return NONE if pd.isna(low) else f"{100 * low:.0f} – {100 * high:.0f}"
 
 
 def epochs_interval(low: float, high: float) -> str:

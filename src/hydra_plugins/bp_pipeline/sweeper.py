@@ -6,6 +6,7 @@ can be, and writes a `multirun.yaml`; `bp train` checks all jobs before it train
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
@@ -25,8 +26,8 @@ class GridSweeperConf:
     """
 
     _target_: str = "hydra_plugins.bp_pipeline.sweeper.GridSweeper"
-    params: dict[str, str] | None = None
-    grids: list[dict[str, str]] = field(default_factory=lambda: [{}])
+    params: dict[str, Any] | None = None
+    grids: list[dict[str, Any]] = field(default_factory=lambda: [{}])
 
 
 ConfigStore.instance().store(
@@ -38,7 +39,7 @@ class GridSweeper(BasicSweeper):
     """Launches all combinations at once."""
 
     def __init__(
-        self, params: dict[str, str] | None = None, grids: Sequence[Mapping[str, str]] = ({},)
+        self, params: dict[str, Any] | None = None, grids: Sequence[Mapping[str, Any]] = ({},)
     ) -> None:
         super().__init__(max_batch_size=None, params=params)
         self._grids = grids
