@@ -5,10 +5,14 @@ made, and pictures. What a study asks and shows is in its own `study.py`: `make(
 these files into a copy of the study's folder.
 """
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,6 +68,23 @@ def train(*overrides: str) -> list[Run]:
             raise result
         results[index] = result
     return [Run(config, results[index]) for index, config in enumerate(configs)]
+
+
+@contextmanager
+def report(*overrides: str) -> Iterator[Path]:
+    """Type `bp train OVERRIDES` in an empty folder, and give the folder with the sweep's report."""
+    bp = Path(sys.executable).with_name("bp")
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    with TemporaryDirectory(prefix="bp_pipeline-") as folder:
+        subprocess.run(
+            [bp, "train", *overrides],
+            cwd=folder,
+            env=environment,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        [made] = Path(folder).glob("reports/*")
+        yield made
 
 
 def tabulate(runs: Sequence[Run]) -> pd.DataFrame:

@@ -88,7 +88,7 @@ def write_report(findings: Findings, folder: Path) -> None:
     """Write `report.html`, `report.md`, and each table as CSV, Markdown and LaTeX."""
     tables = printed_tables(findings)
     write_tables(tables, folder)
-    write_markdown(findings.sentences(), tables, folder / "report.md")
+    write_markdown(findings, tables, folder / "report.md")
     write_page(findings, tables, folder / "report.html")
 
 

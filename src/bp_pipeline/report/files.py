@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from bp_pipeline.report.findings import Findings
 from bp_pipeline.report.printed import Table
 
 
@@ -17,12 +18,28 @@ def write_tables(tables: Sequence[Table], folder: Path) -> None:
         _write(folder / f"{table.name}.tex", latex(table.text, table.n_keys))
 
 
-def write_markdown(sentences: Sequence[str], tables: Sequence[Table], path: Path) -> None:
-    """Write the sentences and all tables with their notes."""
-    sections = ["# " + escape_markdown(sentences[0]), *map(escape_markdown, sentences[1:])]
-    for table in tables:
-        sections += [f"## {table.title}", markdown(table.text), escape_markdown(table.note)]
-    _write(path, "\n\n".join(section for section in sections if section))
+def write_markdown(findings: Findings, tables: Sequence[Table], path: Path) -> None:
+    """Write what the page says, without its pictures: each table below what it shows."""
+    if findings.summary.empty:
+        _write(path, f"# {escape_markdown(findings.came_out())}")
+        return
+    parts = [
+        f"# {escape_markdown(findings.winner())}",
+        escape_markdown(f"{findings.asked()} {findings.criterion()}".strip()),
+        escape_markdown(findings.came_out()),
+    ]
+    for sentences, names in (
+        ([findings.rates()], ["rates", "median_epochs"]),
+        ([findings.speed()], ["best_learning_rates"]),
+        ([findings.losses()], []),
+        (findings.differences(), ["factors", "activation_tests", "init_tests"]),
+        (["Every run"], ["summary"]),
+    ):
+        headline, *others = map(escape_markdown, sentences)
+        parts += [f"## {headline}", *others]
+        for table in (table for table in tables if table.name in names):
+            parts += [f"### {table.title}", markdown(table.text), escape_markdown(table.note)]
+    _write(path, "\n\n".join(part for part in parts if part))
 
 
 def markdown(text: pd.DataFrame) -> str:

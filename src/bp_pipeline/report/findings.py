@@ -201,6 +201,10 @@ class Findings:
         most = f"; in {plural(diverged, 'run')} at least half of the networks diverge"
         return f"{text}{most if diverged else ''}."
 
+    def differences(self) -> list[str]:
+        """Say what makes the difference: which factor matters, and what tests show."""
+        return [self.matters(), self.tests()] if len(self.factors) else [self.tests()]
+
     def matters(self) -> str:
         """Name the factor that matters most."""
         rows = self.factors
