@@ -11,6 +11,7 @@ from bp_pipeline.report.tables import (
     MEDIAN,
     RATE,
     best,
+    best_of_halves,
     comparisons,
     factors,
     grid,
@@ -88,6 +89,29 @@ def test_tests_are_on_odd_replicates_of_what_draws(sweep: Sweep) -> None:
         }
         run = odd[(odd[list(place)] == pd.Series(place)).all(axis=1)]
         assert (run["outcome"] == "converged").mean() == between[f"{side}/rate"]
+
+
+def test_the_best_is_chosen_on_one_half_and_measured_on_the_other(make_sweep: Make) -> None:
+    sweep = make_sweep(*(small_config({LEARNING_RATE: rate}) for rate in (0.1, 1.0, 3.0)))
+    # Converged: at 0.1 all even ones and no odd one, at 1 half of both, at 3 all odd ones.
+    rows = []
+    for run_id, even, odd in (("0", 6, 0), ("1", 3, 3), ("2", 0, 6)):
+        for replicate in range(12):
+            did = replicate // 2 < (odd if replicate % 2 else even)
+            outcome, epochs = ("converged", 5.0) if did else ("stalled", None)
+            rows.append((run_id, replicate, outcome, epochs))
+    columns = ["run_id", "replicate", "outcome", "epochs_to_converge"]
+    places = sweep.finished[["run_id", *sweep.axes]]
+    replicates = pd.DataFrame(rows, columns=columns).merge(places, on="run_id")
+    vars(sweep)["_files"] = (replicates, None)
+    best_of = best_of_halves(sweep)
+    assert best_of is not None
+    assert best_of[[LEARNING_RATE, "n", RATE]].tolist() == [0.1, 6, 0.0]
+    assert best_of["converged/rate_high"] == pytest.approx(0.390, abs=5e-4)  # z²/(6 + z²)
+
+
+def test_a_single_run_that_draws_is_no_choice(make_sweep: Make) -> None:
+    assert best_of_halves(make_sweep(small_config(init="ones"), small_config())) is None
 
 
 def test_what_else_varies_is_the_same_on_both_sides(make_sweep: Make) -> None:

@@ -26,7 +26,7 @@ def write_markdown(findings: Findings, tables: Sequence[Table], path: Path) -> N
     parts = [
         f"# {escape_markdown(findings.winner())}",
         escape_markdown(f"{findings.asked()} {findings.criterion()}".strip()),
-        escape_markdown(findings.came_out()),
+        escape_markdown(f"{findings.came_out()} {findings.luck()}".strip()),
     ]
     for sentences, names in (
         ([findings.rates()], ["rates", "median_epochs"]),

@@ -105,7 +105,13 @@ class Findings:
             return [self.came_out()]
         return [
             part
-            for part in (self.came_out(), self.asked(), self.criterion(), self.winner())
+            for part in (
+                self.came_out(),
+                self.asked(),
+                self.criterion(),
+                self.winner(),
+                self.luck(),
+            )
             if part
         ]
 
@@ -164,6 +170,18 @@ class Findings:
         rate = f"{percent(top[RATE])} % converged"
         interval = percent_interval(top[LOW], top[HIGH])
         return f"Best is {self.place(top)}: {rate} (95 % interval {interval} %){speed}."
+
+    def luck(self) -> str:
+        """Say how the best run would do on other replicates than those it was chosen on."""
+        halved = tables.best_of_halves(self.sweep)
+        if self.nothing_converged or halved is None:
+            return ""
+        interval = percent_interval(halved[LOW], halved[HIGH])
+        return (
+            f"The best of {count(len(self.summary))} is partly the luckiest: chosen on the even "
+            f"replicates alone, it is {self.place(halved)}, and {percent(halved[RATE])} % of the "
+            f"odd ones converge ({interval} %)."
+        )
 
     def rates(self) -> str:
         """Say how far each activation comes at its best."""

@@ -23,6 +23,7 @@ from bp_pipeline.report.statistics import (
     signed_rank,
 )
 from bp_pipeline.report.sweep_data import LEARNING_RATE, Sweep
+from bp_pipeline.summary import wilson_interval
 
 RATE, LOW, HIGH = "converged/rate", "converged/rate_low", "converged/rate_high"
 STALLED, DIVERGED = "stalled/rate", "diverged/rate"
@@ -161,6 +162,29 @@ def comparisons(sweep: Sweep, axis: str) -> pd.DataFrame:
     for test in ("mcnemar", "signed_rank") if rows else ():
         table[f"{test}/p_holm"] = _holm_where_tested(table[f"{test}/p"])
     return table
+
+
+def best_of_halves(sweep: Sweep) -> pd.Series | None:
+    """Choose the best run on the even replicates, and measure it on the odd ones.
+
+    The best of many runs is partly the luckiest, and luck does not carry over to other replicates.
+
+    Returns
+    -------
+    Series or None
+        The run's place in the grid and, of its odd replicates, `n` and the convergence rate with
+        Wilson's interval. None where there is nothing to choose from.
+    """
+    draws = _drawn_replicates(sweep)
+    if draws["run_id"].nunique() < 2:
+        return None
+    odd = _odd_at_best(draws)
+    n, n_converged = len(odd), int((odd["outcome"] == "converged").sum())
+    if n == 0:
+        return None
+    low, high = wilson_interval(n_converged, n)
+    measures = {"n": n, RATE: n_converged / n, LOW: low, HIGH: high}
+    return pd.Series({**odd.iloc[0][sweep.axes], **measures})
 
 
 def _drawn_replicates(sweep: Sweep) -> pd.DataFrame:
