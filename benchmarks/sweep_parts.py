@@ -33,7 +33,6 @@ with part("import everything else"):
 
     from bp_pipeline.engines import problem_with
     from bp_pipeline.ensemble import train_runs
-    from bp_pipeline.report import report_sweep
     from bp_pipeline.showcase import show_sweep
     from bp_pipeline.tracking import Tracker
 with part("load the compiled engine"):
@@ -50,5 +49,5 @@ with part("record"):
             engine="compiled",
         )  # fmt: skip
 with part("report"):
-    show_sweep(tracker, report_sweep(tracker, parent))
+    show_sweep(tracker, parent)
 print(json.dumps(seconds))

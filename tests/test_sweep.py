@@ -192,6 +192,37 @@ def test_weights_of_a_run_can_start_another(bp: Bp, store: Path, tmp_path: Path)
     assert digest == first.data.tags["bp.result_digest"]
 
 
+@pytest.mark.parametrize("obstacle", ["reports is a file", "nobody reads"])
+def test_a_sweep_is_whole_where_its_report_goes_nowhere(obstacle: str, tmp_path: Path) -> None:
+    from bp_pipeline.tracking import Tracker
+
+    if obstacle == "reports is a file":
+        (tmp_path / "reports").touch()
+    reader, writer = os.pipe()
+    with subprocess.Popen(
+        command("train", "-m", *SMALL, "seed=1,2", "optimizer.learning_rate=5"),
+        cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        os.close(writer)
+        os.close(reader)  # so that to write is a broken pipe
+        errors = process.communicate()[1]
+    assert process.returncode == 1
+    assert "All runs are recorded; `bp report` is enough." in errors
+    assert "Traceback" not in errors
+    tracker = Tracker.open(f"sqlite:///{tmp_path}/mlflow.db", "bp_pipeline", create=False)
+    parent = tracker.find_sweep()
+    assert parent.info.status == "FINISHED"
+    assert tracker.has_comparison(parent.info.run_id)
+    assert "hampion" in parent.data.tags["mlflow.note.content"]
+
+
+def test_a_terminal_without_a_character_still_gets_the_report(store: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command("report"), cwd=store, capture_output=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert b"All 4 runs finished" in done.stdout
+
+
 def test_report_of_an_unknown_sweep_is_refused(bp: Bp, store: Path) -> None:
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{store}/mlflow.db"}
     done = subprocess.run(

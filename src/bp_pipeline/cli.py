@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from difflib import get_close_matches
 from importlib.metadata import version
+from io import TextIOWrapper
 from pathlib import Path
 
 OK, FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
@@ -28,6 +29,9 @@ def main() -> int:
         0 where all is well, 1 where something ran and failed, 2 where the request is wrong, 130
         after Ctrl-C.
     """
+    for stream in (sys.stdout, sys.stderr):  # a character less is better than no report
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         status = _exit_code(sys.argv[1:])
         sys.stdout.flush()
@@ -97,13 +101,12 @@ def report(arguments: Sequence[str]) -> int:
         "--experiment", metavar="NAME", default=_EXPERIMENT, help="of MLflow (default: %(default)s)"
     )
     chosen = parser.parse_args(arguments)
-    from bp_pipeline.report import report_sweep
     from bp_pipeline.showcase import show_sweep
     from bp_pipeline.tracking import Tracker, TrackingError
 
     try:
         tracker = Tracker.open(None, chosen.experiment, create=False)
-        show_sweep(tracker, report_sweep(tracker, chosen.sweep, chosen.out))
+        show_sweep(tracker, chosen.sweep, chosen.out)
     except TrackingError as error:
         return _refuse(str(error))
     return OK

@@ -27,9 +27,17 @@ class RunDone(Protocol):
         """Count one more run."""
 
 
+class Screen(Console):
+    """A terminal, or whatever reads in its place and may leave early, as `head` does."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to the caller, where rich would end the process."""
+        raise  # rich calls this while it handles the BrokenPipeError
+
+
 def say(line: str) -> None:
     """Print one line for the user, unwrapped where stderr is not a terminal."""
-    Console(stderr=True, highlight=False, markup=False).print(line, soft_wrap=True)
+    Screen(stderr=True, highlight=False, markup=False).print(line, soft_wrap=True)
 
 
 def counted(number: int, noun: str) -> str:
@@ -66,7 +74,7 @@ def training_progress(
     RunDone
         To be called once for each run with which that was done.
     """
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     if not console.is_terminal:
         yield _Lines(n_runs)
         return

@@ -1,31 +1,70 @@
-"""What makes a sweep worth looking at in MLflow: its comparison, its champion, its description.
+"""What a trained sweep shows: its report, here and in MLflow, its comparison and its champion.
 
-Owns that each of them is tried, whatever becomes of the others: the sweep itself is safe by then.
+Owns the order of things, and that each is tried whatever becomes of the others: the sweep itself is
+safe by then. What they say is in `report/`, `champion.py` and `tracking/`.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from shutil import copytree
+from tempfile import TemporaryDirectory
 
 from bp_pipeline.champion import crown
 from bp_pipeline.progress import say
-from bp_pipeline.report import Findings, describe
-from bp_pipeline.tracking import Tracker
+from bp_pipeline.report import Findings, describe, print_report, read_sweep, write_report
+from bp_pipeline.tracking import Tracker, TrackingError
+
+REPORTS = Path("reports")
+_LONGEST_NAME = 80  # characters of a sweep's name in that of its folder
 
 
-def show_sweep(tracker: Tracker, findings: Findings) -> None:
-    """Make a sweep's pages in MLflow; say what could not be made.
+def show_sweep(tracker: Tracker, sweep: str | None = None, folder: Path | None = None) -> None:
+    """Write a sweep's report, make its pages in MLflow, and print what matters.
+
+    What MLflow refuses is said, and the rest is done.
 
     Parameters
     ----------
     tracker
         The store that the sweep is in.
-    findings
-        What its report is made of.
+    sweep
+        Run id of the parent; the newest sweep by default.
+    folder
+        Where to write; by default a folder of `reports/` named after the sweep.
+
+    Raises
+    ------
+    TrackingError
+        Where there is no such sweep, it cannot be read, or the folder cannot be written.
     """
+    findings = Findings(read_sweep(tracker, sweep))
+    with TemporaryDirectory(prefix="bp_pipeline-") as made:
+        write_report(findings, Path(made))
+        _show_in_mlflow(tracker, findings, Path(made))
+        folder = folder or REPORTS / _folder_name(findings)
+        try:
+            copytree(made, folder, dirs_exist_ok=True)
+        except OSError as error:
+            raise TrackingError(
+                f"The report cannot be written to {folder}: {error}. "
+                "Name another folder: bp report --out DIR."
+            ) from error
+    print_report(findings)
+    print(f"Written to {folder}")
+
+
+def _folder_name(findings: Findings) -> str:
     sweep = findings.sweep
+    return f"{sweep.name[:_LONGEST_NAME]}-{sweep.digest[:8]}".replace("/", "-")
+
+
+def _show_in_mlflow(tracker: Tracker, findings: Findings, report: Path) -> None:
+    sweep, remarks = findings.sweep, []
+    with _tried("The report"):
+        tracker.log_report(sweep.run_id, report)
     with _tried("The comparison of runs"):
         tracker.log_comparison(sweep.run_id, sweep.axes, len(sweep.runs))
-    remarks: list[str] = []
     with _tried("The champion"):
         for remark in crown(tracker, sweep.runs):
             remarks.append(remark)
@@ -40,4 +79,4 @@ def _tried(what: str) -> Iterator[None]:
         yield
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        say(f"{what} could not be recorded: {reason}")
+        say(f"{what} could not be recorded in MLflow: {reason}")

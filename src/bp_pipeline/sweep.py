@@ -17,7 +17,6 @@ from bp_pipeline.ensemble import RunResult, train_runs
 from bp_pipeline.messages import ConfigError
 from bp_pipeline.naming import run_names
 from bp_pipeline.progress import counted, make_ready, say, training_progress
-from bp_pipeline.report import report_sweep
 from bp_pipeline.resume import Job, find_or_start, only_trainer, undone
 from bp_pipeline.showcase import show_sweep
 from bp_pipeline.tracking import Tracker, TrackingError
@@ -36,8 +35,8 @@ def run_jobs(configs: Sequence[RunConfig], name: str | None) -> int:
     Returns
     -------
     int
-        Exit code: 0, or 1 where a run failed (the others are recorded all the same), or where the
-        store failed after training had begun.
+        Exit code: 0, or 1 where a run failed (the others are recorded all the same), the store
+        failed after training had begun, or the report could not be made.
 
     Raises
     ------
@@ -51,7 +50,7 @@ def run_jobs(configs: Sequence[RunConfig], name: str | None) -> int:
     if tracker is None:
         return _name_failures(_train(jobs, None, None))
     try:
-        return _name_failures(_track(jobs, name, tracker))
+        return _track(jobs, name, tracker)
     except TrackingError as error:
         say(str(error))
         return 1
@@ -70,16 +69,16 @@ def _open_tracker(configs: Sequence[RunConfig]) -> Tracker | None:
     return None if tracking.name == "off" else Tracker.open(tracking.uri, tracking.experiment)
 
 
-def _track(jobs: Sequence[Job], name: str | None, tracker: Tracker) -> list[str]:
+def _track(jobs: Sequence[Job], name: str | None, tracker: Tracker) -> int:
     """Train what is left to do under the sweep's parent run, account for it, and report."""
     if name is None:
-        return _train(jobs, tracker, None)
+        return _name_failures(_train(jobs, tracker, None))
     # Sorted, since the same jobs are the same sweep in whatever order they were typed.
     sweep_digest = digest_json(sorted(job.config.config_digest for job in jobs))
     with only_trainer(tracker.lock_sweep(sweep_digest)):
         parent_run_id = find_or_start(jobs, name, sweep_digest, tracker)
         if parent_run_id is None:
-            return []
+            return 0
         try:
             return _finish_sweep(jobs, tracker, parent_run_id)
         except BaseException:
@@ -92,7 +91,7 @@ def _track(jobs: Sequence[Job], name: str | None, tracker: Tracker) -> list[str]
             raise
 
 
-def _finish_sweep(jobs: Sequence[Job], tracker: Tracker, parent_run_id: str) -> list[str]:
+def _finish_sweep(jobs: Sequence[Job], tracker: Tracker, parent_run_id: str) -> int:
     """Do what is left to do; the parent ends last, so that a kill before leaves it RUNNING."""
     left = undone(jobs, tracker.finished_jobs(parent_run_id))
     tracker.account(parent_run_id)
@@ -102,9 +101,19 @@ def _finish_sweep(jobs: Sequence[Job], tracker: Tracker, parent_run_id: str) -> 
         work = _network_epochs([job.config for job in left])
         tracker.log_speed(parent_run_id, perf_counter() - started, work)
     account = tracker.account(parent_run_id)
-    show_sweep(tracker, report_sweep(tracker, parent_run_id))
+    is_shown = _show(tracker, parent_run_id)
     tracker.finish(parent_run_id, account.status)
-    return failures
+    return max(_name_failures(failures), int(not is_shown))
+
+
+def _show(tracker: Tracker, parent_run_id: str) -> bool:
+    """Report a sweep, which is whole also where that fails."""
+    try:
+        show_sweep(tracker, parent_run_id)
+    except Exception as error:
+        say(f"{str(error) or type(error).__name__}\nAll runs are recorded; `bp report` is enough.")
+        return False
+    return True
 
 
 def _train(

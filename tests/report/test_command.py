@@ -38,6 +38,14 @@ def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
 
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """Keep weights of a 2-4-1 network, as many as a run has by default."""
+    path = tmp_path / "kept.npz"
+    np.savez(path, layer_1=np.ones((100, 3, 4)), layer_2=np.ones((100, 5, 1)))
+    return path
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_needs_only_its_name(name: str) -> None:
     typed = f"bp train {'-m ' if name.startswith('article') else ''}experiment={name}"
@@ -50,6 +58,9 @@ def test_an_experiment_needs_only_its_name(name: str) -> None:
         "-m optimizer.learning_rate=0.5",
         "-m optimizer.learning_rate=3,1e-5,0.00002,0.1 activation=tanh,relu",
         "-m init=uniform,normal init.bias=same,zero seed=7",
+        "-m init=uniform,glorot_uniform init.bias=zero,same",
+        "-m init=ones,constant init.value=1,0.5",
+        "-m init=uniform,uniform_small init.bound=0.1,1",
         "-m init=uniform,uniform_small,constant,glorot_uniform",
         "-m init=uniform init.bound=0.5,2",
         "-m init=constant init.noise=0,0.1 training.stop_when_converged=true,false",
@@ -70,6 +81,7 @@ def test_an_experiment_needs_only_its_name(name: str) -> None:
         "experiment=symmetry seed=1,2 activation=tanh",
         "experiment=kolen_pollack_1990 replicates=3",
         "experiment=published training.epochs=3 network.train_bias=true",
+        "-m experiment=xor_sweep,tripwire",
     ],
 )
 def test_any_other_grid_is_asked_for_again(typed: str) -> None:
@@ -95,12 +107,30 @@ def test_a_path_with_anything_in_it(tmp_path: Path) -> None:
     [
         # No grid: two activations, each with a learning rate of its own.
         "-m 'hydra.sweeper.grids=[{activation: tanh, seed: 1},{activation: relu, seed: 2}]'",
+        # What is said for one option would be said for the others, which have another default,
+        # or no such key.
+        "-m 'hydra.sweeper.grids=[{init: uniform, init.bias: zero},"
+        "{init: glorot_uniform, init.bias: same}]'",
+        "-m 'hydra.sweeper.grids=[{init: uniform, init.bound: 0.5},{init: normal}]'",
+        "-m 'hydra.sweeper.grids=[{activation: leaky_relu, activation.slope: 0.2},"
+        "{activation: tanh}]'",
+        "-m network.hidden=[4] 'hydra.sweeper.grids=[{init: given, init.path: KEPT.npz},"
+        "{init: uniform}]'",
         "-m init=glorot_uniform 'hydra.sweeper.grids="
         "[{experiment: article, seed: 1}, {experiment: article_loss, seed: 2}]'",
     ],
 )
-def test_what_is_no_grid_has_no_command(typed: str) -> None:
-    assert command_line(sweep_of(configs_of(f"bp train {typed}"))) is None
+def test_what_is_no_grid_has_no_command(typed: str, kept: Path) -> None:
+    configs = configs_of(f"bp train {typed.replace('KEPT.npz', str(kept))}")
+    assert command_line(sweep_of(configs)) is None
+
+
+def test_a_table_that_mlflow_has_cut_has_no_command() -> None:
+    sweep = sweep_of(
+        configs_of("bp train -m task=table task.inputs=[[0],[1]] task.targets=[[0],[1]]")
+    )
+    cut = sweep.runs.assign(**{"task.inputs": "[[0.0], [1"})
+    assert command_line(replace(sweep, runs=cut)) is None
 
 
 def test_a_sweep_that_lacks_runs_has_no_command() -> None:

@@ -8,8 +8,10 @@ it would add (interpolation, packages) no option file uses.
 import re
 import shlex
 from ast import literal_eval
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -22,7 +24,8 @@ from bp_pipeline.report.sweep_data import Sweep
 
 _GROUPS = ("task", "network", "activation", "init", "loss", "optimizer", "training")
 _SELF_EVIDENT = re.compile(r"[\w./+\-\[\],]*")  # what Hydra takes as it is
-Values = dict[str, list[str]]  # of each config key, in order, as they are typed
+Row = dict[str, str]  # value of each config key of a run, as it is typed
+Grid = dict[str, list[str]]
 
 
 def command_line(sweep: Sweep) -> str | None:
@@ -34,72 +37,89 @@ def command_line(sweep: Sweep) -> str | None:
         None where no grid has just these runs, as after a sweep of several grids, or where some of
         them are missing.
     """
-    parts = _by_experiment(sweep.runs)
-    words: Values = {"experiment": [name for name in parts if name]}
-    for key in _keys(sweep.runs):
-        wanted = {name: _values(runs, key) for name, runs in parts.items()}
-        if all(values == _unsaid(name, parts[name], key) for name, values in wanted.items()):
-            continue
-        values = next(iter(wanted.values()))
-        if any(other != values for other in wanted.values()) or not values:
-            return None
-        words[key] = values
-    n_jobs = sum(_n_jobs(name, words) for name in parts)
-    if n_jobs != sweep.n_jobs or n_jobs != len(sweep.runs):
+    runs = [_row(run) for run in sweep.runs.to_dict("records")]
+    if not runs or len(runs) != sweep.n_jobs or any(map(_is_cut, runs)):
         return None
-    is_sweep = [] if all(_experiment(name).is_sweep for name in parts) else ["-m"]
-    spelled = [f"{key}={','.join(map(_quoted, values))}" for key, values in words.items() if values]
-    return " ".join(["bp train", *is_sweep, *map(shlex.quote, spelled)])
+    experiments = _in_order(run["experiment"] for run in runs)
+    # A sweep over experiments takes the place of those that they would span themselves.
+    grids = _experiment(experiments[0]).grids if len(experiments) == 1 else [{}]
+    words = {"experiment": experiments, **_words(runs, grids)}
+    if not _gives(words, grids, runs):
+        return None
+    alone = len(experiments) == 1 and _experiment(experiments[0]).is_sweep
+    spelled = [
+        f"{key}={','.join(map(_quoted, values))}" for key, values in words.items() if any(values)
+    ]
+    return " ".join(["bp train", *([] if alone else ["-m"]), *map(shlex.quote, spelled)])
 
 
-def _by_experiment(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Split runs by the experiment that they come from; "" where it is none that is found here."""
-    if "experiment" not in runs:
-        return {"": runs}
-    names = [name if _read(f"experiment/{name}.yaml") else "" for name in runs["experiment"]]
-    return dict(list(runs.groupby(pd.Series(names, index=runs.index))))
+def _row(run: Mapping[Hashable, Any]) -> Row:
+    """Take from a run what decides its result, options first, since they set the other keys.
+
+    The experiment is "" where there was none, or none that is found here.
+    """
+    names = [str(key) for key, value in run.items() if not pd.isna(value)]
+    within = [key for key in names if key.split(".")[0] in _GROUPS and not key.endswith(".name")]
+    given = run.get("init.name") == "given"  # whose file says how many replicates there are
+    others = ["seed"] if given else ["replicates", "seed"]
+    keys = [key for key in dict.fromkeys([*_GROUPS, *within, *others]) if key in names]
+    experiment = str(run.get("experiment") or "")
+    known = experiment if _read(f"experiment/{experiment}.yaml") else ""
+    return {"experiment": known, **{key: _typed(run[key]) for key in keys}}
 
 
-def _keys(runs: pd.DataFrame) -> list[str]:
-    """List the keys that decide a result, options first, since they set the others."""
-    columns = [key for key in runs.columns if "/" not in key and not key.startswith("bp.")]
-    within = [key for key in columns if key.split(".")[0] in _GROUPS and not key.endswith(".name")]
-    given = "init" in runs and (runs["init.name"] == "given").all()
-    others = ["seed"] if given else ["replicates", "seed"]  # the file says how many there are
-    keys = dict.fromkeys([*_GROUPS, *within, *others])
-    return [key for key in keys if key in columns]
+def _is_cut(run: Row) -> bool:
+    """Tell whether a long list was cut off where MLflow keeps it."""
+    return any(value.count("[") != value.count("]") for value in run.values())
 
 
-def _values(runs: pd.DataFrame, key: str) -> list[str]:
-    values = runs[key].dropna().astype(object).unique().tolist() if key in runs else []
-    return _in_order(_typed(value) for value in values)
+def _words(runs: Sequence[Row], grids: Sequence[Grid]) -> Grid:
+    """List the keys of which some run has another value than it would have unsaid."""
+    words: Grid = {}
+    for key in dict.fromkeys(key for run in runs for key in run if key != "experiment"):
+        swept = {value for grid in grids for value in grid.get(key, [])}
+        if any(run[key] not in {*swept, _unsaid(run, key)} for run in runs if key in run) or (
+            swept - {run.get(key) for run in runs}
+        ):
+            words[key] = _in_order(run[key] for run in runs if key in run)
+    return words
 
 
-def _unsaid(experiment: str, runs: pd.DataFrame, key: str) -> list[str]:
-    """Give a key's values where the command does not say them: the experiment's, or by default."""
-    said = _experiment(experiment)
-    otherwise = [said.fixed[key]] if key in said.fixed else _defaults(runs, key)
-    return _in_order(value for grid in said.grids for value in grid.get(key, otherwise))
-
-
-def _defaults(runs: pd.DataFrame, key: str) -> list[str]:
-    """Give what the option files say of a key: those of the options that the runs have."""
-    base, (group, _, rest) = _read("config.yaml"), key.partition(".")
-    if not rest:
-        chosen = [d[group] for d in base.get("defaults", []) if isinstance(d, dict) and group in d]
-        return [_typed(value) for value in chosen or [base.get(key)]]
-    labels = runs[group].dropna().unique() if group in runs else ["default"]
-    options = [_read(f"{group}/{label}.yaml").get(rest) for label in labels]
-    return [_typed(value) for value in options if value is not None]
-
-
-def _n_jobs(experiment: str, words: Values) -> int:
-    """Count the jobs that the command makes of an experiment."""
-    constants = {**words, "experiment": [experiment]}
-    return sum(
-        prod(len(values) for values in {**grid, **constants}.values() if values)
-        for grid in _experiment(experiment).grids
+def _gives(words: Grid, grids: Sequence[Grid], runs: Sequence[Row]) -> bool:
+    """Tell whether a command with these words asks for just these runs."""
+    spans = [{**grid, **words} for grid in grids]
+    if sum(prod(map(len, span.values())) for span in spans) != len(runs):
+        return False
+    keys = dict.fromkeys(key for run in runs for key in run)
+    asked = Counter(
+        frozenset(_completed(dict(zip(span, values, strict=True)), keys).items())
+        for span in spans
+        for values in product(*span.values())
     )
+    return asked == Counter(frozenset(run.items()) for run in runs)
+
+
+def _completed(said: Row, keys: Iterable[str]) -> Row:
+    """Give all values of a run of which some are said."""
+    row = dict(said)
+    for key in keys:
+        value = row[key] if key in row else _unsaid(row, key)
+        if value is not None and not (key == "replicates" and row["init"] == "given"):
+            row[key] = value
+    return row
+
+
+def _unsaid(run: Row, key: str) -> str | None:
+    """Give a key's value where the command does not say it: the experiment's, or by default."""
+    said = _experiment(run["experiment"]).fixed
+    if key in said:
+        return said[key]
+    base, (group, _, rest) = _read("config.yaml"), key.partition(".")
+    if rest:
+        value = _read(f"{group}/{run.get(group, 'default')}.yaml").get(rest)
+        return None if value is None else _typed(value)
+    chosen = [d[group] for d in base.get("defaults", []) if isinstance(d, dict) and group in d]
+    return _typed(chosen[0] if chosen else base.get(key))
 
 
 class _Experiment:
@@ -110,7 +130,7 @@ class _Experiment:
         self.is_sweep = hydra.get("mode") == "MULTIRUN"
         sweeper = hydra.get("sweeper") or {}
         shared = sweeper.get("params") or {}
-        self.grids = [
+        self.grids: list[Grid] = [
             dict(_swept(f"{key}={values}") for key, values in {**shared, **grid}.items())
             for grid in sweeper.get("grids") or [{}]
         ]

@@ -1,10 +1,10 @@
 """The report on a terminal: two sentences and two tables, the default sweep's in 80 columns."""
 
 from rich import box
-from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from bp_pipeline.progress import Screen
 from bp_pipeline.report.findings import Findings
 from bp_pipeline.report.printed import best_learning_rates, rates
 
@@ -14,7 +14,7 @@ _TERMINAL_COLUMNS = 5  # of the best learning rates, after the keys: the others 
 
 def print_report(findings: Findings) -> None:
     """Print what came out, convergence rates, and the best learning rate of each setting."""
-    console = Console()
+    console = Screen()
     if not console.is_terminal:
         console.width = _WIDTH_OF_FILES
     console.print()

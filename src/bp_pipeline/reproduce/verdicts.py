@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from bp_pipeline.config import RunConfig
 from bp_pipeline.ensemble import RunResult, train_runs
-from bp_pipeline.progress import counted, make_ready, say, training_progress
+from bp_pipeline.progress import Screen, counted, make_ready, say, training_progress
 from bp_pipeline.reproduce.differences import Difference
 
 Name = Literal["identical", "drifted", "corrupt", "missing"]
@@ -109,7 +108,7 @@ def write_json(verdicts: Sequence[Verdict], path: Path) -> None:
 
 def print_verdicts(verdicts: Sequence[Verdict]) -> None:
     """Print one table, and the counts below it."""
-    console = Console(highlight=False, markup=False)
+    console = Screen(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = _WIDTH_OF_FILES
     shown = [v for v in verdicts if v.verdict != "identical" or len(verdicts) <= _MOST_ROWS]
