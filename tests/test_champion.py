@@ -1,5 +1,7 @@
 """Which network is the champion, and that the model computes what the trained network does."""
 
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +12,30 @@ import yaml
 from mlflow.pyfunc import PythonModelContext
 from runs import make_config
 
-from bp_pipeline.champion import best_replicate, best_run, crown, read_network
+from bp_pipeline.champion import best_replicate, crown, pick, solves, tasks
 from bp_pipeline.core.activations import ACTIVATIONS
 from bp_pipeline.core.network import Block
-from bp_pipeline.ensemble import initial_parameters, setup_of
+from bp_pipeline.ensemble import RunResult, initial_parameters, setup_of, train_runs
 from bp_pipeline.report import Findings, Sweep
-from bp_pipeline.showcase import show_sweep
+from bp_pipeline.report.tables import ranked
+from bp_pipeline.showcase import show_sweep_in_mlflow
 from bp_pipeline.tracking import Tracker, champion_model
 from bp_pipeline.weights_file import write_arrays
 
 NO_STORE = Tracker.__new__(Tracker)  # fails whatever is asked of it
 
 
-def table(*rows: dict[str, Any]) -> pd.DataFrame:
+def a_sweep(*rows: dict[str, Any]) -> Sweep:
+    """Make a sweep of runs that were never trained; later rows are other learning rates."""
     defaults = {
-        "run_id": "0",
-        "status": "FINISHED",
-        "task": "xor",
-        "network.hidden": "[3]",
-        "converged/rate": 0.5,
-        "epochs_to_converge/median": 10.0,
-    }
-    return pd.DataFrame([{**defaults, "name": f"run {n}", **row} for n, row in enumerate(rows)])
+        "run_id": "0", "status": "FINISHED", "task": "xor", "activation": "tanh", "init": "normal",
+        "network.hidden": "[3]", "converged/rate": 0.5, "epochs_to_converge/median": 10.0,
+    }  # fmt: skip
+    runs = [
+        {**defaults, "optimizer.learning_rate": 1.0 + n, "name": f"run {n}", **row}
+        for n, row in enumerate(rows)
+    ]
+    return Sweep("0", "a sweep", "", len(runs), pd.DataFrame(runs), NO_STORE.artifacts)
 
 
 @pytest.mark.parametrize(
@@ -42,37 +46,49 @@ def table(*rows: dict[str, Any]) -> pd.DataFrame:
         ({"epochs_to_converge/median": None}, {"network.hidden": "[9]"}),
         ({"network.hidden": "[5]"}, {"network.hidden": "[4]"}),
         ({"network.hidden": "[2, 2]"}, {"network.hidden": "[4]"}),
-        ({"name": "b"}, {"name": "a"}),
+        ({"optimizer.learning_rate": 9.0}, {"optimizer.learning_rate": 8.0}),
         ({"status": "FAILED", "converged/rate": 1.0}, {"converged/rate": 0.1}),
     ],
 )
-def test_the_rule_from_the_rate_down_to_the_name(
+def test_the_rule_from_the_rate_down_to_the_learning_rate(
     others: dict[str, Any], best: dict[str, Any]
 ) -> None:
     best = {**best, "run_id": "best"}
     for rows in ([others, best, others], [best, others]):
-        chosen = best_run(table(*rows))
-        assert chosen is not None
-        assert chosen["run_id"] == "best"
+        assert ranked(a_sweep(*rows).finished)["run_id"].iloc[0] == "best"
 
 
 def test_where_nothing_converged_there_is_none() -> None:
-    assert best_run(table({"converged/rate": 0.0})) is None
-    assert best_run(table({"status": "FAILED"})) is None
-    runs = table({"converged/rate": 0.0}).drop(columns="epochs_to_converge/median")
-    assert best_run(runs) is None
-    assert list(crown(NO_STORE, runs)) == ["No champion for xor: nothing converged."]
-    assert list(crown(NO_STORE, runs[:0])) == []
+    none = "No champion for xor: no network solves it when training ends."
+    nothing = a_sweep({"converged/rate": 0.0, "epochs_to_converge/median": None})
+    assert crown(NO_STORE, nothing, "xor") == none
+    without = replace(nothing, runs=nothing.runs.drop(columns="converged/rate"))
+    assert crown(NO_STORE, without, "xor") == none
+    assert tasks(a_sweep({"status": "FAILED"})) == []
+    assert tasks(replace(nothing, runs=pd.DataFrame(columns=["run_id", "name", "status"]))) == []
 
 
-def test_the_best_replicate_has_converged_with_the_lowest_loss(tmp_path: Path) -> None:
-    replicates = {
-        "replicate": [0, 1, 2, 3],
-        "outcome": ["stalled", "converged", "converged", "converged"],
-        "final_loss": [0.01, 0.3, 0.2, 0.2],
-    }
-    pd.DataFrame(replicates).to_parquet(tmp_path / "replicates.parquet")
-    assert best_replicate(tmp_path) == 2
+def test_the_best_replicate_solves_the_task_with_the_lowest_loss() -> None:
+    losses = {"run_id": ["0"] * 4 + ["1"], "replicate": [0, 1, 2, 3, 0],
+              "final_loss": [0.01, 0.3, 0.2, 0.2, 0.0]}  # fmt: skip
+    replicates = pd.DataFrame(losses)
+    assert best_replicate(replicates, "0", np.array([False, True, True, True])) == 2
+    assert best_replicate(replicates, "0", np.zeros(4, dtype=bool)) is None
+
+
+def test_to_have_converged_once_is_not_to_solve_it() -> None:
+    # A step of 10 takes relu networks from within the tolerance to where all units are off.
+    changes = {"optimizer.learning_rate": 10.0}
+    config = make_config(changes, {"activation": "relu", "init": "normal"})
+    [(_, result)] = train_runs([config])
+    assert isinstance(result, RunResult)
+    solving = solves(config, result.final_weights)
+    converged = result.outcome == "converged"
+    assert (converged & ~solving).any()
+    assert not (solving & ~converged).any()
+    tolerance = config.training.tolerance
+    bound = -np.log1p(-tolerance) * len(config.truth_table.inputs)
+    assert (result.final_loss[solving] < bound).all()  # each sample costs less than −ln(1 − t)
 
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
@@ -86,9 +102,7 @@ def test_the_model_computes_what_the_trained_network_does(
     block = Block(setup.architecture, *config.truth_table, parameters)
     block.forward()
     layers = {f"layer_{n + 1}": np.moveaxis(w, -1, 0) for n, w in enumerate(block.weights)}
-    write_arrays(tmp_path / "weights" / "final.npz", layers)
-    (tmp_path / "config.yaml").write_text(config.to_yaml())
-    network = read_network(tmp_path, 1)
+    network = pick(config, layers, 1)
     write_arrays(tmp_path / "weights.npz", network.weights)
     model = champion_model.Network()
     artifacts = {"weights": str(tmp_path / "weights.npz")}
@@ -99,14 +113,16 @@ def test_the_model_computes_what_the_trained_network_does(
     assert yaml.safe_dump(dict(network.config))  # plain values, as MLflow writes them to a file
 
 
-def test_what_cannot_be_shown_is_told_and_the_rest_goes_on(
-    capsys: pytest.CaptureFixture[str],
+def test_what_mlflow_refuses_is_told_and_the_rest_is_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sweep = Sweep("0", "a sweep", "", 1, table({"converged/rate": 0.0}), NO_STORE.artifacts)
-    show_sweep(NO_STORE, Findings(sweep))
+    sweep = a_sweep({"converged/rate": 0.0, "epochs_to_converge/median": None})
+    broken = replace(sweep, artifacts=lambda _: nullcontext(tmp_path))
+    show_sweep_in_mlflow(NO_STORE, Findings(broken), tmp_path)
     told = capsys.readouterr().err.splitlines()
     assert [line.partition(" could not")[0] for line in told] == [
+        "The report",
         "The comparison of runs",
-        "No champion for xor: nothing converged.",
+        "No champion for xor: no network solves it when training ends.",
         "The description",
     ]

@@ -1,96 +1,83 @@
-"""The champion of a sweep: which of its networks is the best, and that MLflow serves it.
+"""The champion of a task: which network of a sweep is the best, and that MLflow serves it.
 
-The best run of a task is the one with
-
-1. the highest convergence rate; then
-2. the smallest median of epochs to convergence; then
-3. the fewest hidden units, then the fewest layers; then
-4. the name that comes first.
-
-Its best network is the converged replicate with the lowest final loss, the first one of equals. A
-sweep in which nothing converged has none. What the model is in MLflow is `tracking/registry.py`'s.
+It is of the best run, as `report.tables.ranked` orders them, in which a network still solves the
+task when training ends: the one of these with the lowest final loss, the first one of equals. To
+have converged is not enough, since a network may have been within the tolerance and left it again.
+Where no network solves the task there is none. What the model is in MLflow is
+`tracking/registry.py`'s.
 """
 
-import ast
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-import yaml
+from jaxtyping import Bool, Float64
 
-from bp_pipeline.core.activations import DEFAULT_SLOPE
-from bp_pipeline.tasks import truth_table
+from bp_pipeline.config import RunConfig
+from bp_pipeline.core.network import Block
+from bp_pipeline.ensemble import setup_of
+from bp_pipeline.report import Sweep
+from bp_pipeline.report.tables import RATE, ranked
 from bp_pipeline.tracking import Network, Tracker
-from bp_pipeline.weights_file import read_arrays
 
-_RATE, _EPOCHS = "converged/rate", "epochs_to_converge/median"
+Weights = Mapping[str, Float64[np.ndarray, "replicate _row _fan_out"]]
 
 
-def crown(tracker: Tracker, runs: pd.DataFrame) -> Iterator[str]:
-    """Register the champion of each task, and say which it is; none is registered twice.
+def tasks(sweep: Sweep) -> list[str]:
+    """List the tasks of a sweep that have results."""
+    return sorted(sweep.finished["task"].unique()) if "task" in sweep.finished else []
 
-    Parameters
-    ----------
-    tracker
-        The store.
-    runs
-        The sweep's runs, as `load_sweep` gives them.
 
-    Yields
-    ------
-    str
-        A line for the user about each task.
-    """
-    if runs.empty or "task" not in runs:
-        return
-    for task, of_task in runs.groupby("task", sort=True):
-        name = f"bp_pipeline-{task}"
-        run = best_run(of_task)
-        if run is None:
-            yield f"No champion for {task}: nothing converged."
+def crown(tracker: Tracker, sweep: Sweep, task: str) -> str:
+    """Register the champion of a task, once, and say which it is."""
+    runs = sweep.finished
+    runs = ranked(runs[runs["task"] == task])
+    for _, run in runs[runs.reindex(columns=[RATE])[RATE] > 0].iterrows():
+        config, weights = sweep.config(run["run_id"]), sweep.weights(run["run_id"], "final")
+        if config is None or weights is None:
             continue
-        with tracker.artifacts(run["run_id"]) as folder:
-            replicate = best_replicate(folder)
-            network = read_network(folder, replicate)
+        replicate = best_replicate(sweep.replicates, run["run_id"], solves(config, weights))
+        if replicate is None:
+            continue
+        name = f"bp_pipeline-{task}"
         tags = {"bp.result_digest": run["bp.result_digest"], "bp.replicate": str(replicate)}
+        network = pick(config, weights, replicate)
         version = tracker.register(network, name=name, run_id=run["run_id"], tags=tags)
-        yield f"Champion: {run['name']}, replicate {replicate}, is models:/{name}/{version}"
+        return f"Champion: {run['name']}, replicate {replicate}, is models:/{name}/{version}"
+    return f"No champion for {task}: no network solves it when training ends."
 
 
-def best_run(runs: pd.DataFrame) -> pd.Series | None:
-    """Choose the best run by the rule above, or None where nothing converged."""
-    runs = runs[runs["status"] == "FINISHED"]
-    if _RATE not in runs or not (runs[_RATE] > 0).any():
-        return None
-    hidden = runs["network.hidden"].map(ast.literal_eval)
-    ranked = runs.assign(units=hidden.map(sum), layers=hidden.map(len))
-    ranked = ranked.reindex(columns=[*ranked.columns.union([_EPOCHS], sort=False)])
-    keys = [_RATE, _EPOCHS, "units", "layers", "name", "run_id"]
-    order = ranked.sort_values(keys, ascending=[False, *[True] * 5], na_position="last")
-    return order.iloc[0]
+def best_replicate(
+    replicates: pd.DataFrame, run_id: str, solving: Bool[np.ndarray, " replicate"]
+) -> int | None:
+    """Choose the network of a run with the lowest final loss among those that solve its task."""
+    of_run = replicates[replicates["run_id"] == run_id]
+    able = of_run[solving[of_run["replicate"].astype(int)]]
+    order = able.sort_values(["final_loss", "replicate"])["replicate"]
+    return int(order.iloc[0]) if len(order) else None
 
 
-def best_replicate(artifacts: Path) -> int:
-    """Choose a run's best network among the converged ones, of which there is one."""
-    replicates = pd.read_parquet(artifacts / "replicates.parquet")
-    converged = replicates[replicates["outcome"] == "converged"]
-    return int(converged.sort_values(["final_loss", "replicate"])["replicate"].iloc[0])
+def solves(config: RunConfig, weights: Weights) -> Bool[np.ndarray, " replicate"]:
+    """Tell which networks have every output within the tolerance of its target."""
+    inputs, targets = config.truth_table
+    columns = [layer.reshape(len(layer), -1).T for layer in weights.values()]
+    parameters = np.ascontiguousarray(np.concatenate(columns))
+    block = Block(setup_of(config).architecture, inputs, targets, parameters)
+    with np.errstate(all="ignore"):  # of networks that diverged
+        block.forward()
+        distances = np.abs(block.outputs - targets[..., np.newaxis])
+    return np.asarray((distances < config.training.tolerance).all(axis=(0, 1)))
 
 
-def read_network(artifacts: Path, replicate: int) -> Network:
-    """Read one network of a run from its artifacts."""
-    config: dict[str, Any] = yaml.safe_load((artifacts / "config.yaml").read_text("utf-8"))
-    weights = read_arrays(artifacts / "weights" / "final.npz")
-    slope = config["activation"].get("slope")
+def pick(config: RunConfig, weights: Weights, replicate: int) -> Network:
+    """Take one network out of a run, as a model is made from it."""
     return Network(
         weights={name: np.array(layer[replicate]) for name, layer in weights.items()},
         config={
-            "activation": config["activation"]["name"],
-            "slope": DEFAULT_SLOPE if slope is None else slope,
-            "output": config["network"]["output"],
-            "bias": config["network"]["bias"],
+            "activation": config.activation.name,
+            "slope": config.slope,
+            "output": config.network.output,
+            "bias": config.network.bias,
         },
-        inputs=truth_table(**config["task"]).inputs,
+        inputs=config.truth_table.inputs,
     )

@@ -10,9 +10,10 @@ from pathlib import Path
 from shutil import copytree
 from tempfile import TemporaryDirectory
 
-from bp_pipeline.champion import crown
+from bp_pipeline.champion import crown, tasks
 from bp_pipeline.progress import say
 from bp_pipeline.report import Findings, describe, print_report, read_sweep, write_report
+from bp_pipeline.report.files import escape_markdown
 from bp_pipeline.tracking import Tracker, TrackingError
 
 REPORTS = Path("reports")
@@ -41,7 +42,7 @@ def show_sweep(tracker: Tracker, sweep: str | None = None, folder: Path | None =
     findings = Findings(read_sweep(tracker, sweep))
     with TemporaryDirectory(prefix="bp_pipeline-") as made:
         write_report(findings, Path(made))
-        _show_in_mlflow(tracker, findings, Path(made))
+        show_sweep_in_mlflow(tracker, findings, Path(made))
         folder = folder or REPORTS / _folder_name(findings)
         try:
             copytree(made, folder, dirs_exist_ok=True)
@@ -59,16 +60,28 @@ def _folder_name(findings: Findings) -> str:
     return f"{sweep.name[:_LONGEST_NAME]}-{sweep.digest[:8]}".replace("/", "-")
 
 
-def _show_in_mlflow(tracker: Tracker, findings: Findings, report: Path) -> None:
+def show_sweep_in_mlflow(tracker: Tracker, findings: Findings, report: Path) -> None:
+    """Log a report, and make the comparison, the champions and the description.
+
+    Parameters
+    ----------
+    tracker
+        The store that the sweep is in.
+    findings
+        What the report is made of.
+    report
+        Folder with its files.
+    """
     sweep, remarks = findings.sweep, []
     with _tried("The report"):
         tracker.log_report(sweep.run_id, report)
     with _tried("The comparison of runs"):
         tracker.log_comparison(sweep.run_id, sweep.axes, len(sweep.runs))
-    with _tried("The champion"):
-        for remark in crown(tracker, sweep.runs):
-            remarks.append(remark)
+    for task in tasks(sweep):
+        with _tried(f"The champion of {task}"):
+            remark = crown(tracker, sweep, task)
             say(remark)
+            remarks.append(escape_markdown(remark))
     with _tried("The description"):
         tracker.describe(sweep.run_id, "\n\n".join([*remarks, describe(findings)]))
 

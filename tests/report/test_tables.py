@@ -10,11 +10,11 @@ from bp_pipeline.report.tables import (
     FINAL_LOSS,
     MEDIAN,
     RATE,
-    best,
     best_of_halves,
     comparisons,
     factors,
     grid,
+    ranked,
     summary,
 )
 
@@ -32,8 +32,7 @@ LEARNING_RATE = "optimizer.learning_rate"
 )
 def test_best_learning_rate(rows: list[tuple[float, float, float]], chosen: float) -> None:
     table = pd.DataFrame(rows, columns=[LEARNING_RATE, RATE, MEDIAN])
-    table[["activation", FINAL_LOSS]] = "tanh", 0.1
-    assert best(table, ["activation"])[LEARNING_RATE].tolist() == [chosen]
+    assert ranked(table.assign(**{FINAL_LOSS: 0.1}))[LEARNING_RATE].iloc[0] == chosen
 
 
 def test_axes_are_what_varies_without_what_goes_with_an_option(sweep: Sweep) -> None:

@@ -54,7 +54,7 @@ class Findings:
         """The runs whose curves are drawn: each setting at its best, or all where there is one."""
         one_setting = len(self.summary[self.sweep.settings].drop_duplicates()) < 2
         keys = self.sweep.axes if one_setting else self.sweep.settings
-        return self._with_run_ids(tables.best(self.summary, keys))
+        return self._with_run_ids(tables.best(self.sweep, self.summary, keys))
 
     @cached_property
     def survivals(self) -> Mapping[str, Survival | None]:
@@ -79,7 +79,7 @@ class Findings:
     @cached_property
     def top(self) -> pd.Series:
         """The best run of all, with its id."""
-        return self._with_run_ids(tables.best(self.summary, [])).iloc[0]
+        return self._with_run_ids(tables.best(self.sweep, self.summary, [])).iloc[0]
 
     @cached_property
     def config(self) -> RunConfig | None:

@@ -14,7 +14,7 @@ from bp_pipeline.config import RunConfig
 from bp_pipeline.core.network import Block, norm
 from bp_pipeline.ensemble import setup_of
 from bp_pipeline.report.findings import Findings
-from bp_pipeline.report.tables import RATE
+from bp_pipeline.report.tables import ranked
 from bp_pipeline.weights_file import layer_names
 
 _N_SHOWN = 4  # epochs
@@ -82,27 +82,32 @@ class Learned:
 def best_and_stalled(findings: Findings) -> list[Learned]:
     """Choose the network to show, and one that stalled, the more alike in config the better.
 
-    Both are among those whose weights were kept during training; the first is the fastest of the
-    best run's. Either may be missing.
+    Both are among those whose weights were kept during training. The first is of the best run that
+    has such a network which converged, and there the one with the lowest final loss. Either may be
+    missing.
     """
-    replicates = findings.sweep.replicates
-    kept = findings.sweep.finished.set_index("run_id").reindex(columns=["training.record_weights"])
-    limit = replicates["run_id"].map(kept["training.record_weights"]).astype(float)
-    replicates = replicates[replicates["replicate"].astype(float) < limit]
-    top = findings.top
-    converged = replicates[
-        (replicates["run_id"] == top["run_id"]) & (replicates["outcome"] == "converged")
-    ].sort_values("epochs_to_converge", kind="stable")
-    stalled = replicates[replicates["outcome"] == "stalled"]
-    axes = findings.sweep.axes
-    alike = sum((stalled[key] == top[key]).astype(int) for key in axes)
-    rate = stalled["run_id"].map(findings.sweep.finished.set_index("run_id")[RATE])
-    if len(stalled):
-        stalled = stalled.assign(alike=alike, rate=rate).sort_values(
-            ["alike", "rate"], ascending=False, kind="stable"
-        )
+    kept = _kept(findings)
+    converged = kept[kept["outcome"] == "converged"].sort_values(
+        ["rank", "final_loss"], kind="stable"
+    )
+    best = converged.iloc[0] if len(converged) else findings.top
+    stalled = kept[kept["outcome"] == "stalled"]
+    alike = sum((stalled[key] == best[key]).astype(int) for key in findings.sweep.axes)
+    stalled = stalled.assign(alike=alike).sort_values(
+        ["alike", "rank"], ascending=[False, True], kind="stable"
+    )
     learned = [_load(findings, rows.iloc[0]) for rows in (converged, stalled) if len(rows)]
     return [network for network in learned if network is not None]
+
+
+def _kept(findings: Findings) -> pd.DataFrame:
+    """Take the replicates whose weights were kept, each with the rank of its run."""
+    replicates = findings.sweep.replicates
+    runs = ranked(findings.sweep.finished).reset_index(drop=True)
+    ranks = pd.Series(runs.index, index=runs["run_id"])
+    limits = runs.set_index("run_id").reindex(columns=["training.record_weights"]).squeeze(axis=1)
+    is_kept = replicates["replicate"].astype(float) < replicates["run_id"].map(limits).astype(float)
+    return replicates[is_kept].assign(rank=replicates["run_id"].map(ranks))
 
 
 def _load(findings: Findings, row: pd.Series) -> Learned | None:

@@ -5,6 +5,7 @@ row for each place in the grid, or setting, or comparison; a missing number is N
 written is `text.py`'s, where they are shown that of `page.py`, `files.py` and `terminal.py`.
 """
 
+import ast
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import combinations
 from math import prod
@@ -84,24 +85,41 @@ def grid(table: pd.DataFrame, settings: Sequence[str], measure: str) -> pd.DataF
     return laid_out.sort_index().sort_index(axis=1)
 
 
-def best(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """Choose the best row of `summary` for each combination of some axes.
+def ranked(runs: pd.DataFrame) -> pd.DataFrame:
+    """Order runs from the best to the worst.
 
-    The highest convergence rate wins, then the smaller median of epochs, then the smaller final
-    loss (of those at which nothing converged), then the smaller learning rate, then the order of
-    the grid.
+    The highest convergence rate wins, then the smaller median of epochs, then the simpler network
+    (fewer hidden units, then fewer layers), then the smaller final loss (of those at which nothing
+    converged), then the smaller learning rate, then the order given.
     """
-    measures = [RATE, MEDIAN, FINAL_LOSS, LEARNING_RATE]
-    ranked = table.assign(**{FINAL_LOSS: table[FINAL_LOSS].where(table[RATE] == 0)}).sort_values(
-        measures, ascending=[False, True, True, True], na_position="last", kind="stable"
+    columns = [RATE, MEDIAN, "network.hidden", FINAL_LOSS, LEARNING_RATE]
+    known = runs.reindex(columns=columns)
+    sizes = known["network.hidden"].astype(object)
+    hidden = [ast.literal_eval(str(text)) for text in sizes.where(sizes.notna(), "[]")]
+    keys = known.assign(
+        units=[*map(sum, hidden)],
+        layers=[*map(len, hidden)],
+        loss=known[FINAL_LOSS].where(known[RATE] == 0),
     )
-    first = ranked.groupby([*keys], sort=True, dropna=False).head(1) if keys else ranked.head(1)
-    return table.loc[first.index].sort_values([*keys] or LEARNING_RATE, ignore_index=True)
+    order = keys.sort_values(
+        [RATE, MEDIAN, "units", "layers", "loss", LEARNING_RATE],
+        ascending=[False, True, True, True, True, True],
+        na_position="last",
+        kind="stable",
+    )
+    return runs.loc[order.index]
+
+
+def best(sweep: Sweep, table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """Choose the best row of `summary`, as runs are ranked, for each combination of some axes."""
+    by_rank = table.loc[ranked(sweep.finished).index]
+    first = by_rank.groupby([*keys], sort=True, dropna=False).head(1) if keys else by_rank.head(1)
+    return first.sort_values([*keys] or LEARNING_RATE, kind="stable", ignore_index=True)
 
 
 def best_learning_rates(sweep: Sweep, table: pd.DataFrame) -> pd.DataFrame:
     """Choose the best learning rate of each setting; where nothing converged there is none."""
-    rows = best(table, sweep.settings)
+    rows = best(sweep, table, sweep.settings)
     columns = [DETERMINISTIC, "n", RATE, LOW, HIGH, MEDIAN, MEDIAN_LOW, MEDIAN_HIGH]
     rows = rows[[*sweep.settings, LEARNING_RATE, *columns]]
     rows.loc[rows[RATE] == 0, [LEARNING_RATE, MEDIAN, MEDIAN_LOW, MEDIAN_HIGH]] = np.nan
@@ -152,7 +170,9 @@ def comparisons(sweep: Sweep, axis: str) -> pd.DataFrame:
     same = sweep.settings[2:]
     rows = []
     for context, runs in _groups(draws, same):
-        chosen = {level: _odd_at_best(of_level) for (level,), of_level in _groups(runs, [axis])}
+        chosen = {
+            level: _odd_at_best(sweep, of_level) for (level,), of_level in _groups(runs, [axis])
+        }
         for first, second in combinations(chosen, 2):
             row = _compare(chosen[first], chosen[second])
             if row["n"]:
@@ -178,7 +198,7 @@ def best_of_halves(sweep: Sweep) -> pd.Series | None:
     draws = _drawn_replicates(sweep)
     if draws["run_id"].nunique() < 2:
         return None
-    odd = _odd_at_best(draws)
+    odd = _odd_at_best(sweep, draws)
     n, n_converged = len(odd), int((odd["outcome"] == "converged").sum())
     if n == 0:
         return None
@@ -194,8 +214,8 @@ def _drawn_replicates(sweep: Sweep) -> pd.DataFrame:
     return replicates[replicates["run_id"].isin(set(drawn))]
 
 
-def _odd_at_best(replicates: pd.DataFrame) -> pd.DataFrame:
-    """Choose the best run on the even replicates; give its odd ones."""
+def _odd_at_best(sweep: Sweep, replicates: pd.DataFrame) -> pd.DataFrame:
+    """Choose the best run, as runs are ranked, on the even replicates; give its odd ones."""
     is_even = replicates["replicate"].astype(int) % 2 == 0
     even = replicates[is_even]
     even = even.assign(
@@ -203,14 +223,11 @@ def _odd_at_best(replicates: pd.DataFrame) -> pd.DataFrame:
         epochs=even["epochs_to_converge"].fillna(np.inf),
     )
     scores = even.groupby("run_id", sort=False).agg(
-        rate=("converged", "mean"),
-        median=("epochs", _lower_median),
-        learning_rate=(LEARNING_RATE, "first"),
+        rate=("converged", "mean"), median=("epochs", _lower_median)
     )
-    order = scores.sort_values(
-        ["rate", "median", "learning_rate"], ascending=[False, True, True], kind="stable"
-    )
-    return replicates[~is_even & (replicates["run_id"] == order.index[0])]
+    runs = sweep.finished.set_index("run_id").loc[scores.index]
+    runs = runs.assign(**{RATE: scores["rate"], MEDIAN: scores["median"]})
+    return replicates[~is_even & (replicates["run_id"] == ranked(runs).index[0])]
 
 
 def _lower_median(epochs: pd.Series) -> float:
