@@ -168,16 +168,27 @@ def test_ctrl_c_ends_it_at_once_and_leaves_nothing_running(engine: str, tmp_path
     assert {run.info.status for run in runs} == {"KILLED"}
 
 
-def test_one_run_has_no_parent(bp: Bp, tmp_path: Path) -> None:
+def test_one_run_says_what_came_out_and_has_no_parent(bp: Bp, tmp_path: Path) -> None:
     from mlflow import MlflowClient
 
-    assert bp("train", *SMALL).returncode == 0
+    done = bp("train", *SMALL)
+    assert done.returncode == 0
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     experiment = client.get_experiment_by_name("bp_pipeline")
     assert experiment is not None
     [run] = client.search_runs([experiment.experiment_id])
     assert run.info.run_name == "tanh · glorot_uniform · lr=0.5"
     assert "mlflow.parentRunId" not in run.data.tags
+    n_converged = round(10 * run.data.metrics["converged/rate"])
+    said = f"tanh · glorot_uniform · lr=0.5: {n_converged} of 10 converged ("
+    assert done.stdout.startswith(said)
+    assert done.stdout.endswith(f" nats. Run {run.info.run_id}.\n")
+
+
+def test_runs_that_are_not_kept_say_what_came_out(bp: Bp) -> None:
+    done = bp("train", "-m", *SMALL, "tracking=off", "seed=1,2")
+    names = [line.partition(": ")[0] for line in done.stdout.splitlines()]
+    assert names == ["seed=1", "seed=2"]
 
 
 def test_weights_of_a_run_can_start_another(bp: Bp, store: Path, tmp_path: Path) -> None:

@@ -114,7 +114,10 @@ def report(arguments: Sequence[str]) -> int:
 
 def reproduce(arguments: Sequence[str]) -> int:
     """Run `bp reproduce [RUN…] [--sweep ID] [--sample N] [--baselines [STUDY…]]`."""
-    chosen = _reproduce_parser().parse_args(arguments)
+    parser = _reproduce_parser()
+    chosen = parser.parse_args(arguments)
+    if chosen.studies is None and (chosen.update or chosen.quick):
+        parser.error("--update and --quick belong to --baselines: add it")
     from bp_pipeline.messages import ConfigError
     from bp_pipeline.reproduce import Request
     from bp_pipeline.reproduce import reproduce as verify
@@ -142,7 +145,7 @@ def ui(arguments: Sequence[str]) -> int:
     """Run `bp ui [SWEEP] [--port N] [--no-browser]`."""
     parser = ArgumentParser(prog="bp ui", description="Serve MLflow's UI and link to a sweep.")
     parser.add_argument("sweep", nargs="?", help="run id of the sweep (default: the newest sweep)")
-    parser.add_argument("--port", metavar="N", type=int, help="default: 5000, or a free one")
+    parser.add_argument("--port", metavar="N", type=_port, help="default: 5000, or a free one")
     parser.add_argument("--no-browser", action="store_true", help="only print the link")
     parser.add_argument(
         "--experiment", metavar="NAME", default=_EXPERIMENT, help="of MLflow (default: %(default)s)"
@@ -208,6 +211,12 @@ def _reproduce_parser() -> ArgumentParser:
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ArgumentTypeError(f"must be a whole number >= 1, got {text!r}")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise ArgumentTypeError(f"must be a port, 1 to 65535, got {text!r}")
     return int(text)
 
 

@@ -4,10 +4,11 @@ Owns the order of things, and that each is tried whatever becomes of the others:
 safe by then. What they say is in `report/`, `champion.py` and `tracking/`.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shutil import copytree
+from shutil import copyfile
 from tempfile import TemporaryDirectory
 
 from bp_pipeline.champion import crown, tasks
@@ -44,20 +45,27 @@ def show_sweep(tracker: Tracker, sweep: str | None = None, folder: Path | None =
         write_report(findings, Path(made))
         show_sweep_in_mlflow(tracker, findings, Path(made))
         folder = folder or REPORTS / _folder_name(findings)
-        try:
-            copytree(made, folder, dirs_exist_ok=True)
-        except OSError as error:
-            raise TrackingError(
-                f"The report cannot be written to {folder}: {error}. "
-                "Name another folder: bp report --out DIR."
-            ) from error
+        _copy(Path(made), folder)
     print_report(findings)
     print(f"Written to {folder}")
 
 
 def _folder_name(findings: Findings) -> str:
-    sweep = findings.sweep
-    return f"{sweep.name[:_LONGEST_NAME]}-{sweep.digest[:8]}".replace("/", "-")
+    """Name a folder after a sweep, without what a path had better not hold."""
+    name = re.sub(r"[^\w.]+", "-", findings.sweep.name)[:_LONGEST_NAME]
+    return f"{name}-{findings.sweep.digest[:8]}"
+
+
+def _copy(made: Path, folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in made.iterdir():
+            copyfile(file, folder / file.name)
+    except OSError as error:
+        raise TrackingError(
+            f"The report cannot be written to {folder}: {error}. "
+            "Name another folder: bp report --out DIR."
+        ) from error
 
 
 def show_sweep_in_mlflow(tracker: Tracker, findings: Findings, report: Path) -> None:

@@ -63,6 +63,22 @@ def summary(result: RunResult) -> dict[str, float]:
     return {name: value for name, value in values.items() if np.isfinite(value)}
 
 
+def in_words(result: RunResult) -> str:
+    """Say how a run's replicates ended, in a sentence.
+
+    >>> in_words(result)
+    '90 of 100 converged (83 – 94 %), half of all by epoch 99; final loss (median) 0.00267 nats.'
+    """
+    values, n = summary(result), len(result.outcome)
+    n_converged = int((result.outcome == "converged").sum())
+    low, high = (100 * values[f"converged/rate_{end}"] for end in ("low", "high"))
+    text = f"{n_converged:,} of {n:,} converged ({low:.0f} – {high:.0f} %)"
+    if "epochs_to_converge/median" in values:
+        text += f", half of all by epoch {values['epochs_to_converge/median']:,.0f}"
+    loss = values.get("final_loss/median")
+    return f"{text}; final loss (median) {'infinite' if loss is None else f'{loss:.3g} nats'}."
+
+
 def quantiles(
     values: Float64[np.ndarray, "replicate column"], probabilities: Sequence[float]
 ) -> Float64[np.ndarray, "probability column"]:

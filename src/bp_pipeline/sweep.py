@@ -19,6 +19,7 @@ from bp_pipeline.naming import run_names
 from bp_pipeline.progress import counted, make_ready, say, training_progress
 from bp_pipeline.resume import Job, find_or_start, only_trainer, undone
 from bp_pipeline.showcase import show_sweep
+from bp_pipeline.summary import in_words
 from bp_pipeline.tracking import Tracker, TrackingError
 
 
@@ -119,23 +120,30 @@ def _show(tracker: Tracker, parent_run_id: str) -> bool:
 def _train(
     jobs: Sequence[Job], tracker: Tracker | None, parent_run_id: str | None, *, n_done: int = 0
 ) -> list[str]:
-    """Train and record; give the name and error of each run that failed."""
+    """Train and record; give the name and error of each run that failed.
+
+    What came of runs that no report will show is printed.
+    """
     configs = [job.config for job in jobs]
     say(_announcement(configs, n_done))
     make_ready({config.engine for config in configs})
-    started, failures = perf_counter(), []
+    started, failures, results = perf_counter(), [], {}
     with training_progress(len(configs), _network_epochs(configs)) as run_done:
         for index, result in train_runs(configs):
             name, config = jobs[index]
-            error = result if isinstance(result, Exception) else None
+            outcome: str | Exception = result if isinstance(result, Exception) else ""
             if tracker and not isinstance(result, Exception):
                 seconds = perf_counter() - started
-                error = _record(tracker, config, result, name, parent_run_id, seconds)
-            if error is not None:
-                failures.append(f"{name}: {error}")
+                outcome = _record(tracker, config, result, name, parent_run_id, seconds)
+            if isinstance(outcome, Exception):
+                failures.append(f"{name}: {outcome}")
                 if tracker:
-                    tracker.record_failure(config, error, name=name, parent_run_id=parent_run_id)
+                    tracker.record_failure(config, outcome, name=name, parent_run_id=parent_run_id)
+            elif parent_run_id is None and not isinstance(result, Exception):
+                results[index] = f"{name}: {in_words(result)}" + f" Run {outcome}." * bool(outcome)
             run_done()
+    for _, line in sorted(results.items()):
+        print(line)
     return failures
 
 
@@ -156,10 +164,10 @@ def _record(
     name: str,
     parent_run_id: str | None,
     seconds: float,
-) -> Exception | None:
-    """Record a run; give what is wrong with it, unless that concerns the whole store."""
+) -> str | Exception:
+    """Record a run; give its id, or what is wrong with it, unless that concerns the whole store."""
     try:
-        tracker.record(
+        return tracker.record(
             config,
             result,
             name=name,
@@ -171,7 +179,6 @@ def _record(
         raise
     except Exception as error:
         return error
-    return None
 
 
 def _name_failures(failures: Sequence[str]) -> int:

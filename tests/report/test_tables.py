@@ -1,10 +1,13 @@
 """The tables of a report, as numbers."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
-from report.conftest import Make, small_config
+from report.conftest import Make, small_config, sweep_of
 
+from bp_pipeline.config import RunConfig
 from bp_pipeline.report import Sweep
 from bp_pipeline.report.tables import (
     FINAL_LOSS,
@@ -88,6 +91,33 @@ def test_tests_are_on_odd_replicates_of_what_draws(sweep: Sweep) -> None:
         }
         run = odd[(odd[list(place)] == pd.Series(place)).all(axis=1)]
         assert (run["outcome"] == "converged").mean() == between[f"{side}/rate"]
+
+
+def test_given_weights_are_pairs_only_among_themselves(make_sweep: Make, tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        np.savez(tmp_path / f"{name}.npz", layer_1=np.ones((12, 3, 3)), layer_2=np.ones((12, 4, 1)))
+
+    def given(name: str, **options: str) -> RunConfig:
+        return small_config({"init.path": f"{tmp_path}/{name}.npz"}, init="given", **options)
+
+    two = [given("one"), given("one", activation="sigmoid")]
+    assert len(comparisons(make_sweep(*two), "activation")) == 1
+    for number, others in enumerate(([given("other")], [small_config()])):
+        mixed = sweep_of([*two, *others], tmp_path / f"runs {number}")
+        assert comparisons(mixed, "activation").empty
+        assert comparisons(mixed, "init").empty
+
+
+def test_where_nothing_varies_nothing_is_explained(make_sweep: Make) -> None:
+    never = {"training.epochs": 1}
+    sweep = make_sweep(
+        *(
+            small_config({**never, LEARNING_RATE: r}, init=i)
+            for r in (1.0, 3.0)
+            for i in ("normal", "uniform")
+        )
+    )
+    assert factors(sweep, summary(sweep))["eta_squared"].isna().all()
 
 
 def test_the_best_is_chosen_on_one_half_and_measured_on_the_other(make_sweep: Make) -> None:

@@ -141,7 +141,7 @@ def factors(sweep: Sweep, table: pd.DataFrame) -> pd.DataFrame:
             "eta_squared": shares,
         }
     ).sort_values("eta_squared", ascending=False, kind="stable", ignore_index=True)
-    if len(varied) > 1 and is_complete(sweep, table):
+    if len(varied) > 1 and not np.isnan(shares).any() and is_complete(sweep, table):
         rows.loc[len(rows)] = ["interplay", None, max(0.0, 1.0 - sum(shares))]
     return rows
 
@@ -208,8 +208,14 @@ def best_of_halves(sweep: Sweep) -> pd.Series | None:
 
 
 def _drawn_replicates(sweep: Sweep) -> pd.DataFrame:
-    """Take the replicates of runs whose init draws."""
-    drawn = sweep.finished.loc[~deterministic(sweep.finished), "run_id"]
+    """Take the replicates that start from the same draws, in all runs that draw.
+
+    Weights that are given are no draws of ours: they are pairs only where all runs have the same.
+    """
+    runs = sweep.finished.reindex(columns=["init.name", "init.path"])
+    given = runs["init.name"] == "given"
+    same_file = given.all() and runs["init.path"].nunique() == 1
+    drawn = sweep.finished.loc[~deterministic(sweep.finished) & (~given | same_file), "run_id"]
     replicates = sweep.replicates
     return replicates[replicates["run_id"].isin(set(drawn))]
 
