@@ -1,7 +1,6 @@
 """`bp explain`: its numbers are training's own, its formulas give them, the article is beside."""
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,7 +17,6 @@ from runs import make_config
 
 from bp_pipeline.cli import main
 from bp_pipeline.config import RunConfig, parse_config
-from bp_pipeline.core.losses import LOSSES
 from bp_pipeline.core.training import train
 from bp_pipeline.ensemble import initial_parameters, setup_of, train_runs
 from bp_pipeline.explain import FORMATS, Explanation, explain_step
@@ -127,69 +125,6 @@ def test_the_gradient_is_that_of_central_differences(case: str) -> None:
             moved[index] += change
             ends.append(train(setup, moved, np.ones(1), np.zeros(1)).final_loss[0])
         assert gradient[index] == pytest.approx(factor * (ends[0] - ends[1]) / (2 * h), abs=1e-8)
-
-
-# Formulas
-
-
-def evaluate(formula: str) -> float:
-    """Compute a formula with its numbers in, as a reader would."""
-    text = formula.replace("−", "-").replace("·", "*").replace("½", "0.5").replace("²", "**2")
-    text = text.replace("≥", ">=").replace("ln(", "log(")
-    text = re.sub(r"e\^(\(|[0-9])", r"e**\1", text)
-    if " if " in text:
-        value, condition, other = re.split(" if | else ", text)
-        text = f"({value}) if ({condition}) else ({other})"
-    names = {"log": math.log, "tanh": math.tanh, "e": math.e, "max": max}
-    return eval(text, {"__builtins__": {}}, names)
-
-
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("sample", [0, 2])
-def test_every_formula_with_numbers_in_gives_its_result(case: str, sample: int) -> None:
-    for section in explain_step(config_of(case), sample=sample, epoch=2).sections:
-        for equation in section.equations:
-            value = evaluate(equation.numbers())
-            assert value == pytest.approx(equation.value, rel=1e-9, abs=1e-14), equation
-
-
-def test_formulas_are_evaluated_as_they_are_meant() -> None:
-    assert evaluate("½·(1 − (-0.5))²") == 1.125
-    assert evaluate("-2 if -2 ≥ 0 else 0.01·(-2)") == -0.02
-    assert evaluate("1/(1 + e^(−(-0.5)))") == pytest.approx(1 / (1 + math.exp(0.5)))
-    assert evaluate("ln(1 + e^(-0.5)) − 1·(-0.5)") == pytest.approx(
-        math.log1p(math.exp(-0.5)) + 0.5
-    )
-
-
-def test_every_loss_has_a_case() -> None:
-    assert {config_of(case).loss.name for case in CASES} == set(LOSSES)
-
-
-@pytest.mark.parametrize(
-    ("case", "expected"),
-    [
-        ("batch", ["W10", "W20", "W30", "W11", "W21", "W31", "W12", "W22", "W32",
-                   "V00", "V01", "V02", "V03"]),
-        ("no bias", ["W11", "W21", "W31", "W12", "W22", "W32", "V01", "V02", "V03"]),
-        ("no hidden layer", ["V00", "V01", "V02"]),
-        ("depth 2", ["w[1][0, 1]", "w[1][0, 2]", "w[1][0, 3]", "w[1][1, 1]"]),
-        ("wide", ["w[1][0, 1]", "w[1][0, 2]"]),
-    ],
-)  # fmt: skip
-def test_weights_have_the_articles_names(case: str, expected: list[str]) -> None:
-    found = [weight.name for weight in explain_step(config_of(case)).weights]
-    assert found[: len(expected)] == expected
-    assert len(set(found)) == len(found)
-    if case == "depth 2":
-        assert found[-1] == "w[3][2, 0]"
-
-
-def test_a_long_sum_is_shortened() -> None:
-    values = {"task.bits": 6, "network.hidden": [1], "replicates": 1}
-    equations = explain_step(make_config(values, {"task": "parity"})).all_equations
-    [first] = [equation for equation in equations if equation.name == "∂L/∂W10"]
-    assert " + … + ∂L₆₃/∂" in first.symbols
 
 
 # The article

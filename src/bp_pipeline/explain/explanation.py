@@ -10,7 +10,9 @@ import numpy as np
 
 from bp_pipeline.config import RunConfig
 from bp_pipeline.explain.article import Comparison, compare, is_article
-from bp_pipeline.explain.equations import Equation, Equations, Section, Weight, spell
+from bp_pipeline.explain.equation import Equation, Section, spell
+from bp_pipeline.explain.equations import Equations
+from bp_pipeline.explain.names import Weight
 from bp_pipeline.explain.step import Step, take_step
 from bp_pipeline.naming import ALWAYS, run_name
 

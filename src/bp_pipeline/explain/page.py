@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from bp_pipeline.explain.equations import Names, Weight, spell
+from bp_pipeline.explain.equation import spell
 from bp_pipeline.explain.explanation import Explanation
+from bp_pipeline.explain.names import Names, Weight
 
 _SHORT_DIGITS = 4  # of numbers in the diagram, which have little room
 _RADIUS, _ROW, _MARGIN = 34, 130, 56  # pixels
