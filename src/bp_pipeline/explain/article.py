@@ -67,8 +67,8 @@ def is_article(step: Step) -> bool:
     kinds, optimizer = step.architecture, step.config.optimizer
     weights = {float(w) for layer in step.weights for w in layer.ravel()}
     ours = {
-        "inputs": list(step.inputs),
-        "targets": list(step.targets),
+        "inputs": [list(row) for row in step.setup.inputs],
+        "targets": [list(row) for row in step.setup.targets],
         "layer_sizes": list(kinds.layer_sizes),
         "bias": kinds.bias,
         "train_bias": kinds.train_bias,
@@ -80,7 +80,7 @@ def is_article(step: Step) -> bool:
         "momentum": optimizer.momentum,
         "initial_weights": weights.pop() if len(weights) == 1 else None,
     }
-    return step.epoch == 0 and ours == _article()["setup"]
+    return step.sample == step.epoch == 0 and ours == _article()["setup"]
 
 
 @cache

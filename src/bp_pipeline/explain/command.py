@@ -6,7 +6,8 @@ that know a step are imported when the request is known to make sense.
 
 import sys
 from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,6 +16,7 @@ from bp_pipeline.hydra_app import compose
 from bp_pipeline.messages import ConfigError, suggest
 
 _FORMATS = ("terminal", "md", "html", "json")
+_MANY_EPOCHS = 50_000  # of which 100 to 200 µs each make a wait of some seconds
 _DESCRIPTION = """\
 Show one training step number by number: the forward pass at each unit, the loss, the delta of each
 unit, the gradient and the new value of each weight. Every line has the formula, the formula with
@@ -24,13 +26,16 @@ _EPILOG = """\
 names
   X1, Z1, D0   input, hidden and output units; X0 and Z0 are bias units of value 1
   W10, V01     weights to hidden and to output units: first the unit it leads to, then where from
-  w[2][0, 1]   in deeper or wider networks: of layer 2, from unit 0 to unit 1; units are Z[2][1]
+  w[2][0, 1]   in place of W and V, where there are more hidden layers or more than nine units in a
+               layer: the weight of layer 2 from unit 0 to unit 1
+  Z[2][1]      where there are more hidden layers: unit 1 of layer 2
   a_Z1, δ_Z1   pre-activation, and ∂loss/∂a; y_D0 is a target, η the learning rate, μ the momentum,
   v_W10, L₂    v a velocity, L₂ the loss of sample 2
 
 numbers
   Results have the fewest digits that read back as the same double. Those put into a formula are
-  rounded to 6 significant ones, except in json, which has all. Losses are in nats.
+  rounded to 6 significant ones, and long sums are shortened, except in json, which has all.
+  Losses are in nats.
 
 examples
   bp explain experiment=article                     the article's numbers beside its own equations
@@ -57,12 +62,14 @@ def run(arguments: Sequence[str]) -> int:
             f"`--format` must be one of its options, got {chosen.format!r}. "
             f"{suggest(chosen.format, list(_FORMATS))}"
         )
-    flags = ["--config-dir", chosen.config_dir] if chosen.config_dir else []
+    flags = _config_dir(chosen.config_dir) if chosen.config_dir else []
     flags += ["--multirun"] if chosen.multirun else []
     config = _one_config([*flags, *chosen.overrides])
     from bp_pipeline.explain import FORMATS, explain_step
 
-    text = FORMATS[chosen.format](explain_step(config, **numbers))
+    with _waiting(numbers["epoch"]) as progress:
+        explanation = explain_step(config, **numbers, progress=progress)
+    text = FORMATS[chosen.format](explanation)
     if chosen.out is None:
         sys.stdout.write(text)
     else:
@@ -116,6 +123,42 @@ def _number(name: str, text: str) -> int:
         raise ConfigError(
             f"`--{name}` must be a whole number, got {text!r}. Try `--{name} 0`."
         ) from None
+
+
+def _config_dir(folder: str) -> list[str]:
+    """Give Hydra's flag for a folder of option files, which has to be there."""
+    if not Path(folder).is_dir():
+        raise ConfigError(
+            f"`--config-dir` must be a folder, got {folder!r}. Name one that has option files."
+        )
+    return ["--config-dir", folder]
+
+
+@contextmanager
+def _waiting(n_epochs: int) -> Iterator[Callable[[int], None] | None]:
+    """Say, once they begin, that many epochs come before the step; on a terminal, count them."""
+    if n_epochs < _MANY_EPOCHS:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from bp_pipeline.progress import say
+
+    console = Console(stderr=True)
+    bar = Progress(console=console, transient=True, disable=not console.is_terminal)
+
+    def advance(n_done: int) -> None:
+        if not bar.tasks:
+            say(f"Training {n_epochs:,} epochs before the step, by `engine=numpy`: it is watched.")
+            bar.add_task("epochs", total=n_epochs)
+            bar.start()
+        bar.advance(bar.tasks[0].id, n_done)
+
+    try:
+        yield advance
+    finally:
+        bar.stop()
 
 
 def _one_config(arguments: Sequence[str]) -> RunConfig:

@@ -1,144 +1,24 @@
-"""A step as equations: what each quantity is called, its formula, and its value.
+"""A step as equations: the formula of each quantity, and its value.
 
-Owns the names, which are the article's (Z1, D0, W10, V01), and the formulas. Every value is one
-that `step.py` took from the core; a formula says how it came about and is never evaluated here.
+Owns which formula leads to which number, in the order of computing. A value is one that `step.py`
+took from the core, with two exceptions: f′(a) is the core's derivative of the core's activation,
+and the loss over several outputs is added up here, in their order. No formula is ever evaluated.
 """
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterator
 
+from bp_pipeline.explain.equation import SYMBOL, Equation, Section, spell
+from bp_pipeline.explain.formulas import (
+    DELTA_REMARK,
+    ActivationFormula,
+    activation_formula,
+    forward_remark,
+    gradient_remark,
+    loss_formula,
+    update_remark,
+)
+from bp_pipeline.explain.names import Names, Weight, subscript, target
 from bp_pipeline.explain.step import Layers, Step
-
-_SYMBOL = re.compile(r"\{([^{}]*)\}")
-_MOST_TERMS = 20  # of a sum; between the first and the last ones stands an ellipsis
-_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
-
-
-@dataclass(frozen=True)
-class Equation:
-    """One computed number.
-
-    Attributes
-    ----------
-    name
-        What it is called.
-    formula
-        How it is computed, with every symbol in braces.
-    values
-        What the symbols stand for.
-    value
-        What the core computed.
-    sign
-        "=", or ":=" where a new value takes the place of an old one.
-    """
-
-    name: str
-    formula: str
-    values: Mapping[str, float]
-    value: float
-    sign: str = "="
-
-    @property
-    def symbols(self) -> str:
-        """The formula as one writes it."""
-        return _SYMBOL.sub(lambda symbol: symbol[1], self.formula)
-
-    def numbers(self, digits: int | None = None) -> str:
-        """Put the numbers in: all their digits, or rounded to so many significant ones."""
-
-        def number(symbol: re.Match[str]) -> str:
-            value = self.values[symbol[1]]
-            text = spell(value) if digits is None else f"{value + 0.0:.{digits}g}"
-            before, after = self.formula[: symbol.start()], self.formula[symbol.end() :]
-            stands_free = (not before or before.endswith(("(", "if "))) and after[:1] != "²"
-            return text if stands_free or not text.startswith("-") else f"({text})"
-
-        return _SYMBOL.sub(number, self.formula)
-
-
-class Section(NamedTuple):
-    """A part of the step; `remark` says what is done in it."""
-
-    title: str
-    remark: str
-    equations: list[Equation]
-
-
-class Weight(NamedTuple):
-    """One weight: which, and what the step did to it; `row` and `column` are its place in files."""
-
-    name: str
-    layer: int
-    row: int
-    column: int
-    source: str
-    target: str
-
-
-@dataclass(frozen=True)
-class Names:
-    """What units and weights are called.
-
-    With one hidden layer of at most nine units: X1, Z1, D0, W10, V01 (to, from), as in the article.
-    Deeper or wider networks have weights w[layer][from, to]; deeper ones, units Z[layer][unit].
-    """
-
-    layer_sizes: Sequence[int]
-    bias: bool
-
-    @property
-    def _last(self) -> int:
-        return len(self.layer_sizes) - 1
-
-    def unit(self, layer: int, index: int) -> str:
-        """Name the unit at this place of `Block.units`, where the bias unit comes first."""
-        if layer == self._last:
-            return f"D{index - self.bias}"
-        number = index + (not self.bias)
-        if layer == 0:
-            return f"X{number}"
-        return f"Z{number}" if self._last <= 2 else f"Z[{layer}][{number}]"
-
-    def units(self, layer: int) -> list[str]:
-        """Name the units of a layer that compute something."""
-        return [self.unit(layer, i + self.bias) for i in range(self.layer_sizes[layer])]
-
-    def weight(self, layer: int, row: int, column: int) -> str:
-        """Name the weight at this place of the layer `layer` >= 1."""
-        source = row + (not self.bias)
-        target = column + (layer < self._last)
-        if self._last <= 2 and max(self.layer_sizes) <= 9:
-            return f"{'V' if layer == self._last else 'W'}{target}{source}"
-        return f"w[{layer}][{source}, {target}]"
-
-    def weights(self, layer: int) -> Iterator[Weight]:
-        """List the weights of a layer, bias unit first."""
-        for row in range(self.layer_sizes[layer - 1] + self.bias):
-            for column in range(self.layer_sizes[layer]):
-                yield Weight(
-                    self.weight(layer, row, column),
-                    layer,
-                    row,
-                    column,
-                    self.unit(layer - 1, row),
-                    self.unit(layer, column + self.bias),
-                )
-
-    def all_weights(self) -> list[Weight]:
-        """List all weights, layer by layer."""
-        return [weight for layer in range(1, self._last + 1) for weight in self.weights(layer)]
-
-
-def spell(value: float) -> str:
-    """Write a number in the shortest form that reads back as the same double, zero as 0."""
-    return repr(float(value) + 0.0).removesuffix(".0")
-
-
-def subscript(number: int) -> str:
-    """Write a number as an index."""
-    return str(number).translate(_SUBSCRIPTS)
 
 
 class Equations:
@@ -150,15 +30,17 @@ class Equations:
         self.names = Names(self.architecture.layer_sizes, self.architecture.bias)
         self.loss_name = "L" if step.setup.online else f"L{subscript(step.sample)}"
         self.values = self._known()
+        self._loss_formula = loss_formula(self.architecture.loss)
+        self._slope = spell(self.architecture.slope)
 
     def sections(self) -> list[Section]:
         """Write the whole step."""
         return [
-            Section("Forward pass", _forward_remark(self.step), list(self._forward())),
-            Section("Loss", _LOSS_REMARKS[self.architecture.loss], list(self._loss())),
-            Section("Deltas", _DELTA_REMARK, list(self._deltas())),
-            Section("Gradient", _gradient_remark(self.step), list(self._gradients())),
-            Section("Update", _update_remark(self.step), list(self._updates())),
+            Section("Forward pass", forward_remark(self.step), list(self._forward())),
+            Section("Loss", self._loss_formula.remark, list(self._loss())),
+            Section("Deltas", DELTA_REMARK, list(self._deltas())),
+            Section("Gradient", gradient_remark(self.step), list(self._gradients())),
+            Section("Update", update_remark(self.step), list(self._updates())),
         ]
 
     def _known(self) -> dict[str, float]:
@@ -179,7 +61,7 @@ class Equations:
         for weight in names.all_weights():
             values[weight.name] = _at(step.weights, weight)
             values[f"v_{weight.name}"] = _at(step.velocity, weight)
-        values |= {_target(unit): y for unit, y in zip(self.outputs, step.targets, strict=True)}
+        values |= {target(unit): y for unit, y in zip(self.outputs, step.targets, strict=True)}
         return values
 
     @property
@@ -192,68 +74,63 @@ class Equations:
         return float(activation.derivative(z, self.architecture.slope))
 
     def _equation(self, name: str, formula: str, value: float, sign: str = "=") -> Equation:
-        used = {symbol: self.values[symbol] for symbol in _SYMBOL.findall(formula)}
+        used = {symbol: self.values[symbol] for symbol in SYMBOL.findall(formula)}
         return Equation(name, formula, used, value, sign)
 
-    def _activation_name(self, layer: int) -> str:
-        is_output = layer == len(self.architecture.layer_sizes) - 1
-        return self.architecture.output if is_output else self.architecture.activation
+    def _activation_formula(self, layer: int) -> ActivationFormula:
+        kinds = self.architecture
+        is_output = layer == len(kinds.layer_sizes) - 1
+        return activation_formula(kinds.output if is_output else kinds.activation)
 
     def _forward(self) -> Iterator[Equation]:
         for layer in range(1, len(self.architecture.layer_sizes)):
-            kind = self._activation_name(layer)
+            kind = self._activation_formula(layer)
             for unit in self.names.units(layer):
                 incoming = [w for w in self.names.weights(layer) if w.target == unit]
-                total = _sum([f"{{{w.name}}}·{{{w.source}}}" for w in incoming])
+                total = " + ".join(f"{{{w.name}}}·{{{w.source}}}" for w in incoming)
                 yield self._equation(f"a_{unit}", total, self.values[f"a_{unit}"])
-                formula = _FUNCTIONS[kind].format(a=f"{{a_{unit}}}", slope=self._slope)
+                formula = kind.f.format(a=f"{{a_{unit}}}", slope=self._slope)
                 yield self._equation(unit, formula, self.values[unit])
 
     def _loss(self) -> Iterator[Equation]:
         step, name = self.step, self.loss_name
         of_outputs = step.losses(step.before)
-        formula = _LOSSES[self.architecture.loss]
+        formula = self._loss_formula.value
         parts = [name] if len(of_outputs) == 1 else [f"{name}({unit})" for unit in self.outputs]
         total = 0.0
         for part, unit, value in zip(parts, self.outputs, of_outputs, strict=True):
-            symbols = {"a": f"{{a_{unit}}}", "z": f"{{{unit}}}", "y": f"{{{_target(unit)}}}"}
+            symbols = {"a": f"{{a_{unit}}}", "z": f"{{{unit}}}", "y": f"{{{target(unit)}}}"}
             yield self._equation(part, formula.format(**symbols), value)
             self.values[part] = value
             total += value
         if len(parts) > 1:
-            yield self._equation(name, _sum([f"{{{part}}}" for part in parts]), total)
+            yield self._equation(name, " + ".join(f"{{{part}}}" for part in parts), total)
 
     def _deltas(self) -> Iterator[Equation]:
         last = len(self.architecture.layer_sizes) - 1
-        for layer in range(last, 0, -1):
+        for unit in self.outputs:
+            yield from self._delta(last, unit, self._loss_formula.delta)
+        for layer in range(last - 1, 0, -1):
             for column, unit in enumerate(self.names.units(layer)):
-                if layer < last:
-                    outgoing = [
-                        f"{{{self.names.weight(layer + 1, column + self.architecture.bias, o)}}}"
-                        f"·{{δ_{target}}}"
-                        for o, target in enumerate(self.names.units(layer + 1))
-                    ]
-                    total = _sum(outgoing)
-                    error = total if len(outgoing) == 1 else f"({total})"
-                else:
-                    error = f"({{{unit}}} − {{{_target(unit)}}})"
-                yield from self._delta(layer, unit, error)
+                yield from self._delta(layer, unit, f"{self._error(layer, column)}·{{derivative}}")
 
-    def _delta(self, layer: int, unit: str, error: str) -> Iterator[Equation]:
-        is_output = layer == len(self.architecture.layer_sizes) - 1
-        name, value = f"δ_{unit}", self.values[f"δ_{unit}"]
-        if is_output and self.architecture.loss == "logistic":
-            yield self._equation(name, error[1:-1], value)
-            return
-        kind = self._activation_name(layer)
-        formula = _DERIVATIVES[kind].format(z=f"{{{unit}}}", slope=self._slope)
-        derivative = f"f′(a_{unit})"
-        yield self._equation(derivative, formula, self.values[derivative])
-        yield self._equation(name, f"{error}·{{{derivative}}}", value)
+    def _error(self, layer: int, column: int) -> str:
+        """Write what the deltas of the next layer bring back to a unit, a template of `_delta`."""
+        row = column + self.architecture.bias
+        outgoing = [w for w in self.names.weights(layer + 1) if w.row == row]
+        total = " + ".join(f"{{{{{w.name}}}}}·{{{{δ_{w.target}}}}}" for w in outgoing)
+        return total if len(outgoing) == 1 else f"({total})"
 
-    @property
-    def _slope(self) -> str:
-        return spell(self.architecture.slope)
+    def _delta(self, layer: int, unit: str, formula: str) -> Iterator[Equation]:
+        """Write a unit's delta, after the derivative of its activation where that is in it."""
+        symbols = {"z": f"{{{unit}}}", "y": f"{{{target(unit)}}}"}
+        derivative, delta = f"f′(a_{unit})", f"δ_{unit}"
+        if "{derivative}" in formula:
+            of_activation = self._activation_formula(layer).derivative
+            written = of_activation.format(**symbols, slope=self._slope)
+            yield self._equation(derivative, written, self.values[derivative])
+        written = formula.format(**symbols, derivative=f"{{{derivative}}}")
+        yield self._equation(delta, written, self.values[delta])
 
     def _gradients(self) -> Iterator[Equation]:
         for weight in filter(self._is_trained, self.names.all_weights()):
@@ -274,7 +151,7 @@ class Equations:
         for sample, part in enumerate(self.step.contributions):
             names.append(f"∂L{subscript(sample)}/∂{weight.name}")
             self.values[names[-1]] = _at(part, weight)
-        total = _sum([f"{{{name}}}" for name in names])
+        total = " + ".join(f"{{{name}}}" for name in names)
         if self.architecture.mean_gradient and len(names) > 1:
             total = f"({total})·1/{len(names)}"
         return self._equation(f"∂L/∂{weight.name}", total, _at(self.step.gradient, weight))
@@ -306,78 +183,3 @@ class Equations:
 
 def _at(layers: Layers, weight: Weight) -> float:
     return float(layers[weight.layer - 1][weight.row, weight.column])
-
-
-def _target(unit: str) -> str:
-    return f"y_{unit}"
-
-
-def _sum(terms: Sequence[str]) -> str:
-    if len(terms) > _MOST_TERMS:
-        terms = [*terms[: _MOST_TERMS - 2], "…", terms[-1]]
-    return " + ".join(terms)
-
-
-# As the core computes them; f′ in terms of the activation.
-_FUNCTIONS = {
-    "identity": "{a}",
-    "sigmoid": "1/(1 + e^(−{a}))",
-    "tanh": "tanh({a})",
-    "relu": "max(0, {a})",
-    "leaky_relu": "{a} if {a} ≥ 0 else {slope}·{a}",
-    "softplus": "ln(1 + e^{a})",
-}
-_DERIVATIVES = {
-    "identity": "1",
-    "sigmoid": "{z}·(1 − {z})",
-    "tanh": "1 − {z}²",
-    "relu": "1 if {z} > 0 else 0",
-    "leaky_relu": "1 if {z} > 0 else {slope}",
-    "softplus": "1 − e^(−{z})",
-}
-_LOSSES = {
-    "logistic": "ln(1 + e^{a}) − {y}·{a}",
-    "squared_error": "½·({y} − {z})²",
-}
-_LOSS_REMARKS = {
-    "logistic": "The cost of logistic regression, −y·ln p − (1 − y)·ln(1 − p) with p the output, "
-    "written so that it is finite where p rounds to 0 or 1.",
-    "squared_error": "Squared error, half the square of target minus output.",
-}
-_DELTA_REMARK = (
-    "δ is ∂loss/∂a of a unit, from the output backwards. Bias units have no inputs, so no delta."
-)
-
-
-def _forward_remark(step: Step) -> str:
-    kinds = step.architecture
-    hidden = (
-        f" f is {kinds.activation} in hidden layers," if len(kinds.layer_sizes) > 2 else " f is"
-    )
-    bias = ", the bias unit's 1 first" if kinds.bias else ""
-    return (
-        f"Each unit adds up its inputs times their weights{bias}, and applies f.{hidden} "
-        f"{kinds.output} at the output."
-    )
-
-
-def _gradient_remark(step: Step) -> str:
-    rule = "The activation at the start of a link times the delta at its end."
-    if step.setup.online:
-        return rule
-    if step.architecture.mean_gradient:
-        how = "the gradient is the mean over all samples, their sum times the rounded 1/n"
-    else:
-        how = "the gradient is the sum over all samples"
-    return f"{rule} That is the share of sample {step.sample}; {how}."
-
-
-def _update_remark(step: Step) -> str:
-    optimizer = step.config.optimizer
-    rule = f"Against the gradient, with the learning rate η = {spell(optimizer.learning_rate)}"
-    if optimizer.momentum:
-        rule += f" and the momentum μ = {spell(optimizer.momentum)}; v is the velocity"
-    kept = "" if step.architecture.train_bias or not step.architecture.bias else (
-        " Bias weights stay as they are: `network.train_bias=false`."
-    )  # fmt: skip
-    return f"{rule}.{kept}"

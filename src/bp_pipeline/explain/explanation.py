@@ -3,14 +3,18 @@
 Owns what is told, in which order. How it looks is for `formats.py` and `page.py`.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from bp_pipeline.config import RunConfig
+from bp_pipeline.core.training import Progress
 from bp_pipeline.explain.article import Comparison, compare, is_article
-from bp_pipeline.explain.equations import Equation, Equations, Section, Weight, spell
+from bp_pipeline.explain.equation import Equation, Section, spell
+from bp_pipeline.explain.equations import Equations
+from bp_pipeline.explain.names import Weight
 from bp_pipeline.explain.step import Step, take_step
 from bp_pipeline.naming import ALWAYS, run_name
 
@@ -84,7 +88,7 @@ class Explanation:
             )
         ]
         losses = (sum(step.losses(network), 0.0) for network in (step.before, step.after))
-        means = (float(network.loss()[0]) for network in (step.before, step.after))
+        means = (step.mean_loss(network) for network in (step.before, step.after))
         return [
             *outputs,
             Change("loss of this sample", *losses),
@@ -105,14 +109,21 @@ class Explanation:
         step, found = self.step, []
         epochs = step.config.training.epochs
         if step.epoch >= epochs:
-            found.append(f"Training ends after {epochs} epochs: this step would come next.")
+            found.append(f"Training ends after {_epochs(epochs)}, before this step.")
         if step.config.labels.get("experiment") == "article" and not is_article(step):
             found.append("The article prints numbers only for its own setup, sample 0 and epoch 0.")
+        if not _is_finite(step):
+            found.append(_divergence(step))
         return found
 
 
 def explain_step(
-    config: RunConfig, *, sample: int = 0, epoch: int = 0, replicate: int = 0
+    config: RunConfig,
+    *,
+    sample: int = 0,
+    epoch: int = 0,
+    replicate: int = 0,
+    progress: Progress | None = None,
 ) -> Explanation:
     """Explain one update of one network; see `take_step` for the arguments.
 
@@ -121,7 +132,9 @@ def explain_step(
     ConfigError
         Where there is no such update.
     """
-    return Explanation(take_step(config, sample=sample, epoch=epoch, replicate=replicate))
+    return Explanation(
+        take_step(config, sample=sample, epoch=epoch, replicate=replicate, progress=progress)
+    )
 
 
 def _network(step: Step) -> str:
@@ -133,8 +146,25 @@ def _network(step: Step) -> str:
 
 
 def _when(step: Step) -> str:
-    epochs = "1 epoch" if step.epoch == 1 else f"{step.epoch} epochs"
+    epochs = _epochs(step.epoch)
     if not step.setup.online:
         return f"one for all {len(step.setup.inputs)} samples (batch_gd), after {epochs}"
     earlier = {0: "", 1: " and sample 0"}.get(step.sample, f" and samples 0 to {step.sample - 1}")
     return f"one for this sample (online_gd), after {epochs}{earlier}"
+
+
+def _epochs(number: int) -> str:
+    return "1 epoch" if number == 1 else f"{number} epochs"
+
+
+def _is_finite(step: Step) -> bool:
+    """Tell whether the network has not diverged after the step, by the rule of `core.training`."""
+    weights_are = all(np.isfinite(layer).all() for layer in step.new_weights)
+    return weights_are and math.isfinite(step.mean_loss(step.after))
+
+
+def _divergence(step: Step) -> str:
+    not_finite = "After this step a weight or the loss is not finite"
+    if step.setup.online and step.sample < len(step.setup.inputs) - 1:
+        return f"{not_finite}; if that is still so after the epoch, the network has diverged."
+    return f"{not_finite}: the network has diverged, and takes no further step."

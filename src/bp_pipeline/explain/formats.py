@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bp_pipeline.explain.article import Comparison
-from bp_pipeline.explain.equations import Equation, Section, spell
+from bp_pipeline.explain.equation import Equation, Section, spell
 from bp_pipeline.explain.explanation import Explanation
 from bp_pipeline.explain.page import render_page
 
@@ -30,6 +30,7 @@ ROUNDING = (
 _WIDTH_OF_FILES = 120  # columns, where no terminal says how many there are
 _INDENT = 2
 _GAP = 2  # columns between the parts of equations that fit on one line
+_STYLES = ("", "dim", "bold")  # of formula, numbers and result
 _SAME, _OTHER = "✓", "✗"
 
 
@@ -76,36 +77,32 @@ def _equations(section: Section, width: int) -> Table | Text:
     return _stacked(parts)
 
 
-def _parts(equation: Equation) -> tuple[str, str, str, str]:
-    """Give name and sign, formula, numbers, result; nothing for numbers that say nothing new."""
-    numbers = equation.numbers(DIGITS)
-    repeats = numbers in (equation.symbols, spell(equation.value))
-    return (
-        equation.name,
-        f"{equation.sign} {equation.symbols}",
-        "" if repeats else f"= {numbers}",
-        "" if equation.symbols == spell(equation.value) else f"= {spell(equation.value)}",
-    )
+def _parts(equation: Equation) -> list[str]:
+    """Give name and sign, formula, numbers, result; nothing for what would only be repeated."""
+    signs = (equation.sign, "=", "=")
+    written = zip(signs, equation.in_short(DIGITS), strict=True)
+    return [equation.name, *(f"{sign} {part}" if part else "" for sign, part in written)]
 
 
-def _in_lines(parts: Sequence[tuple[str, ...]]) -> Table:
+def _in_lines(parts: Sequence[Sequence[str]]) -> Table:
     grid = Table.grid(padding=(0, _GAP, 0, 0))
     grid.add_column(justify="right", no_wrap=True)
-    for style in ("", "dim", "bold"):
+    for style in _STYLES:
         grid.add_column(style=style, no_wrap=True)
     for row in parts:
         grid.add_row(*map(Text, row))
     return grid
 
 
-def _stacked(parts: Sequence[tuple[str, ...]]) -> Table:
+def _stacked(parts: Sequence[Sequence[str]]) -> Table:
     grid = Table.grid(padding=(0, 1))
     grid.add_column(no_wrap=True, justify="right")
     grid.add_column()
     for name, *lines in parts:
-        for label, line, style in zip((name, "", ""), lines, ("", "dim", "bold"), strict=True):
-            if line:
-                grid.add_row(label, _hanging(line, style))
+        styled = [(line, style) for line, style in zip(lines, _STYLES, strict=True) if line]
+        labels = [name, *[""] * (len(styled) - 1)]
+        for label, (line, style) in zip(labels, styled, strict=True):
+            grid.add_row(label, _hanging(line, style))
     return grid
 
 
@@ -163,10 +160,7 @@ def as_markdown(explanation: Explanation) -> str:
     parts = [f"# {_cell(explanation.title)}"]
     parts.append("\n".join(f"- {name}: {_cell(value)}" for name, value in explanation.facts))
     for section in explanation.sections:
-        rows = [
-            (f"{e.name} {e.sign}", e.symbols, e.numbers(DIGITS), spell(e.value))
-            for e in section.equations
-        ]
+        rows = [(f"{e.name} {e.sign}", *e.in_short(DIGITS)) for e in section.equations]
         table = _table(("", "formula", "with numbers", "result"), rows)
         parts += [f"## {section.title}", section.remark, table]
     changes = [(c.name, spell(c.before), spell(c.after)) for c in explanation.effect]

@@ -2,7 +2,7 @@
 
 Owns which update is meant by a sample, an epoch and a replicate, and the arrays around it. All of
 them come from `core.training`, which is watched while it trains, or from the equations of
-`core.network`; nothing is computed here. What they are called is said in `equations.py`.
+`core.network`; nothing is computed here. What they are called is for `names.py`.
 """
 
 import copy
@@ -15,11 +15,15 @@ from jaxtyping import Float64
 from bp_pipeline.config import RunConfig
 from bp_pipeline.core.losses import LOSSES
 from bp_pipeline.core.network import Architecture, Block, split_layers
-from bp_pipeline.core.training import OUTCOMES, Setup, train
+from bp_pipeline.core.training import OUTCOMES, Progress, Setup, train
 from bp_pipeline.ensemble import initial_parameters, setup_of
 from bp_pipeline.messages import ConfigError
 
-_MOST_EPOCHS = 2**53 - 1  # as in `training.epochs`; whoever asks for so many can stop with Ctrl-C
+_MOST_EPOCHS = 2**53  # as in `training.epochs`, the last of which is the one that is looked at
+_WAY_OUT = {  # for a network that is frozen before it takes a step
+    "converged": "Set `training.stop_when_converged=false`, or ask for another replicate.",
+    "diverged": "Start it from smaller weights, or ask for another replicate.",
+}
 
 Column = Float64[np.ndarray, "_weight 1"]
 Layers = list[Float64[np.ndarray, "_row _fan_out"]]
@@ -86,10 +90,24 @@ class Step:
         """Loss of each output for this sample, in nats."""
         value = LOSSES[self.architecture.loss].value
         a, z = network.pre_activations[-1][self.sample, :, 0], network.outputs[self.sample, :, 0]
-        return [float(loss) for loss in np.asarray(value(a, z, np.array(self.targets)))]
+        with np.errstate(all="ignore"):  # a network may be about to diverge
+            return [float(loss) for loss in np.asarray(value(a, z, np.array(self.targets)))]
+
+    @staticmethod
+    def mean_loss(network: Block) -> float:
+        """Loss of all samples, in nats a sample."""
+        with np.errstate(all="ignore"):
+            return float(network.loss()[0])
 
 
-def take_step(config: RunConfig, *, sample: int = 0, epoch: int = 0, replicate: int = 0) -> Step:
+def take_step(
+    config: RunConfig,
+    *,
+    sample: int = 0,
+    epoch: int = 0,
+    replicate: int = 0,
+    progress: Progress | None = None,
+) -> Step:
     """Train one network until the update that is asked for.
 
     Parameters
@@ -103,6 +121,8 @@ def take_step(config: RunConfig, *, sample: int = 0, epoch: int = 0, replicate: 
         Epochs before the update, from 0.
     replicate
         Draw of initial weights, from 0.
+    progress
+        Is called with the number of epochs trained since the last call.
 
     Raises
     ------
@@ -112,21 +132,15 @@ def take_step(config: RunConfig, *, sample: int = 0, epoch: int = 0, replicate: 
     setup = setup_of(config)
     _check("--sample", sample, len(setup.inputs), f"a row of the {config.task.name} table")
     _check("--replicate", replicate, config.replicates, "one of the run's `replicates`")
-    if not 0 <= epoch <= _MOST_EPOCHS:
-        raise ConfigError(
-            f"`--epoch` must be a number of epochs, 0 or more, got {epoch}. Try `--epoch 0`."
-        )
+    _check("--epoch", epoch, _MOST_EPOCHS, "a number of epochs")
     setup = replace(setup, epochs=epoch + 1, record=2)
     parameters = np.ascontiguousarray(initial_parameters(config)[:, replicate : replicate + 1])
     watch = _Watch(epoch, sample, parameters)
     optimizer = config.optimizer
     rate, momentum = np.array([optimizer.learning_rate]), np.array([optimizer.momentum])
-    trained = train(setup, parameters, rate, momentum, watch=watch)
+    trained = train(setup, parameters, rate, momentum, progress=progress, watch=watch)
     if watch.block is None:
-        raise ConfigError(
-            f"`--epoch` must be < {watch.n_epochs}, where replicate {replicate} "
-            f"{OUTCOMES[trained.outcome[0]]} and was frozen, got {epoch}. Ask for an earlier step."
-        )
+        raise ConfigError(_frozen(OUTCOMES[trained.outcome[0]], epoch, replicate, watch.n_epochs))
     return _step(config, setup, sample, epoch, replicate, watch)
 
 
@@ -198,6 +212,19 @@ def _contributions(setup: Setup, parameters: Column, gradient: Column) -> list[C
             block.backward(slice(sample, sample + 1))
             parts.append(block.gradient.copy())
     return parts
+
+
+def _frozen(outcome: str, epoch: int, replicate: int, n_epochs: int) -> str:
+    """Say why a network takes no such step: it was frozen in one of the epochs before."""
+    if n_epochs == 0:
+        return (
+            f"`--replicate` must be one that takes a step, got {replicate}, which "
+            f"has {outcome} before its first step and is frozen. {_WAY_OUT[outcome]}"
+        )
+    return (
+        f"`--epoch` must be < {n_epochs}, where replicate {replicate} {outcome} and was frozen, "
+        f"got {epoch}. Ask for an earlier step."
+    )
 
 
 def _check(flag: str, number: int, limit: int, what: str) -> None:

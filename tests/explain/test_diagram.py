@@ -1,0 +1,189 @@
+"""The page and its diagram: the numbers at its circles and lines are those of the step."""
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from cases import CASES, article, config_of, diverging, document
+from readers import Node, parse_page
+from runs import make_config
+
+from bp_pipeline.config import RunConfig
+from bp_pipeline.explain import FORMATS, Explanation, explain_step
+from bp_pipeline.explain.diagram import short
+
+DRAWN = [case for case in CASES if case != "wide"]
+
+
+def page_of(config: RunConfig, **step: int) -> tuple[Explanation, Node]:
+    found = explain_step(config, **step)
+    return found, parse_page(FORMATS["html"](found))
+
+
+class Drawn(NamedTuple):
+    """A diagram as read: units by name, links by name, labels as they stand."""
+
+    values: dict[str, float]
+    deltas: dict[str, float]
+    places: dict[str, tuple[float, float]]
+    links: dict[str, tuple[float, float]]
+    ends: dict[str, list[tuple[float, float]]]
+    negative: set[str]
+    labels: dict[str, tuple[float, float]]
+
+
+def read_diagram(root: Node) -> Drawn:
+    drawn = Drawn({}, {}, {}, {}, {}, set(), {})
+    [svg] = root.all("svg")
+    for group in svg.elements:
+        if group.all("circle"):
+            _read_unit(group, drawn)
+        elif group.all("line"):
+            _read_link(group, drawn)
+        else:
+            [name] = group.texts("tspan", "name")
+            drawn.labels[name] = _change(group.text.strip().removeprefix(name))
+    return drawn
+
+
+def _read_unit(group: Node, drawn: Drawn) -> None:
+    name, value, *deltas = group.texts("text")
+    drawn.values[name] = float(value)
+    for text in deltas:
+        drawn.deltas[name] = float(text.removeprefix("δ "))
+    x, y = re.findall(r"[0-9.]+", group.attributes["transform"])
+    drawn.places[name] = float(x), float(y)
+
+
+def _read_link(group: Node, drawn: Drawn) -> None:
+    name, _, change = group.texts("title")[0].partition(": ")
+    drawn.links[name] = _change(change)
+    line, target = (node.attributes for node in group.all("line"))
+    assert target["class"] == "target"
+    assert {key: line[key] for key in ("x1", "y1", "x2", "y2")}.items() <= target.items()
+    drawn.ends[name] = [(float(line[f"x{n}"]), float(line[f"y{n}"])) for n in "12"]
+    if group.attributes.get("class") == "negative":
+        drawn.negative.add(name)
+
+
+def _change(text: str) -> tuple[float, float]:
+    before, _, after = text.partition(" → ")
+    return float(before), float(after or before)
+
+
+def near(numbers: dict[str, float]) -> object:
+    """Allow for rounding to two digits."""
+    return {name: pytest.approx(number, rel=0.05) for name, number in numbers.items()}
+
+
+@pytest.mark.parametrize("case", DRAWN)
+def test_each_circle_has_its_units_activation_and_delta(case: str) -> None:
+    found, root = page_of(config_of(case), sample=1, epoch=2)
+    drawn = read_diagram(root)
+    values = {e.name: e.value for e in found.sections[0].equations if not e.name.startswith("a_")}
+    inputs = {f"X{n}": x for n, x in enumerate(found.step.inputs, 1)}
+    biases = {name: 1.0 for name in drawn.values if name.endswith(("0", "[0]")) and name != "D0"}
+    assert len(biases) == (len(found.step.weights) if found.step.architecture.bias else 0)
+    assert drawn.values == near({**inputs, **biases, **values})
+    deltas = [e for e in found.sections[2].equations if e.name.startswith("δ_")]
+    assert drawn.deltas == near({e.name.removeprefix("δ_"): e.value for e in deltas})
+
+
+@pytest.mark.parametrize("case", DRAWN)
+def test_each_link_has_its_weight_before_and_after(case: str) -> None:
+    found, root = page_of(config_of(case), sample=1, epoch=2)
+    drawn = read_diagram(root)
+    weights = {weight["name"]: weight for weight in document(found)["weights"]}
+    assert drawn.links.keys() == weights.keys()
+    for name, weight in weights.items():
+        changed = pytest.approx((weight["before"], weight["after"]), rel=0.05)
+        assert drawn.links[name] == changed
+        assert drawn.ends[name] == [drawn.places[weight["from"]], drawn.places[weight["to"]]]
+    assert drawn.negative == {name for name, w in weights.items() if w["before"] < 0}
+    assert drawn.labels == drawn.links
+
+
+def test_the_articles_weights_change_from_1_to_what_its_equations_give() -> None:
+    _, root = page_of(article())
+    links = read_diagram(root).links
+    kept = {"W11", "W21", "W31", "W12", "W22", "W32"}
+    assert links == {name: (1, 1 if name in kept else 0.6) for name in links}
+
+
+@pytest.mark.parametrize("hidden", [[4, 4], [7, 2, 3], [40]])
+def test_weights_that_have_no_room_in_the_diagram_stand_in_tables(hidden: list[int]) -> None:
+    config = make_config({"network.hidden": hidden, "replicates": 1}, {"init": "normal"})
+    found, root = page_of(config)
+    weights = {w["name"]: w for w in document(found)["weights"]}
+    tables = root.all("table", "weights")
+    assert [table.texts("caption")[0].split(",")[0] for table in tables] == [
+        f"Weights of layer {layer}" for layer in range(1, len(hidden) + 2)
+    ]
+    seen = {}
+    for table in tables:
+        _, *targets = table.all("tr")[0].texts("th")
+        for row in table.all("tr")[1:]:
+            [source] = row.texts("th")
+            for target, cell in zip(targets, row.all("td"), strict=True):
+                name = cell.attributes["title"]
+                assert (weights[name]["from"], weights[name]["to"]) == (source, target)
+                seen[name] = _change(cell.text)
+    assert seen == {
+        name: pytest.approx((w["before"], w["after"]), rel=0.05) for name, w in weights.items()
+    }
+    if root.all("svg"):
+        drawn = read_diagram(root)
+        assert drawn.labels == {}
+        assert drawn.links == seen
+
+
+def test_a_diagram_with_labels_needs_no_tables() -> None:
+    _, root = page_of(article())
+    assert root.all("svg")
+    assert root.all("table", "weights") == []
+
+
+def test_a_network_too_large_is_not_drawn() -> None:
+    _, root = page_of(make_config({"network.hidden": [40], "replicates": 1}))
+    assert root.all("svg") == []
+    assert "too large to be drawn" in root.text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (-6.401e65, "-6.4e+65"), (12345.678, "1.2e+04"), (-0.0, "0"), (1.0, "1"), (-1.5, "-1.5"),
+        (0.123456, "0.1235"), (-0.00123456, "-0.0012"), (1.23e-7, "1.2e-07"), (np.inf, "inf"),
+    ],
+)  # fmt: skip
+def test_numbers_of_the_diagram_are_short(value: float, text: str) -> None:
+    assert short(value) == text
+
+
+def test_numbers_of_a_diverging_network_fit_its_circles() -> None:
+    _, root = page_of(diverging(), epoch=1)
+    circles = [group for group in root.all("g") if group.all("circle")]
+    assert any("e+" in group.text for group in circles)
+    assert all(len(text) <= 9 for group in circles for text in group.texts("text")[:2])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_page_is_well_formed_and_loads_nothing(case: str) -> None:
+    page = FORMATS["html"](explain_step(config_of(case)))
+    root = parse_page(page)
+    assert [node.tag for node in root.elements] == ["html"]
+    assert root.all("circle")
+    assert not re.search(r"(src|href)=|url\(|<script", page)
+
+
+@pytest.mark.parametrize(("hidden", "n_hints"), [([3], 1), ([4, 4], 3)])
+def test_what_is_wider_than_a_phone_can_be_scrolled_by_keyboard_and_says_so(
+    hidden: list[int], n_hints: int
+) -> None:
+    _, root = page_of(make_config({"network.hidden": hidden, "replicates": 1}))
+    scrollers = root.all("div", "wide")
+    assert len(scrollers) >= 2
+    assert all(node.attributes["tabindex"] == "0" for node in scrollers)
+    assert all(node.attributes["aria-label"] for node in scrollers)
+    assert root.texts("p", "hint") == ["(scroll sideways)"] * n_hints

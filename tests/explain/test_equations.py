@@ -1,0 +1,141 @@
+"""The equations of a step: their names are the article's, their formulas give their results."""
+
+import re
+
+import numpy as np
+import pytest
+from cases import CASES, config_of, document, evaluate
+from runs import make_config
+
+from bp_pipeline.core.activations import ACTIVATIONS
+from bp_pipeline.core.losses import LOSSES
+from bp_pipeline.explain import formulas
+from bp_pipeline.explain.explanation import explain_step
+
+EPSILON = float(np.finfo(float).eps)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("sample", [0, 2])
+def test_every_formula_with_numbers_in_gives_its_result(case: str, sample: int) -> None:
+    found = document(explain_step(config_of(case), sample=sample, epoch=2))
+    for section in found["sections"]:
+        for equation in section["equations"]:
+            value, near_0 = evaluate(equation["numbers"]), 0.0
+            if section["title"] == "Loss" and found["config"]["loss"]["name"] == "logistic":
+                near_0 = 4 * EPSILON  # ln(1 + eᵃ) and y·a, which are of order 1, cancel there
+            expected = pytest.approx(equation["value"], rel=1e-12, abs=near_0)
+            assert value == expected, equation
+
+
+def test_formulas_are_evaluated_as_they_are_meant() -> None:
+    assert evaluate("½·(1 − (-0.5))²") == 1.125
+    assert evaluate("-2 if -2 ≥ 0 else 0.01·(-2)") == -0.02
+    assert evaluate("1/(1 + e^(−(-0.5)))") == pytest.approx(1 / (1 + np.exp(0.5)))
+    assert evaluate("ln(1 + e^(-0.5)) − 1·(-0.5)") == pytest.approx(np.log1p(np.exp(-0.5)) + 0.5)
+    assert evaluate("(1 + 2 + 3)·1/4") == 1.5
+
+
+def test_every_loss_and_activation_has_a_case_and_a_formula() -> None:
+    configs = [config_of(case) for case in CASES]
+    assert {config.loss.name for config in configs} == set(LOSSES) == set(formulas.LOSSES)
+    hidden = {config.activation.name for config in configs}
+    output = {config.network.output for config in configs}
+    assert hidden == output == set(ACTIVATIONS) == set(formulas.ACTIVATIONS)
+
+
+def test_a_function_without_a_formula_is_written_by_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(formulas.ACTIVATIONS, "tanh")
+    monkeypatch.delitem(formulas.LOSSES, "squared_error")
+    config = make_config({"network.output": "tanh"}, {"loss": "squared_error"})
+    written = {e.name: e.symbols for e in explain_step(config).all_equations}
+    assert written["Z1"] == "tanh(a_Z1)"
+    assert written["f′(a_Z1)"] == "tanh′(Z1)"
+    assert written["L₀"] == "squared_error(D0, y_D0)"
+    assert written["δ_D0"] == "squared_error′(D0, y_D0, f′(a_D0))"
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("case", "first", "last"),
+    [
+        ("batch", ["W10", "W20", "W30", "W11", "W21", "W31", "W12", "W22", "W32",
+                   "V00", "V01", "V02"], "V03"),
+        ("no bias", ["W11", "W21", "W31", "W12", "W22", "W32", "V01", "V02"], "V03"),
+        ("no hidden layer", ["V00", "V01"], "V02"),
+        ("depth 2", ["w[1][0, 1]", "w[1][0, 2]", "w[1][0, 3]", "w[1][1, 1]"], "w[3][2, 0]"),
+        ("depth 2, no bias", ["w[1][1, 1]", "w[1][1, 2]", "w[1][1, 3]", "w[1][2, 1]"],
+         "w[3][2, 0]"),
+        ("wide", ["w[1][0, 1]", "w[1][0, 2]"], "w[2][11, 0]"),
+    ],
+)  # fmt: skip
+def test_weights_have_the_articles_names(case: str, first: list[str], last: str) -> None:
+    found = [weight.name for weight in explain_step(config_of(case)).weights]
+    assert found[: len(first)] == first
+    assert found[-1] == last
+    assert len(set(found)) == len(found)
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        ("batch", ["Z1", "Z2", "Z3", "D0"]),
+        ("no hidden layer", ["D0"]),
+        ("wide", [*(f"Z{n}" for n in range(1, 12)), "D0"]),
+        ("depth 2, no bias", ["Z[1][1]", "Z[1][2]", "Z[1][3]", "Z[2][1]", "Z[2][2]", "D0"]),
+        ("three samples, two outputs", ["Z1", "Z2", "Z3", "D0", "D1"]),
+    ],
+)
+def test_only_in_deeper_networks_are_units_numbered_by_layer(
+    case: str, expected: list[str]
+) -> None:
+    forward = explain_step(config_of(case)).sections[0].equations
+    assert [e.name for e in forward if not e.name.startswith("a_")] == expected
+
+
+@pytest.mark.parametrize("case", ["depth 2", "depth 2, no bias"])
+def test_a_weight_leads_from_the_unit_to_the_unit_of_its_name(case: str) -> None:
+    for weight in document(explain_step(config_of(case)))["weights"]:
+        layer, source, target = (int(n) for n in re.findall(r"[0-9]+", weight["name"]))
+        assert weight["array"] == f"layer_{layer}"
+        before = {1: f"X{source}"}.get(layer, f"Z[{layer - 1}][{source}]")
+        after = {3: f"D{target}"}.get(layer, f"Z[{layer}][{target}]")
+        assert (weight["from"], weight["to"]) == (before, after)
+
+
+# Remarks
+
+
+def test_each_part_says_what_is_done_in_it() -> None:
+    remarks = {s.title: s.remark for s in explain_step(config_of("tanh everywhere")).sections}
+    assert remarks == {
+        "Forward pass": "Each unit adds up its inputs times their weights, the bias unit's 1 "
+        "first, and applies f. f is tanh in hidden layers, tanh at the output.",
+        "Loss": "Squared error, half the square of target minus output.",
+        "Deltas": "δ is ∂loss/∂a of a unit, from the output backwards. Bias units have no "
+        "inputs, so no delta.",
+        "Gradient": "The activation at the start of a link times the delta at its end. That is "
+        "the share of sample 0; the gradient is the mean over all samples, their sum times the "
+        "rounded 1/n.",
+        "Update": "Against the gradient, with the learning rate η = 0.5.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("case", "part", "words"),
+    [
+        ("batch", 1, "The cost of logistic regression, −y·ln p − (1 − y)·ln(1 − p) with p the "),
+        ("no bias", 0, "Each unit adds up its inputs times their weights, and applies f. f is "),
+        ("no hidden layer", 0, "applies f. f is sigmoid at the output."),
+        ("online", 3, "The activation at the start of a link times the delta at its end."),
+        ("sum", 3, "the gradient is the sum over all samples."),
+        ("momentum", 4, "η = 0.5 and the momentum μ = 0.9; v is the velocity."),
+        ("biases held", 4, " Bias weights stay as they are: `network.train_bias=false`."),
+    ],
+)
+def test_a_remark_fits_the_run(case: str, part: int, words: str) -> None:
+    assert words in explain_step(config_of(case)).sections[part].remark
