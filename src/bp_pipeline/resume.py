@@ -20,10 +20,11 @@ from bp_pipeline.tracking import Tracker
 
 
 class Job(NamedTuple):
-    """A run's name, and what it is."""
+    """A run's name, what it is, and its colour in MLflow's charts."""
 
     name: str
     config: RunConfig
+    colour: str | None = None
 
 
 @contextmanager

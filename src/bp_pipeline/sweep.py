@@ -15,7 +15,7 @@ from bp_pipeline.digests import digest_json
 from bp_pipeline.engines import engine_in_use
 from bp_pipeline.ensemble import RunResult, train_runs
 from bp_pipeline.messages import ConfigError
-from bp_pipeline.naming import run_names
+from bp_pipeline.naming import run_colours, run_names
 from bp_pipeline.progress import counted, make_ready, say, training_progress
 from bp_pipeline.resume import Job, find_or_start, only_trainer, undone
 from bp_pipeline.showcase import show_sweep
@@ -46,7 +46,7 @@ def run_jobs(configs: Sequence[RunConfig], name: str | None) -> int:
     TrackingError
         Where the store cannot be used; nothing was trained then.
     """
-    jobs = [*map(Job, run_names(configs), configs)]
+    jobs = [*map(Job, run_names(configs), configs, run_colours(configs))]
     tracker = _open_tracker(configs)
     if tracker is None:
         return _name_failures(_train(jobs, None, None))
@@ -130,11 +130,11 @@ def _train(
     started, failures, results = perf_counter(), [], {}
     with training_progress(len(configs), _network_epochs(configs)) as run_done:
         for index, result in train_runs(configs):
-            name, config = jobs[index]
+            name, config, _ = job = jobs[index]
             outcome: str | Exception = result if isinstance(result, Exception) else ""
             if tracker and not isinstance(result, Exception):
                 seconds = perf_counter() - started
-                outcome = _record(tracker, config, result, name, parent_run_id, seconds)
+                outcome = _record(tracker, job, result, parent_run_id, seconds)
             if isinstance(outcome, Exception):
                 failures.append(f"{name}: {outcome}")
                 if tracker:
@@ -159,21 +159,21 @@ def _announcement(configs: Sequence[RunConfig], n_done: int) -> str:
 
 def _record(
     tracker: Tracker,
-    config: RunConfig,
+    job: Job,
     result: RunResult,
-    name: str,
     parent_run_id: str | None,
     seconds: float,
 ) -> str | Exception:
     """Record a run; give its id, or what is wrong with it, unless that concerns the whole store."""
     try:
         return tracker.record(
-            config,
+            job.config,
             result,
-            name=name,
+            name=job.name,
             parent_run_id=parent_run_id,
             seconds=seconds,
-            engine=engine_in_use(config.engine),
+            engine=engine_in_use(job.config.engine),
+            colour=job.colour,
         )
     except TrackingError:
         raise

@@ -37,6 +37,8 @@ def test_the_link_shows_charts_with_every_run_of_the_sweep(
     )
     points = card(page, "log10 vs. converged/rate").locator(".scatterlayer .point")
     expect(points).to_have_count(N_RUNS)
+    colours = points.evaluate_all("points => points.map(point => point.style.fill)")
+    assert len(set(colours)) == 2  # one for each activation
     parallel = card(page, "Parallel Coordinates")
     for axis in ("activation", "init", "converged/rate"):
         expect(parallel.get_by_text(axis).first).to_be_visible()

@@ -159,6 +159,7 @@ class Tracker:
         parent_run_id: str | None,
         seconds: float,
         engine: str,
+        colour: str | None = None,
     ) -> str:
         """Record a trained run, whole.
 
@@ -174,6 +175,8 @@ class Tracker:
             How long training took; MLflow shows it as the run's duration.
         engine
             What trained it.
+        colour
+            In MLflow's charts, as in HTML; by default MLflow's own choice.
 
         Returns
         -------
@@ -182,6 +185,7 @@ class Tracker:
         """
         metrics = records.metrics(config, result)
         tags = {**self._tags(config, parent_run_id), "bp.result_digest": result.result_digest}
+        tags |= {"mlflow.runColor": colour} if colour else {}
         with self._recording(name, tags, seconds) as run:
             with self._new_artifacts(run) as folder:
                 records.write_config(folder, config)
