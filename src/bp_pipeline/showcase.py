@@ -84,7 +84,7 @@ def show_sweep_in_mlflow(tracker: Tracker, findings: Findings, report: Path) -> 
     with _tried("The report"):
         tracker.log_report(sweep.run_id, report)
     with _tried("The comparison of runs"):
-        tracker.log_comparison(sweep.run_id, sweep.axes, len(sweep.runs))
+        tracker.log_comparison(sweep.run_id, sweep.axes, len(sweep.finished))
     for task in tasks(sweep):
         with _tried(f"The champion of {task}"):
             remark = crown(tracker, sweep, task)

@@ -16,6 +16,7 @@ LEARNING_RATE = "optimizer.learning_rate"
 LOG_LEARNING_RATE = f"{LEARNING_RATE}/log10"  # a metric, since a param's axis is never logarithmic
 _RATE = "converged/rate"
 _COLUMNS = (_RATE, "epochs_to_converge/median", "final_loss/median")
+_MOST_AXES = 8  # besides the learning rate: a tag has at most 5,000 characters
 RUNS_LOADED = 100  # at a time, by MLflow's page
 
 _CHARTS, _SIDE_BY_SIDE, _OTHERS = "charts", "side-by-side", "others"  # ids of sections
@@ -44,10 +45,11 @@ def view(parent_run_id: str, axes: Sequence[str], n_runs: int) -> str:
     parent_run_id
         The sweep, whose finished runs are shown, those that converge most first.
     axes
-        Config keys that span the sweep's grid.
+        Config keys that span the sweep's grid, the learning rate last.
     n_runs
-        How many runs it has.
+        How many finished runs it has.
     """
+    axes = [*axes[:-1][:_MOST_AXES], LEARNING_RATE]
     columns = [f"params.`{key}`" for key in axes] + [f"metrics.`{name}`" for name in _COLUMNS]
     state = {
         "searchFilter": f"tags.`mlflow.parentRunId` = '{parent_run_id}' "
@@ -104,15 +106,18 @@ def _sections(n_runs: int) -> list[dict[str, Any]]:
 
 def _charts(axes: Sequence[str]) -> list[dict[str, Any]]:
     """Describe the charts; those of the other metrics are folded away."""
-    has_rates = LEARNING_RATE in axes
-    across = _metric(LOG_LEARNING_RATE) if has_rates else {"key": axes[0], "type": "PARAM"}
     charts: list[dict[str, Any]] = [
-        {"type": "SCATTER", "xaxis": across, "yaxis": _metric(_RATE), "runsCountToCompare": 1000},
+        {
+            "type": "SCATTER",
+            "xaxis": _metric(LOG_LEARNING_RATE),
+            "yaxis": _metric(_RATE),
+            "runsCountToCompare": 1000,
+        },
         _curves("loss/median", xAxisScaleType="log", scaleType="log", range=_LOSS_RANGE),
         {
             "type": "PARALLEL",
-            "selectedParams": [key for key in axes if key != LEARNING_RATE],
-            "selectedMetrics": [*([LOG_LEARNING_RATE] if has_rates else []), _RATE],
+            "selectedParams": axes[:-1],
+            "selectedMetrics": [LOG_LEARNING_RATE, _RATE],
             "showAllRuns": True,
         },
         _curves("converged/fraction", xAxisScaleType="log", scaleType="linear"),
