@@ -3,10 +3,11 @@
 Owns the wording, and which exceptions are a store's rather than mistakes of ours, which pass.
 """
 
-import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from bp_pipeline.messages import without_passwords
 
 # What to do, by words that the operating system, SQLite, filelock or MLflow put in their messages.
 _ADVICE = {
@@ -24,6 +25,9 @@ _OTHERWISE = "Name another place with `tracking.uri`, or keep nothing with `trac
 
 class TrackingError(RuntimeError):
     """A store that cannot be used; its text is the complete message."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_passwords(message))
 
 
 class NothingYet(TrackingError):
@@ -44,7 +48,7 @@ def failures_explained(uri: str, doing: str) -> Iterator[None]:
     except Exception as error:
         if not _is_of_a_store(error):
             raise
-        problem, place = root_problem(error).rstrip("."), without_password(uri)
+        problem, place = root_problem(error).rstrip("."), without_passwords(uri)
         known = (advice for words, advice in _ADVICE.items() if words in problem.lower())
         advice = next(known, _OTHERWISE).format(uri=place)
         raise TrackingError(f"Cannot {doing} in {place}: {problem}. {advice}") from error
@@ -61,11 +65,6 @@ def root_problem(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return " ".join(text.partition("\n")[0].split()) or type(error).__name__
-
-
-def without_password(uri: str) -> str:
-    """Write a URI without the name and password that may be in it."""
-    return re.sub(r"://[^/]*@", "://", uri)
 
 
 def _is_of_a_store(error: Exception) -> bool:

@@ -8,7 +8,8 @@ import queue
 import threading
 from typing import Any
 
-from bp_pipeline.tracking.failures import TrackingError, root_problem, without_password
+from bp_pipeline.messages import without_passwords
+from bp_pipeline.tracking.failures import TrackingError, root_problem
 
 DEADLINE = 4.0  # seconds, so that a command that has to say "no" does so within 5
 
@@ -33,7 +34,7 @@ def ask_server(uri: str) -> None:
         problem = f"no answer within {DEADLINE:g} s"
     if problem is not None:
         raise TrackingError(
-            f"The MLflow server {without_password(uri)} cannot be used: {problem}. "
+            f"The MLflow server {without_passwords(uri)} cannot be used: {problem}. "
             "Start it, or correct MLFLOW_TRACKING_URI or `tracking.uri`."
         )
 

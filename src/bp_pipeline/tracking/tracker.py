@@ -23,7 +23,7 @@ from bp_pipeline.digests import code_digest
 from bp_pipeline.ensemble import RunResult
 from bp_pipeline.tracking import comparison, records, registry
 from bp_pipeline.tracking.account import Account, Status
-from bp_pipeline.tracking.failures import TrackingError, failures_explained, without_password
+from bp_pipeline.tracking.failures import TrackingError, failures_explained
 from bp_pipeline.tracking.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -325,7 +325,7 @@ class Tracker:
         if found is None:
             problem = f"sweep {run_id!r}" if run_id else "sweep"
             raise TrackingError(
-                f"There is no {problem} in {without_password(self.uri)}. "
+                f"There is no {problem} in {self.uri}. "
                 "Without an id the newest is taken; `make sweep` makes one."
             )
         return found
