@@ -9,6 +9,9 @@ from contextlib import contextmanager
 
 from bp_pipeline.messages import without_passwords
 
+ADVICE_403 = "Ask for permission to edit it, or name another experiment with `tracking.experiment`."
+_ONCE_BACK = "Type the same again once the server is back."
+
 # What to do, by words that the operating system, SQLite, filelock or MLflow put in their messages.
 _ADVICE = {
     "disk is full": "Free some space, then type the same again.",
@@ -19,6 +22,14 @@ _ADVICE = {
     "malformed": "Restore a backup, or move the file away.",
     "not a database": "Restore a backup, or move the file away.",
     "schema": "Back it up, then run `mlflow db upgrade {uri}`, or install the MLflow that made it.",
+    "error code 403": ADVICE_403,
+    "403 client error": ADVICE_403,
+    "connection refused": _ONCE_BACK,
+    "connection reset": _ONCE_BACK,
+    "connection aborted": _ONCE_BACK,
+    "without response": _ONCE_BACK,
+    "max retries": _ONCE_BACK,
+    "timed out": _ONCE_BACK,
 }
 _OTHERWISE = "Name another place with `tracking.uri`, or keep nothing with `tracking=off`."
 
@@ -61,7 +72,7 @@ def root_problem(error: BaseException) -> str:
         if isinstance(cause, OSError | sqlite3.Error) and str(cause):
             error = cause
         cause = cause.__cause__ or cause.__context__
-    text = str(error)
+    text = str(getattr(error, "orig", error))  # SQLAlchemy adds the statement to the driver's words
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return " ".join(text.partition("\n")[0].split()) or type(error).__name__

@@ -222,6 +222,21 @@ class Tracker:
             self.finish(run_id, "KILLED")
         return len(unfinished)
 
+    def abandon(self, parent_run_id: str) -> None:
+        """End a sweep that was broken off: KILLED, as its half-written runs, and accounted for.
+
+        It raises nothing, because what broke the sweep off is to be told. What the store refuses
+        stays undone until the sweep is resumed; all of it at once where a server has died, since
+        each request to it would be tried again and again.
+        """
+        if not self._store.answers():
+            return
+        with suppress(TrackingError):
+            self.kill_unfinished(parent_run_id)
+            self.account(parent_run_id)
+        with suppress(TrackingError):
+            self.finish(parent_run_id, "KILLED")
+
     def log_report(self, parent_run_id: str, directory: Path) -> None:
         """Copy a folder's files to the sweep's artifacts, under `report/`."""
         with self._writing("log the report"):
@@ -404,7 +419,8 @@ class Tracker:
             except BaseException as error:
                 status = "FAILED" if isinstance(error, Exception) else "KILLED"
                 with suppress(Exception):  # the first error is the one to tell
-                    self._client.set_terminated(run.info.run_id, status)
+                    if self._store.answers():
+                        self._client.set_terminated(run.info.run_id, status)
                 raise
 
     @contextmanager
