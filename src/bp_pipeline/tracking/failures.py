@@ -27,6 +27,7 @@ _ADVICE = {
     "connection refused": _ONCE_BACK,
     "connection reset": _ONCE_BACK,
     "connection aborted": _ONCE_BACK,
+    "connection broken": _ONCE_BACK,
     "without response": _ONCE_BACK,
     "max retries": _ONCE_BACK,
     "timed out": _ONCE_BACK,

@@ -276,7 +276,7 @@ class Tracker:
     def register(
         self, network: registry.Network, *, name: str, run_id: str, tags: Mapping[str, str]
     ) -> str:
-        """Register a run's network as a model, alias `champion`, unless it is there already.
+        """Register a run's network as a model, unless it is there; point alias `champion` to it.
 
         Parameters
         ----------
@@ -296,9 +296,11 @@ class Tracker:
         """
         with self._writing(f"register {name}"):
             served = self.uri.startswith("http")
-            return registry.registered(self._client, name, tags) or registry.register(
+            version = registry.registered(self._client, name, tags) or registry.register(
                 self._client, network, name=name, run_id=run_id, tags=tags, served=served
             )
+            self._client.set_registered_model_alias(name, registry.ALIAS, version)
+            return version
 
     def describe(self, parent_run_id: str, markdown: str) -> None:
         """Write the description of a sweep: its account, links, and a text in Markdown."""
