@@ -1,8 +1,10 @@
 """What a user reads when a config is refused: the key, the rule, what came, and what to do.
 
-Owns the wording. The rules themselves stand in `config.py`.
+Owns the wording, and that no message of any module tells a password. The rules themselves stand in
+`config.py`.
 """
 
+import re
 from difflib import get_close_matches
 from typing import Any
 
@@ -67,8 +69,27 @@ _RULES = {
 }
 
 
+# The name and password of a URI. Whoever types a password forgets its % codes, so it goes on to the
+# last @ of the word, whatever stands before; a path alone, as of sqlite:////a@b, has none.
+_USER = re.compile(r"(?<=://)(?:[^\s/@:?#]*:\S*|[^\s/@:?#]+)@")
+# As in a URI's query; what ends the sentence or the quotation around it is not part of it.
+_PASSWORD = re.compile(
+    r"((?:password|passwd|pwd)(?:=|%3D))"
+    r"('[^']*'|\"[^\"]*\"|['\"]?[^\s&'\"`]+?(?=[.,:;)]?(?:[\s&'\"`]|$)))",
+    re.IGNORECASE,
+)
+
+
 class ConfigError(ValueError):
     """A config that cannot be run; its text is the complete message, one line a problem."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_passwords(message))
+
+
+def without_passwords(text: str) -> str:
+    """Write a text without the names and passwords that are in its URIs."""
+    return _PASSWORD.sub(r"\1…", _USER.sub("", text))
 
 
 def describe(error: ValidationError) -> str:

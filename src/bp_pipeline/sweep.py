@@ -7,7 +7,6 @@ sweep, `resume`'s; how networks train, `ensemble`'s; what MLflow is told, `track
 
 import signal
 from collections.abc import Sequence
-from contextlib import suppress
 from time import perf_counter
 
 from bp_pipeline.config import RunConfig
@@ -84,11 +83,7 @@ def _track(jobs: Sequence[Job], name: str | None, tracker: Tracker) -> int:
             return _finish_sweep(jobs, tracker, parent_run_id)
         except BaseException:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C leaves nothing RUNNING
-            with suppress(TrackingError):  # what went wrong first is the one to tell
-                tracker.kill_unfinished(parent_run_id)
-                tracker.account(parent_run_id)
-            with suppress(TrackingError):
-                tracker.finish(parent_run_id, "KILLED")
+            tracker.abandon(parent_run_id)
             raise
 
 

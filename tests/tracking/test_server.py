@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import requests
@@ -17,7 +18,7 @@ from mlflow import MlflowClient
 from bp_pipeline.champion import pick
 from bp_pipeline.config import RunConfig
 from bp_pipeline.ensemble import RunResult
-from bp_pipeline.tracking import Tracker, TrackingError
+from bp_pipeline.tracking import Tracker, TrackingError, records
 from bp_pipeline.tracking import server as module
 from bp_pipeline.weights_file import read_arrays
 
@@ -107,11 +108,20 @@ def test_the_deadline_leaves_time_to_say_so_within_five_seconds() -> None:
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (answering(500, b"{}"), "it answers HTTP 500"),
-        (answering(200, b"<html>Hello</html>"), "what answers there is not MLflow"),
+        (answering(500, b"{}"), "it answers HTTP 500. Read its log, then type the same again."),
+        (answering(200, b"<html>Hello</html>"), "is not MLflow. Correct MLFLOW_TRACKING_URI or"),
         (answering(404, b"[]"), "what answers there is not MLflow"),
-        (answering(401), "it refuses us with HTTP 401, see MLFLOW_TRACKING_USERNAME"),
-        (answering(302, Location="http://127.0.0.1:1/"), "Connection refused"),
+        (
+            answering(401),
+            "it refuses this name and password (HTTP 401). "
+            "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, both.",
+        ),
+        (
+            answering(403),
+            "it refuses us the experiment 'bp_pipeline' (HTTP 403). "
+            "Ask for permission to edit it, or name another experiment with `tracking.experiment`.",
+        ),
+        (answering(302, Location="http://127.0.0.1:1/"), "Connection refused. Start it, or"),
     ],
 )
 def test_what_answers_is_of_no_use(
@@ -128,6 +138,93 @@ def test_a_uri_that_cannot_be_one_is_a_message_too(
     assert "cannot be used" in problem_of(uri, monkeypatch)
 
 
+def test_a_part_of_a_password_is_not_taken_for_a_port_and_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert problem_of("http://ann:geheim#bad@localhost:5000", monkeypatch) == (
+        "The MLflow server http://localhost:5000 cannot be used: that is no address of a server. "
+        "Write it as http://HOST:PORT."
+    )
+    for uri in (
+        "postgresql://ann:geheim:@bad@localhost/db",
+        "postgresql://ann:@b:bad@localhost/db",
+    ):
+        message = problem_of(uri, monkeypatch)
+        assert message.startswith("The database postgresql://localhost/db cannot be used: that is")
+        assert "bad" not in message
+        assert message.endswith("with % codes for special characters (%40 for @).")
+
+
+def test_the_experiment_that_is_wanted_is_the_one_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        seen.append(request.path.rpartition("?")[2])
+        answering(404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}')(request)
+
+    with serving(answer) as uri:
+        module.ask(uri, "a b/λ&c")
+    assert seen == ["experiment_name=a%20b%2F%CE%BB%26c"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "driver", "package"),
+    [
+        ("postgresql+psycopg://mlflow:PW@localhost/mlflow", "psycopg", "psycopg[binary]"),
+        ("postgresql+psycopg2://mlflow:PW@localhost/mlflow", "psycopg2", "psycopg2-binary"),
+        ("mysql://mlflow:PW@localhost/mlflow", "MySQLdb", "mysqlclient"),
+        ("mssql+pymssql://mlflow:PW@localhost/mlflow", "pymssql", "pymssql"),
+    ],
+)
+def test_a_driver_that_is_missing_is_named_with_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, uri: str, driver: str, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, driver, None)  # as where it is not installed
+    assert problem_of(uri, monkeypatch) == (
+        f"The database {uri.replace('mlflow:PW@', '')} cannot be used: its driver {driver} is not "
+        f'installed. Install it beside MLflow: `pip install "{package}"`.'
+    )
+
+
+def test_a_database_that_never_answers_is_waited_for_no_longer_than_a_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The drivers are not installed here; what they do is connect, and read."""
+
+    def connect(uri: str) -> None:
+        port = int(uri.rpartition(":")[2].partition("/")[0])
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.recv(1)
+
+    monkeypatch.setattr(module, "_connect", connect)
+    monkeypatch.setattr(module, "DEADLINE", 0.5)
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        uri = f"postgresql://mlflow:PW@127.0.0.1:{silent.getsockname()[1]}/mlflow"
+        message = problem_of(uri, monkeypatch)
+    place = uri.replace("mlflow:PW@", "")
+    assert message.startswith(f"The database {place} cannot be used: no answer within 0.5 s. Start")
+    assert "Connection refused. Start it" in problem_of(uri, monkeypatch)
+
+
+def test_a_database_that_refuses_a_password_is_not_told_to_be_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class OperationalError(Exception):
+        orig = 'connection failed: FATAL:  password authentication failed for user "ann"\nMore.'
+
+    def connect(_: str) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(module, "_connect", connect)
+    assert problem_of("postgresql://ann:PW@localhost/db", monkeypatch) == (
+        "The database postgresql://localhost/db cannot be used: "
+        'connection failed: FATAL: password authentication failed for user "ann". '
+        "Correct the name and password in it, with % codes for special characters (%40 for @)."
+    )
+
+
 def test_credentials_of_the_environment_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
@@ -136,17 +233,22 @@ def test_credentials_of_the_environment_are_sent(monkeypatch: pytest.MonkeyPatch
         answering(404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}')(request)
 
     with serving(answer) as uri:
-        module.ask_server(uri)
+        module.ask(uri, "bp_pipeline")
         monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "t0ken")
-        module.ask_server(uri)
+        module.ask(uri, "bp_pipeline")
         monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
-        module.ask_server(uri + "/")
+        module.ask(uri + "/", "bp_pipeline")
     assert seen == [None, "Bearer t0ken", "Basic bWU6c2VjcmV0"]
 
 
+class Server(NamedTuple):
+    uri: str
+    kill: Callable[[], object]
+
+
 @pytest.fixture
-def server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """Run a real MLflow server, which keeps artifacts itself."""
     uri = f"http://127.0.0.1:{free_port()}"
     options = f"--host 127.0.0.1 --port {uri.rpartition(':')[2]} --workers 1".split()
@@ -163,7 +265,7 @@ def server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             assert process.poll() is None, Path("server.log").read_text()
             time.sleep(0.2)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        yield uri
+        yield Server(uri, lambda: os.killpg(process.pid, signal.SIGKILL))
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -177,7 +279,7 @@ def is_up(uri: str) -> bool:
 
 
 def test_runs_on_a_real_server_read_back_as_on_the_embedded_store(
-    server: str, folder: Path, config: RunConfig, result: RunResult, capfd: pytest.CaptureFixture
+    server: Server, folder: Path, config: RunConfig, result: RunResult, capfd: pytest.CaptureFixture
 ) -> None:
     tracker = Tracker.open("sqlite:///elsewhere.db", "bp_pipeline")
     parent = tracker.start_sweep("a", [{"name": "a"}], "5" * 64)
@@ -185,7 +287,7 @@ def test_runs_on_a_real_server_read_back_as_on_the_embedded_store(
         config, result, name="a", parent_run_id=parent, seconds=0, engine="numpy"
     )
     tracker.finish(parent, "FINISHED")
-    client = MlflowClient(server)
+    client = MlflowClient(server.uri)
     run = client.get_run(run_id)
     table = tracker.load_runs(parent)
     assert run.info.status == "FINISHED"
@@ -209,3 +311,34 @@ def test_runs_on_a_real_server_read_back_as_on_the_embedded_store(
     tracker.log_comparison(parent, ["activation"], 1)
     assert tracker.has_comparison(parent)
     assert not (folder / "elsewhere.db").exists()
+
+
+def test_a_server_that_dies_in_a_sweep_is_not_waited_for_again_and_again(
+    server: Server, config: RunConfig, result: RunResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker, client = Tracker.open(None, "bp_pipeline"), MlflowClient(server.uri)
+    parent = tracker.start_sweep("a", [{"name": "a"}], "5" * 64)
+    half = client.create_run(tracker.experiment_id, tags={"mlflow.parentRunId": parent})
+    tracker.abandon(parent)
+    statuses = [client.get_run(run_id).info.status for run_id in (half.info.run_id, parent)]
+    assert statuses == ["KILLED", "KILLED"]
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setattr(records, "write_result", lambda *_: server.kill())
+    with pytest.raises(TrackingError) as caught:
+        tracker.record(config, result, name="a", parent_run_id=parent, seconds=0, engine="numpy")
+    assert str(caught.value) == (
+        f"Cannot record 'a' in {server.uri}: Connection refused. "
+        "Type the same again once the server is back."
+    )
+    monkeypatch.setattr(tracker, "_client", None)  # so that whatever is asked of it fails
+    tracker.abandon(parent)
+
+
+def test_a_request_to_a_dead_server_is_tried_for_seconds_unless_a_user_wants_more(
+    tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "3"
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "7")
+    Tracker.open(None, "bp_pipeline").close()
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "7"

@@ -15,8 +15,8 @@ from mlflow import MlflowClient
 
 from bp_pipeline.config import RunConfig
 from bp_pipeline.ensemble import RunResult
+from bp_pipeline.messages import ConfigError, without_passwords
 from bp_pipeline.tracking import Tracker, TrackingError, database, store
-from bp_pipeline.tracking.failures import without_password
 
 
 def problem_of(uri: str | None, *, create: bool = True) -> str:
@@ -304,7 +304,32 @@ def test_importing_is_cheap(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ("set()\n", "")
 
 
-def test_messages_hold_no_password() -> None:
-    uri = "postgresql://me:secret@db.example.org:5432/mlflow"
-    assert without_password(uri) == "postgresql://db.example.org:5432/mlflow"
-    assert without_password("sqlite:////a@b/mlflow.db") == "sqlite:////a@b/mlflow.db"
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("http://me:secret@host:5000/#/experiments/1", "http://host:5000/#/experiments/1"),
+        ("http://me@host", "http://host"),
+        ("postgresql://me:se/c@r:e#t?@db.org:5432/mlflow", "postgresql://db.org:5432/mlflow"),
+        ("of 'postgres://me:secret@db' and http://a:b@c", "of 'postgres://db' and http://c"),
+        ("db://h/d?user=me&password=secret&a=1", "db://h/d?user=me&password=…&a=1"),
+        ("in db://h/d?sslPassword=se.cr,et: no", "in db://h/d?sslPassword=…: no"),
+        ("`passwd='secret'` and `pwd=secret`.", "`passwd=…` and `pwd=…`."),
+        ("sqlite:////a@b/mlflow.db", "sqlite:////a@b/mlflow.db"),
+        ("http://host:5000: models:/xor@champion", "http://host:5000: models:/xor@champion"),
+        ("http://host:5000/: no password.", "http://host:5000/: no password."),
+    ],
+)
+def test_messages_hold_no_password(text: str, told: str) -> None:
+    assert without_passwords(text) == told
+    assert without_passwords(told) == told
+    for error in (TrackingError, ConfigError):
+        assert str(error(text)) == told
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "sqlite+x", "file"])
+def test_mlflow_quotes_what_it_does_not_know_and_the_password_is_not_told(
+    folder: Path, scheme: str
+) -> None:
+    message = problem_of(f"{scheme}://mlflow:secret@localhost/mlflow")
+    assert f"{scheme}://localhost/mlflow" in message
+    assert "secret" not in message

@@ -11,12 +11,14 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
+from bp_pipeline.champion import read_network
 from bp_pipeline.config import RunConfig, parse_config
 from bp_pipeline.digests import code_digest
 from bp_pipeline.ensemble import RunResult
 from bp_pipeline.summary import curves, summary
-from bp_pipeline.tracking import Tracker, TrackingError, records
+from bp_pipeline.tracking import Network, Tracker, TrackingError, records
 
 JOBS = [{"name": "lr=5.0", "config_digest": "1" * 64}, {"name": "lr=1.0 · λ"}]
 
@@ -387,6 +389,46 @@ def test_a_value_longer_than_a_param_may_be_is_cut(
         config, result, name="long", parent_run_id=None, seconds=0, engine="numpy"
     )
     assert len(client.get_run(run_id).data.params["task.inputs"]) == 6000
+
+
+@pytest.fixture
+def network(artifacts: Path) -> Network:
+    return read_network(artifacts, 0)
+
+
+def test_the_alias_points_to_the_champion_that_was_registered_last(
+    tracker: Tracker, client: MlflowClient, run: Run, network: Network
+) -> None:
+    def register(replicate: str) -> str:
+        tags = {"bp.replicate": replicate}
+        return tracker.register(network, name="xor", run_id=run.info.run_id, tags=tags)
+
+    def champion() -> str:
+        return str(client.get_model_version_by_alias("xor", "champion").version)
+
+    assert (register("0"), champion()) == ("1", "1")
+    assert (register("1"), champion()) == ("2", "2")
+    assert (register("0"), champion()) == ("1", "1")
+    client.delete_registered_model_alias("xor", "champion")
+    assert (register("1"), champion()) == ("2", "2")
+    assert len(client.search_model_versions("name = 'xor'")) == 2
+
+
+def test_a_model_that_may_not_be_registered_is_not_left_behind(
+    tracker: Tracker,
+    client: MlflowClient,
+    run: Run,
+    network: Network,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise MlflowException("Permission denied")
+
+    monkeypatch.setattr(tracker._client, "create_model_version", refuse)
+    with pytest.raises(TrackingError, match="Cannot register xor in sqlite"):
+        tracker.register(network, name="xor", run_id=run.info.run_id, tags={})
+    assert client.search_logged_models([tracker.experiment_id]) == []
+    assert client.get_run(run.info.run_id).outputs.model_outputs == []
 
 
 def test_a_description_keeps_the_account_whatever_is_written_twice(

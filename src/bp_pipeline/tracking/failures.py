@@ -3,10 +3,14 @@
 Owns the wording, and which exceptions are a store's rather than mistakes of ours, which pass.
 """
 
-import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from bp_pipeline.messages import without_passwords
+
+ADVICE_403 = "Ask for permission to edit it, or name another experiment with `tracking.experiment`."
+_ONCE_BACK = "Type the same again once the server is back."
 
 # What to do, by words that the operating system, SQLite, filelock or MLflow put in their messages.
 _ADVICE = {
@@ -18,12 +22,24 @@ _ADVICE = {
     "malformed": "Restore a backup, or move the file away.",
     "not a database": "Restore a backup, or move the file away.",
     "schema": "Back it up, then run `mlflow db upgrade {uri}`, or install the MLflow that made it.",
+    "error code 403": ADVICE_403,
+    "403 client error": ADVICE_403,
+    "connection refused": _ONCE_BACK,
+    "connection reset": _ONCE_BACK,
+    "connection aborted": _ONCE_BACK,
+    "connection broken": _ONCE_BACK,
+    "without response": _ONCE_BACK,
+    "max retries": _ONCE_BACK,
+    "timed out": _ONCE_BACK,
 }
 _OTHERWISE = "Name another place with `tracking.uri`, or keep nothing with `tracking=off`."
 
 
 class TrackingError(RuntimeError):
     """A store that cannot be used; its text is the complete message."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_passwords(message))
 
 
 class NothingYet(TrackingError):
@@ -44,7 +60,7 @@ def failures_explained(uri: str, doing: str) -> Iterator[None]:
     except Exception as error:
         if not _is_of_a_store(error):
             raise
-        problem, place = root_problem(error).rstrip("."), without_password(uri)
+        problem, place = root_problem(error).rstrip("."), without_passwords(uri)
         known = (advice for words, advice in _ADVICE.items() if words in problem.lower())
         advice = next(known, _OTHERWISE).format(uri=place)
         raise TrackingError(f"Cannot {doing} in {place}: {problem}. {advice}") from error
@@ -57,15 +73,10 @@ def root_problem(error: BaseException) -> str:
         if isinstance(cause, OSError | sqlite3.Error) and str(cause):
             error = cause
         cause = cause.__cause__ or cause.__context__
-    text = str(error)
+    text = str(getattr(error, "orig", error))  # SQLAlchemy adds the statement to the driver's words
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return " ".join(text.partition("\n")[0].split()) or type(error).__name__
-
-
-def without_password(uri: str) -> str:
-    """Write a URI without the name and password that may be in it."""
-    return re.sub(r"://[^/]*@", "://", uri)
 
 
 def _is_of_a_store(error: Exception) -> bool:

@@ -7,6 +7,7 @@ global state and looks for what the model imports by running it in another proce
 
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -56,29 +57,41 @@ def register(
     tags: Mapping[str, str],
     served: bool,
 ) -> str:
-    """Log a network as a model of a run, register it, and give it the alias; return its version."""
+    """Log a network as a model of a run, and register it; return its version.
+
+    Where the registry refuses it, the logged model goes too: each try would leave one more.
+    """
     from mlflow.entities import LoggedModelOutput
-    from mlflow.exceptions import MlflowException
 
     experiment_id = client.get_run(run_id).info.experiment_id
     model = client.create_logged_model(experiment_id, ALIAS, run_id, dict(tags), model_type=ALIAS)
-    with tempfile.TemporaryDirectory(prefix="bp_pipeline-") as folder:
-        _write(Path(folder) / "model", network, model.model_id, run_id)
-        client.log_model_artifacts(model.model_id, str(Path(folder) / "model"))
-    client.finalize_logged_model(model.model_id, "READY")
+    try:
+        with tempfile.TemporaryDirectory(prefix="bp_pipeline-") as folder:
+            _write(Path(folder) / "model", network, model.model_id, run_id)
+            client.log_model_artifacts(model.model_id, str(Path(folder) / "model"))
+        client.finalize_logged_model(model.model_id, "READY")
+        _make_registered_model(client, name)
+        # An embedded registry would look the model's id up in the store of MLflow's global state.
+        source = f"models:/{model.model_id}" if served else model.artifact_location
+        version = client.create_model_version(
+            name, source, run_id, dict(tags), model_id=model.model_id
+        )
+    except BaseException:
+        with suppress(Exception):  # the first error is the one to tell
+            client.delete_logged_model(model.model_id)
+        raise
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, 0)])
+    return str(version.version)
+
+
+def _make_registered_model(client: "MlflowClient", name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
     try:
         client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    # An embedded registry would look the model's id up in the store of MLflow's global state.
-    source = f"models:/{model.model_id}" if served else model.artifact_location
-    version = client.create_model_version(
-        name, source, run_id, dict(tags), model_id=model.model_id
-    ).version
-    client.set_registered_model_alias(name, ALIAS, version)
-    return str(version)
 
 
 def _write(folder: Path, network: Network, model_id: str, run_id: str) -> None:

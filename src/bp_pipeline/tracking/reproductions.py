@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bp_pipeline.tracking import records
-from bp_pipeline.tracking.failures import TrackingError, failures_explained, without_password
+from bp_pipeline.tracking.failures import TrackingError, failures_explained
 from bp_pipeline.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class Reproductions(Tracker):
                 if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                     raise
                 raise TrackingError(
-                    f"There is no run {run_id!r} in {without_password(self.uri)}. "
+                    f"There is no run {run_id!r} in {self.uri}. "
                     "Take an id that MLflow shows, or `--sweep` for all runs of one."
                 ) from None
         if run.info.lifecycle_stage != "active":

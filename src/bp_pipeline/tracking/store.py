@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from bp_pipeline.tracking import database
 from bp_pipeline.tracking.failures import NothingYet, TrackingError, failures_explained
-from bp_pipeline.tracking.server import ask_server
+from bp_pipeline.tracking.server import ask
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,9 +24,11 @@ DEFAULT_URI = "sqlite:///mlflow.db"  # MLflow's own, which plain `mlflow ui` rea
 LOCK_DEADLINE = 120.0  # seconds; a run of a million replicates takes several to write
 
 # MLflow reads these when it is first imported, where a user has not set them: no usage statistics
-# over the network, nothing on stderr (its errors reach users as one message), no links on stdout.
-_QUIET = {
+# over the network, nothing on stderr (its errors reach users as one message), no links on stdout,
+# and a quarter of a minute instead of four for each request to a server that has died.
+_SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
@@ -39,8 +41,8 @@ class Store(NamedTuple):
     ----------
     uri
         As MLflow takes it.
-    client, experiment_id
-        What to write with, and where.
+    client, experiment, experiment_id
+        What to write with, and where: MLflow's name of the experiment, and its id.
     lock
         To be held while writing.
     sweep_locks
@@ -51,6 +53,7 @@ class Store(NamedTuple):
 
     uri: str
     client: "MlflowClient"
+    experiment: str
     experiment_id: str
     lock: AbstractContextManager[object]
     sweep_locks: Path
@@ -60,6 +63,14 @@ class Store(NamedTuple):
         """Give the lock to be held while training a sweep, by one process of this machine."""
         self.sweep_locks.mkdir(exist_ok=True)
         return FileLock(self.sweep_locks / f"{sweep_digest}.lock")
+
+    def answers(self) -> bool:
+        """Say whether a server or a database is still there; a file is taken to be."""
+        try:
+            ask(self.uri, self.experiment)
+        except TrackingError:
+            return False
+        return True
 
 
 def open_store(configured: str | None, experiment: str, *, create: bool) -> Store:
@@ -71,9 +82,8 @@ def open_store(configured: str | None, experiment: str, *, create: bool) -> Stor
         Where the store cannot be reached or written, or does not exist and must not be made.
     """
     uri = resolve_uri(configured)
-    if uri.startswith("http"):
-        ask_server(uri)
-    for name, value in _QUIET.items():
+    ask(uri, experiment)
+    for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     with failures_explained(uri, f"open the experiment {experiment!r}"):
         if uri.startswith("sqlite:///"):
@@ -130,7 +140,7 @@ def _open_embedded(uri: str, experiment: str, create: bool) -> Store:
         make = store.create_experiment if create else None
         experiment_id = _experiment_id(client, experiment, make)
     locks = Path(f"{path}.locks")
-    return Store(uri, client, experiment_id, lock, locks, store.engine.dispose)
+    return Store(uri, client, experiment, experiment_id, lock, locks, store.engine.dispose)
 
 
 def _open_served(uri: str, experiment: str, create: bool) -> Store:
@@ -141,7 +151,7 @@ def _open_served(uri: str, experiment: str, create: bool) -> Store:
     experiment_id = _experiment_id(client, experiment, make)
     name = sha256(uri.encode()).hexdigest()[:16]
     locks = Path(tempfile.gettempdir()) / f"bp_pipeline-{os.getuid()}-{name}.locks"
-    return Store(uri, client, experiment_id, nullcontext(), locks, lambda: None)
+    return Store(uri, client, experiment, experiment_id, nullcontext(), locks, lambda: None)
 
 
 def _experiment_id(client: "MlflowClient", name: str, make: Callable[[str], str] | None) -> str:

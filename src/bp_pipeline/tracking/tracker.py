@@ -23,7 +23,7 @@ from bp_pipeline.digests import code_digest
 from bp_pipeline.ensemble import RunResult
 from bp_pipeline.tracking import comparison, records, registry
 from bp_pipeline.tracking.account import Account, Status
-from bp_pipeline.tracking.failures import TrackingError, failures_explained, without_password
+from bp_pipeline.tracking.failures import TrackingError, failures_explained
 from bp_pipeline.tracking.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -226,6 +226,21 @@ class Tracker:
             self.finish(run_id, "KILLED")
         return len(unfinished)
 
+    def abandon(self, parent_run_id: str) -> None:
+        """End a sweep that was broken off: KILLED, as its half-written runs, and accounted for.
+
+        It raises nothing, because what broke the sweep off is to be told. What the store refuses
+        stays undone until the sweep is resumed; all of it at once where a server has died, since
+        each request to it would be tried again and again.
+        """
+        if not self._store.answers():
+            return
+        with suppress(TrackingError):
+            self.kill_unfinished(parent_run_id)
+            self.account(parent_run_id)
+        with suppress(TrackingError):
+            self.finish(parent_run_id, "KILLED")
+
     def log_report(self, parent_run_id: str, directory: Path) -> None:
         """Copy a folder's files to the sweep's artifacts, under `report/`."""
         with self._writing("log the report"):
@@ -265,7 +280,7 @@ class Tracker:
     def register(
         self, network: registry.Network, *, name: str, run_id: str, tags: Mapping[str, str]
     ) -> str:
-        """Register a run's network as a model, alias `champion`, unless it is there already.
+        """Register a run's network as a model, unless it is there; point alias `champion` to it.
 
         Parameters
         ----------
@@ -285,9 +300,11 @@ class Tracker:
         """
         with self._writing(f"register {name}"):
             served = self.uri.startswith("http")
-            return registry.registered(self._client, name, tags) or registry.register(
+            version = registry.registered(self._client, name, tags) or registry.register(
                 self._client, network, name=name, run_id=run_id, tags=tags, served=served
             )
+            self._client.set_registered_model_alias(name, registry.ALIAS, version)
+            return version
 
     def describe(self, parent_run_id: str, markdown: str) -> None:
         """Write the description of a sweep: its account, links, and a text in Markdown."""
@@ -329,7 +346,7 @@ class Tracker:
         if found is None:
             problem = f"sweep {run_id!r}" if run_id else "sweep"
             raise TrackingError(
-                f"There is no {problem} in {without_password(self.uri)}. "
+                f"There is no {problem} in {self.uri}. "
                 "Without an id the newest is taken; `make sweep` makes one."
             )
         return found
@@ -408,7 +425,8 @@ class Tracker:
             except BaseException as error:
                 status = "FAILED" if isinstance(error, Exception) else "KILLED"
                 with suppress(Exception):  # the first error is the one to tell
-                    self._client.set_terminated(run.info.run_id, status)
+                    if self._store.answers():
+                        self._client.set_terminated(run.info.run_id, status)
                 raise
 
     @contextmanager
