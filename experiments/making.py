@@ -200,13 +200,3 @@ def picture(
         axes = figure.subplots(n_rows, n_columns, squeeze=False, **options)
         yield list(axes.flat)
         figure.savefig(path, metadata={"Date": None})
-
-
-def percent(share: float) -> str:
-    """Write a rate in whole percent."""
-    return f"{100 * share:.0f}"
-
-
-def thousands(value: float) -> str:
-    """Write a count or an epoch; a dash where there is none."""
-    return "–" if pd.isna(value) else f"{value:,.0f}"
