@@ -242,8 +242,9 @@ def test_published_numbers_agree_but_for_those_explained() -> None:
 @pytest.fixture
 def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let `make studies` work on a copy, and give the copy of the study that takes least time."""
-    folder = Path(copytree(EXPERIMENTS, tmp_path / "copy"))
+    folder = Path(copytree(EXPERIMENTS, tmp_path / "experiments"))
     monkeypatch.setattr(make_studies, "FOLDER", folder)
+    monkeypatch.chdir(tmp_path)  # where the committed weights would be found
     return folder / "published"
 
 
