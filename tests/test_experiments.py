@@ -20,6 +20,7 @@ import experiments.__main__ as make_studies
 from bp_pipeline.config import RunConfig, parse_config
 from bp_pipeline.hydra_app import compose
 from bp_pipeline.report.statistics import eta_squared
+from bp_pipeline.reproduce.baselines import study_configs
 from bp_pipeline.summary import wilson_interval
 from experiments.making import fill, read_summary, summarize, train
 
@@ -108,7 +109,7 @@ def test_tables_and_pictures_follow_from_the_summary(name: str, tmp_path: Path) 
 @pytest.mark.parametrize("name", [name for name in FOLDERS if (EXPERIMENTS / name).is_dir()])
 def test_configs_are_those_of_the_baseline(name: str) -> None:
     baseline = json.loads((EXPERIMENTS / name / "baseline.json").read_text(encoding="utf-8"))
-    configs = configs_of(f"experiment={name}")
+    configs = study_configs(name)
     recorded = [run["config_digest"] for run in baseline["runs"]]
     assert [config.config_digest for config in configs] == recorded
 
