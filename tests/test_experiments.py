@@ -68,7 +68,7 @@ def test_every_folder_is_a_study() -> None:
         assert (EXPERIMENTS / name / "baseline.json").is_file()
         readme = (EXPERIMENTS / name / "README.md").read_text(encoding="utf-8")
         assert f"experiment={name}" in readme
-    assert folders - set(STUDIES) == {"tripwire"}  # which has nothing to tell
+    assert folders - set(STUDIES) == {"corrections", "tripwire"}  # only baselines
     assert set(STUDIES) == {*N_RUNS, "article"}
 
 
@@ -138,7 +138,7 @@ def test_what_a_readme_tells_to_type_is_accepted(name: str, words: list[str]) ->
 def test_combinations_hold_the_steps_of_the_article() -> None:
     steps = ("article", "article_loss", "article_activation", "article_init")
     single = [configs_of(f"experiment={name}") for name in steps]
-    combinations = configs_of("-m", "experiment=article")
+    combinations = configs_of("experiment=corrections")
     assert [len(configs) for configs in single] == [1, 1, 1, 1]
     digests = {config.config_digest for config in combinations}
     assert len(digests) == len(combinations) == 8
