@@ -1,17 +1,19 @@
 """Make the studies anew and compare them with what is committed: `make studies`.
 
-A study is made in a copy of its folder, and every file of that copy compared with the committed
-one: exit code 1 where any differs. `--write` puts the new files in their place instead. What a
-study asks and shows is in its own `study.py`.
+A study is made in an empty folder that has only its README.md, and all its files are compared with
+the committed ones: exit code 1 where any differs, is new, or is no longer made. `--write` puts what
+was made in their place instead. What a study asks and shows is in its own `study.py`; its baseline
+is for `bp reproduce` to verify.
 """
 
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
+from contextlib import chdir
 from difflib import unified_diff
 from importlib import import_module
 from pathlib import Path
-from shutil import copy, copytree
+from shutil import copy
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
@@ -19,6 +21,7 @@ from bp_pipeline.digests import digest_arrays
 from bp_pipeline.weights_file import read_arrays
 
 FOLDER = Path(__file__).parent
+_NOT_MADE = (".py", ".json")  # the study itself, and its baseline
 _MOST_LINES = 40  # of a difference; more than a screen helps nobody
 
 
@@ -40,48 +43,76 @@ def _is_same(name: str, *, write: bool) -> bool:
     """Make one study, tell and show whether its files are those that are committed."""
     committed, started = FOLDER / name, perf_counter()
     with TemporaryDirectory(prefix="bp_pipeline-") as scratch:
-        made = Path(scratch) / name
-        copytree(committed, made)
-        import_module(f"experiments.{name}.study").make(made)
-        differences = dict(_differences(committed, made))
-        verdict = "differs: " + ", ".join(differences) if differences else "same"
+        made = make_anew(name, Path(scratch))
+        compared = dict(differences(committed, made))
+        verdict = "differs: " + ", ".join(compared) if compared else "same"
         print(f"{name}: {verdict} ({perf_counter() - started:.0f} s)", flush=True)
-        for file, lines in differences.items():
-            if write:
-                copy(made / file, committed / file)
-            else:
-                print("\n".join(lines))
-    return not differences
+        for file in uncompared(committed, made):
+            print(f"{name}: {file} was not compared: another version of Matplotlib drew it")
+        if write:
+            _replace(committed, made)
+        else:
+            print("".join(f"{line}\n" for lines in compared.values() for line in lines), end="")
+    return not compared
 
 
-def _differences(committed: Path, made: Path) -> Iterator[tuple[str, list[str]]]:
+def make_anew(name: str, scratch: Path) -> Path:
+    """Make a study as if `scratch` were the project's folder, and give the folder it is in."""
+    study = import_module(f"experiments.{name}.study")
+    made = scratch / "experiments" / name
+    made.mkdir(parents=True)
+    copy(FOLDER / name / "README.md", made)
+    with chdir(scratch):  # so that `init.path` names the weights that are made here
+        study.make(made)
+    return made
+
+
+def differences(committed: Path, made: Path) -> Iterator[tuple[str, list[str]]]:
     """Compare the files of two folders: arrays by their values, all others byte by byte."""
-    for path in sorted(made.iterdir()):
-        old = committed / path.name
-        if not path.is_file() or not is_comparable(old):
-            continue
-        before, after = _content(old), _content(path)
-        if before != after:
-            yield path.name, _diff(before, after, path.name)
+    skipped = uncompared(committed, made)
+    for file in sorted(files(committed) | files(made)):
+        before, after = _content(committed / file), _content(made / file)
+        if before != after and file not in skipped:
+            yield file, _diff(before, after, file)
 
 
-def _content(path: Path) -> bytes:
+def uncompared(committed: Path, made: Path) -> list[str]:
+    """Name the pictures that are drawn by different versions of Matplotlib, which draw unlike."""
+    both = sorted(file for file in files(committed) & files(made) if file.endswith(".svg"))
+    return [file for file in both if _drawn_by(committed / file) != _drawn_by(made / file)]
+
+
+def files(folder: Path) -> set[str]:
+    """Name the files that a study makes."""
+    paths = (path for path in folder.iterdir() if path.is_file())
+    return {path.name for path in paths if path.suffix not in _NOT_MADE}
+
+
+def _drawn_by(picture: Path) -> str:
+    """Find what Matplotlib writes of itself into an SVG."""
+    _, _, rest = picture.read_text(encoding="utf-8").partition("Matplotlib v")
+    return rest.partition(",")[0]
+
+
+def _replace(committed: Path, made: Path) -> None:
+    """Leave in the committed folder what was made, and nothing that was not."""
+    for file in files(committed) - files(made):
+        (committed / file).unlink()
+    for file in files(made):
+        if _content(made / file) != _content(committed / file):
+            copy(made / file, committed / file)
+
+
+def _content(path: Path) -> bytes | None:
     """Read what must come out again; an archive's own bytes depend on the version of Python."""
     if not path.is_file():
-        return b""
+        return None
     return digest_arrays(read_arrays(path)).encode() if path.suffix == ".npz" else path.read_bytes()
 
 
-def is_comparable(committed: Path) -> bool:
-    """Tell whether a file is one that must come out here: not a picture by another Matplotlib."""
-    if committed.suffix != ".svg" or not committed.is_file():
-        return True
-    from matplotlib import __version__
-
-    return f"Matplotlib v{__version__}," in committed.read_text(encoding="utf-8")
-
-
-def _diff(before: bytes, after: bytes, name: str) -> list[str]:
+def _diff(before: bytes | None, after: bytes | None, name: str) -> list[str]:
+    if before is None or after is None:
+        return [f"{name} is new" if before is None else f"{name} is no longer made"]
     texts = [side.decode().splitlines() for side in (before, after)]
     lines = list(unified_diff(*texts, f"committed/{name}", f"made/{name}", lineterm="", n=0))
     rest = len(lines) - _MOST_LINES

@@ -2,7 +2,8 @@
 
 Owns how a study's numbers get into its folder: `summary.csv`, the parts of README.md that are
 made, and pictures. What a study asks and shows is in its own `study.py`: `make(folder)` writes
-these files into a copy of the study's folder.
+these files into a folder that has its README.md. What can be told from `summary.csv` alone is
+written by `show(folder)`, so that it can be made anew without training.
 """
 
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -61,7 +63,11 @@ class Run(NamedTuple):
 
 def train(*overrides: str) -> list[Run]:
     """Do what `bp train OVERRIDES` does, and give the runs in their order; nothing is recorded."""
-    configs = compose(overrides).check(parse_config)
+    return train_configs(compose(overrides).check(parse_config))
+
+
+def train_configs(configs: Sequence[RunConfig]) -> list[Run]:
+    """Train runs side by side, and give them in their order."""
     results: dict[int, RunResult] = {}
     for index, result in train_runs(configs):
         if isinstance(result, Exception):
@@ -99,9 +105,31 @@ def summarize(runs: Sequence[Run]) -> pd.DataFrame:
     return tabulate(runs)[[*keys, *MEASURES]]
 
 
-def write_summary(folder: Path, table: pd.DataFrame) -> None:
-    """Write `summary.csv`, every number in its shortest round-trip form."""
-    table.to_csv(folder / "summary.csv", index=False, lineterminator="\n")
+def write_summary(folder: Path, table: pd.DataFrame, name: str = "summary.csv") -> None:
+    """Write a table, every number in its shortest round-trip form."""
+    table.to_csv(folder / name, index=False, lineterminator="\n")
+
+
+def read_summary(folder: Path, name: str = "summary.csv") -> pd.DataFrame:
+    """Read such a table."""
+    return pd.read_csv(folder / name)
+
+
+def converged_within(run: Run, epochs: int) -> float:
+    """Give the share of a run's networks that had converged after so many epochs."""
+    taken = run.result.epochs_to_converge
+    return float(((taken >= 0) & (taken <= epochs)).mean())
+
+
+def unit_difference(incoming: np.ndarray) -> np.ndarray:
+    """Give the largest difference between two units' weights from the same unit.
+
+    Parameters
+    ----------
+    incoming
+        A layer's weights, (…, fan_in + 1, unit), such as `run.result.final_weights["layer_1"]`.
+    """
+    return np.ptp(incoming, axis=-1).max(axis=-1)
 
 
 def outputs(run: Run, weights: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -131,6 +159,8 @@ def block_of(run: Run, weights: dict[str, np.ndarray]) -> Block:
 def fill(folder: Path, **parts: str | pd.DataFrame) -> None:
     """Replace the made parts of README.md: what stands between `<!-- NAME -->` and `<!-- end -->`.
 
+    A part is a paragraph where a line ends behind its name, and within a sentence otherwise.
+
     Raises
     ------
     ValueError
@@ -140,13 +170,16 @@ def fill(folder: Path, **parts: str | pd.DataFrame) -> None:
     text = readme.read_text(encoding="utf-8")
     for name, part in parts.items():
         body = part if isinstance(part, str) else to_markdown(part)
-        pattern = rf"(<!-- {name}\b[^>]*-->\n).*?(<!-- end -->)"
-        text, n_found = re.subn(
-            pattern, lambda m, body=body: f"{m[1]}\n{body}\n\n{m[2]}", text, flags=re.DOTALL
-        )
+        pattern = rf"(<!-- {name}\b[^>]*-->)(\n?).*?(<!-- end -->)"
+        text, n_found = re.subn(pattern, partial(_filled, body), text, flags=re.DOTALL)
         if n_found != 1:
             raise ValueError(f"{readme} must have one place for {name}, got {n_found}")
     readme.write_text(text, encoding="utf-8")
+
+
+def _filled(body: str, place: re.Match[str]) -> str:
+    start, line_end, end = place.groups()
+    return f"{start}\n\n{body}\n\n{end}" if line_end else f"{start}{body}{end}"
 
 
 def to_markdown(table: pd.DataFrame) -> str:
@@ -167,13 +200,3 @@ def picture(
         axes = figure.subplots(n_rows, n_columns, squeeze=False, **options)
         yield list(axes.flat)
         figure.savefig(path, metadata={"Date": None})
-
-
-def percent(share: float) -> str:
-    """Write a rate in whole percent."""
-    return f"{100 * share:.0f}"
-
-
-def thousands(value: float) -> str:
-    """Write a count or an epoch; a dash where there is none."""
-    return "–" if pd.isna(value) else f"{value:,.0f}"

@@ -1,21 +1,36 @@
-"""The studies: each composes and trains, and what is committed is what comes out."""
+"""The studies as committed: complete, as their baselines say, and told as they came out."""
 
+import json
+import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
 from pathlib import Path
-from shutil import copytree
+from shutil import copy, copytree
 
 import matplotlib
+import numpy as np
 import pandas as pd
 import pytest
 
 import experiments.__main__ as make_studies
-from experiments.making import fill, summarize, train
+from bp_pipeline.config import RunConfig, parse_config
+from bp_pipeline.hydra_app import compose
+from bp_pipeline.report.statistics import eta_squared
+from bp_pipeline.reproduce.baselines import study_configs
+from bp_pipeline.summary import wilson_interval
+from experiments.making import fill, read_summary, summarize, train
 
 ROOT = Path(__file__).resolve().parents[1]
-STUDIES = sorted(path.parent.name for path in (ROOT / "experiments").glob("*/study.py"))
+EXPERIMENTS = ROOT / "experiments"
+STUDIES = sorted(path.parent.name for path in EXPERIMENTS.glob("*/study.py"))
+FOLDERS = sorted(path.name for path in EXPERIMENTS.iterdir() if path.name[0] not in "._")
 SWEEPS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
 SMALL = ("replicates=2", "training.epochs=20")
+RATE = "converged/rate"
 N_RUNS = {
     "xor_sweep": 240,  # 5 activations × 6 inits × 8 learning rates
     "symmetry": 48,  # 2 activations × 24 amounts of noise
@@ -23,6 +38,11 @@ N_RUNS = {
     "kolen_pollack_1990": 2 * 114,  # batch and online
     "depth_and_width": 432,  # 3 tasks × 3 learning rates × 3 depths × 16 widths
 }
+
+
+@cache
+def configs_of(*words: str, program: str = "bp train") -> list[RunConfig]:
+    return compose(words, program=program).check(parse_config)
 
 
 @pytest.fixture(autouse=True)
@@ -41,25 +61,177 @@ def test_every_study_trains_at_a_reduced_size(name: str) -> None:
         assert len(summarize(runs)) == len(runs)
 
 
-@pytest.mark.parametrize("name", sorted(N_RUNS))
-def test_what_is_committed_is_complete(name: str) -> None:
-    folder = ROOT / "experiments" / name
-    assert name in SWEEPS
-    assert f"bp train experiment={name}" in (folder / "README.md").read_text(encoding="utf-8")
-    table = pd.read_csv(folder / "summary.csv")
-    if name != "published":  # has a row for each number that is printed
-        assert len(table) == N_RUNS[name]
-        assert not table.duplicated(
-            list(table.columns[: list(table).index("converged/rate")])
-        ).any()
+def test_every_folder_is_a_study() -> None:
+    folders = {name for name in FOLDERS if (EXPERIMENTS / name).is_dir()}
+    for name in folders:
+        assert name in SWEEPS
+        assert (EXPERIMENTS / name / "baseline.json").is_file()
+        readme = (EXPERIMENTS / name / "README.md").read_text(encoding="utf-8")
+        assert f"experiment={name}" in readme
+    assert folders - set(STUDIES) == {"corrections", "tripwire"}  # only baselines
+    assert set(STUDIES) == {*N_RUNS, "article"}
 
 
-def test_every_folder_is_a_study_with_a_config() -> None:
-    assert set(N_RUNS) <= set(STUDIES) <= set(SWEEPS)
+@pytest.mark.parametrize("name", sorted({*N_RUNS, "article"} - {"published"}))
+def test_each_row_of_a_summary_is_a_run(name: str) -> None:
+    table = read_summary(EXPERIMENTS / name)
+    keys = list(table.columns[: list(table).index(RATE)])
+    assert not table.duplicated(keys).any()
+    # The article's own setup, its four corrections, all combinations, and one with its sign.
+    assert len(table) == N_RUNS.get(name, 1 + 4 + 8 + 1)
+
+
+@pytest.mark.parametrize("name", sorted({*N_RUNS, "article"} - {"published"}))
+def test_rates_of_a_summary_fit_each_other(name: str) -> None:
+    table = read_summary(EXPERIMENTS / name)
+    if "deterministic" in table:
+        table = table[~table["deterministic"]]
+    n = configs_of(f"experiment={name}")[0].replicates
+    outcomes = table[[RATE, "stalled/rate", "diverged/rate"]].to_numpy()
+    np.testing.assert_allclose(outcomes.sum(axis=1), 1, rtol=1e-12)
+    counts = table[RATE].to_numpy() * n
+    np.testing.assert_allclose(counts, counts.round(), atol=1e-9)
+    intervals = [wilson_interval(count, n) for count in counts.round().astype(int).tolist()]
+    columns = [f"{RATE}_low", f"{RATE}_high"]
+    np.testing.assert_allclose(table[columns], intervals, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_tables_and_pictures_follow_from_the_summary(name: str, tmp_path: Path) -> None:
+    for path in (EXPERIMENTS / name).iterdir():
+        if path.suffix in (".md", ".csv"):
+            copy(path, tmp_path)
+    import_module(f"experiments.{name}.study").show(tmp_path)
+    differences = make_studies.differences(EXPERIMENTS / name, tmp_path)
+    assert [lines for file, lines in differences if (tmp_path / file).exists()] == []
+
+
+@pytest.mark.parametrize("name", [name for name in FOLDERS if (EXPERIMENTS / name).is_dir()])
+def test_configs_are_those_of_the_baseline(name: str) -> None:
+    baseline = json.loads((EXPERIMENTS / name / "baseline.json").read_text(encoding="utf-8"))
+    configs = study_configs(name)
+    recorded = [run["config_digest"] for run in baseline["runs"]]
+    assert [config.config_digest for config in configs] == recorded
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """Find what READMEs tell to type: the README's folder, and the words of the line."""
+    for readme in sorted(EXPERIMENTS.glob("*/README.md")):
+        for line in re.findall(r"^    (\S.*)$", readme.read_text(encoding="utf-8"), re.MULTILINE):
+            yield readme.parent.name, shlex.split(line, comments=True)
+
+
+@pytest.mark.parametrize(("name", "words"), list(commands()))
+def test_what_a_readme_tells_to_type_is_accepted(name: str, words: list[str]) -> None:
+    program, verb, *arguments = words
+    if (program, verb) == ("make", "studies"):
+        assert arguments == [f"STUDIES={name}"]
+    elif (program, verb) == ("bp", "reproduce"):
+        assert arguments == ["--baselines", name]
+    elif (program, verb) == ("make", "sweep"):
+        assert name == "xor_sweep"
+    else:
+        assert (program, verb) in {("bp", "train"), ("bp", "explain")}
+        assert configs_of(*arguments, program=f"bp {verb}")
+
+
+def test_combinations_hold_the_steps_of_the_article() -> None:
+    steps = ("article", "article_loss", "article_activation", "article_init")
+    single = [configs_of(f"experiment={name}") for name in steps]
+    combinations = configs_of("experiment=corrections")
+    assert [len(configs) for configs in single] == [1, 1, 1, 1]
+    digests = {config.config_digest for config in combinations}
+    assert len(digests) == len(combinations) == 8
+    assert {config.config_digest for [config] in single} <= digests
+
+
+def said_of(study: str) -> str:
+    """Give what the project's README says of a study, in one line."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    [said] = re.findall(rf"\(experiments/{study}/README\.md\)(.*?)\n(?:- |\n)", text, re.DOTALL)
+    return " ".join(said.split())
+
+
+def test_the_article_is_told_as_it_came_out() -> None:
+    table = read_summary(EXPERIMENTS / "article")
+    assert "no network learns with the wrong sign" in said_of("article")
+    assert "of the other three corrections two decide" in said_of("article")
+    assert (table.loc[table["optimizer.learning_rate"] < 0, RATE] == 0).all()
+    factors = table[(table["part"] == "factor") & (table["optimizer.learning_rate"] > 0)]
+    both = (factors["activation"] == "tanh") & (factors["init"] == "glorot_uniform")
+    assert (factors.loc[both, RATE] > 0.9).all()
+    assert (factors.loc[~both, RATE] == 0).all()
+
+
+def test_the_default_sweep_is_told_as_it_came_out() -> None:
+    table, longer = (
+        read_summary(EXPERIMENTS / "xor_sweep", f) for f in ("summary.csv", "longer.csv")
+    )
+    said = said_of("xor_sweep")
+    assert "learning rate decides more than the initialization" in said
+    rates = table[RATE].to_numpy()
+    by_rate, by_init = (
+        eta_squared(rates, table[key].tolist()) for key in ("optimizer.learning_rate", "init")
+    )
+    assert by_rate > by_init
+    assert "small weights are slow, relu units are lost" in said
+    gained = longer[RATE] - longer["converged within 2000"]
+    assert (gained[longer["init"] == "uniform_small"] > 0.5).all()
+    assert (gained[longer["activation"] == "relu"] == 0).all()
+
+
+def test_symmetry_is_told_as_it_came_out() -> None:
+    table = read_summary(EXPERIMENTS / "symmetry")
+    rates = {noise: part[RATE].to_numpy() for noise, part in table.groupby("init.noise")}
+    said = "noise of ±0.001 on equal weights is not enough, ±0.1 is, ±1 is worse again"
+    assert said in said_of("symmetry")
+    assert (rates[0.001] == 0).all()
+    assert (rates[0.1] == 1).all()
+    assert (rates[1] < 1).all()
+    readme = (EXPERIMENTS / "symmetry" / "README.md").read_text(encoding="utf-8")
+    assert "more than half do from 0.005 on" in readme
+    assert [(rate > 0.5).all() for noise, rate in rates.items() if noise >= 0.005] == [True] * 13
+    assert all((rate < 0.5).all() for noise, rate in rates.items() if noise < 0.005)
+
+
+def test_published_numbers_are_told_as_they_came_out() -> None:
+    table = pd.read_csv(EXPERIMENTS / "published" / "summary.csv", dtype=str)
+    printed = table[table["part"].isin(["mazur", "brownlee", "trask"])]
+    n_same = (printed["digits that agree"] == "all").sum()
+    said = f"of {len(printed)} numbers that three tutorials print, {n_same} agree in every digit"
+    assert said in said_of("published")
+
+
+def test_kolen_and_pollack_are_told_as_they_came_out() -> None:
+    table = read_summary(EXPERIMENTS / "kolen_pollack_1990")
+    means = 1 - table.pivot_table(index="init.bound", columns="optimizer", values=RATE)
+    said = said_of("kolen_pollack_1990")
+    assert "from ρ = 0.3 up, larger weights fail more, to 7 in 10 at ρ = 10" in said
+    assert (means.loc[0.3:].diff().iloc[1:] > 0).all(axis=None)
+    assert means.loc[10].round(1).tolist() == [0.7, 0.7]
+    assert "with online updates tiny weights fail too" in said
+    assert means.loc[0.1, "online_gd"] > means.loc[1, "online_gd"]
+    within = table[table["init.bound"].between(2, 4)][RATE]
+    assert (
+        f"not from as few as they say, 5 percent, but from {100 - 100 * within.max():.0f}" in said
+    )
+
+
+def test_depth_and_width_are_told_as_they_came_out() -> None:
+    text = (EXPERIMENTS / "depth_and_width" / "README.md").read_text(encoding="utf-8")
+    assert "fewer epochs, but more weights" in said_of("depth_and_width")
+    rows = re.findall(r"^\| parity of 4 bits \| (\d) .*", text, re.MULTILINE)
+    assert rows == ["1", "2", "3"] * 2
+    needed = re.findall(
+        r"^\| parity of 4 bits \| \d +\| (\d) +\| (\d+) +\| (\d) +\| (\d+) ", text, re.MULTILINE
+    )
+    weights = [(int(half), int(most)) for _, half, _, most in needed]
+    ratios = [deep[k] / weights[0][k] for deep in weights[1:] for k in (0, 1)]
+    assert f"{min(ratios):.1f} to {max(ratios):.1f} times as many weights" in " ".join(text.split())
 
 
 def test_published_numbers_agree_but_for_those_explained() -> None:
-    table = pd.read_csv(ROOT / "experiments" / "published" / "summary.csv", dtype=str)
+    table = pd.read_csv(EXPERIMENTS / "published" / "summary.csv", dtype=str)
     others = table[table["digits that agree"] != "all"]
     assert others[["part", "what", "ours"]].to_numpy().tolist() == [
         ["mazur", "loss after 1 update", "0.291027774"],
@@ -68,32 +240,45 @@ def test_published_numbers_agree_but_for_those_explained() -> None:
     ]
 
 
-def test_make_studies_compares_and_writes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    readme = Path(copytree(ROOT / "experiments", tmp_path / "copy")) / "published" / "README.md"
-    monkeypatch.setattr(make_studies, "FOLDER", tmp_path / "copy")
-    committed = readme.read_text(encoding="utf-8")
+@pytest.fixture
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let `make studies` work on a copy, and give the copy of the study that takes least time."""
+    folder = Path(copytree(EXPERIMENTS, tmp_path / "experiments"))
+    monkeypatch.setattr(make_studies, "FOLDER", folder)
+    monkeypatch.chdir(tmp_path)  # where the committed weights would be found
+    return folder / "published"
 
+
+def test_make_studies_compares_and_writes(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    readme, extra, weights = (copied / f for f in ("README.md", "old_picture.svg", "mazur.npz"))
+    committed = readme.read_text(encoding="utf-8")
     assert make_studies.main(["published"]) == 0
     assert capsys.readouterr().out.startswith("published: same ")
 
     readme.write_text(committed.replace("0.298371109", "0.298371110"), encoding="utf-8")
+    extra.write_text("Matplotlib v3.1, ")
+    copy(copied / "trask.npz", weights)  # which nothing may train from
     assert make_studies.main(["published"]) == 1
     printed = capsys.readouterr().out
-    assert printed.startswith("published: differs: README.md ")
+    assert printed.startswith("published: differs: README.md, mazur.npz, old_picture.svg ")
     assert "\n-| loss                      | 0.298371110 " in printed
     assert "\n+| loss                      | 0.298371109 " in printed
+    assert "\nold_picture.svg is no longer made\n" in printed
 
     assert make_studies.main(["published", "--write"]) == 0
     assert readme.read_text(encoding="utf-8") == committed
+    assert not extra.exists()
+    assert list(make_studies.differences(EXPERIMENTS / "published", copied)) == []
 
 
-def test_pictures_of_another_matplotlib_are_left_alone(tmp_path: Path) -> None:
-    ours, theirs = tmp_path / "ours.svg", tmp_path / "theirs.svg"
-    ours.write_text(f"<dc:title>Matplotlib v{matplotlib.__version__}, ")
-    theirs.write_text("<dc:title>Matplotlib v1.0, ")
-    assert [make_studies.is_comparable(path) for path in (ours, theirs)] == [True, False]
+def test_pictures_of_another_matplotlib_are_not_compared_and_named(tmp_path: Path) -> None:
+    committed, made = tmp_path / "committed", tmp_path / "made"
+    for folder, version in ((committed, "1.0"), (made, matplotlib.__version__)):
+        folder.mkdir()
+        (folder / "a.svg").write_text(f"<dc:title>Matplotlib v{version}, ")
+        (folder / "b.svg").write_text(f"<dc:title>Matplotlib v3.1, {version}")
+    assert make_studies.uncompared(committed, made) == ["a.svg"]
+    assert [file for file, _ in make_studies.differences(committed, made)] == ["b.svg"]
 
 
 def test_unknown_studies_are_refused() -> None:
@@ -105,11 +290,15 @@ def test_unknown_studies_are_refused() -> None:
 
 def test_a_part_that_is_made_needs_its_place(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
-    readme.write_text("# T\n<!-- a: made -->\nold\n<!-- end -->\n<!-- b -->\n<!-- end -->\n")
-    fill(tmp_path, a="new", b=r"back\slash")
+    readme.write_text(
+        "# T\n<!-- a: made -->\nold\n<!-- end -->\n<!-- b -->\n<!-- end -->\nIt is <!-- c -->1 %\n"
+        "or 2 %<!-- end --> high.\n"
+    )
+    fill(tmp_path, a="new", b=r"back\slash", c="3 %")
     expected = (
         "# T\n<!-- a: made -->\n\nnew\n\n<!-- end -->\n<!-- b -->\n\nback\\slash\n\n<!-- end -->\n"
+        "It is <!-- c -->3 %<!-- end --> high.\n"
     )
     assert readme.read_text() == expected
-    with pytest.raises(ValueError, match="one place for c, got 0"):
-        fill(tmp_path, c="")
+    with pytest.raises(ValueError, match="one place for d, got 0"):
+        fill(tmp_path, d="")

@@ -3,29 +3,76 @@
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.axes import Axes
 
-from experiments.making import Run, fill, percent, picture, summarize, train, write_summary
+from bp_pipeline.report.text import percent
+from experiments.making import (
+    Run,
+    converged_within,
+    fill,
+    picture,
+    read_summary,
+    summarize,
+    train,
+    write_summary,
+)
 
 BOUND, RATE, MOMENTUM = "init.bound", "optimizer.learning_rate", "optimizer.momentum"
 COLORS = {1.0: "#2171b5", 2.0: "#cb181d"}  # of the learning rates
 STYLES = {0.0: "-", 0.5: "--", 0.9: ":"}  # of the momenta
 UPDATES = {"batch_gd": "batch", "online_gd": "online"}
+LONGER = (  # the slowest setting, ten times as long
+    "init.bound=0.1",
+    "optimizer.learning_rate=1",
+    "optimizer.momentum=0",
+    "replicates=300",
+    "training.epochs=500000",
+)
+WITHIN = {50_000: "converged within 50000", 500_000: "converged/rate"}  # epochs: their column
 
 
 def make(folder: Path) -> None:
-    """Write the summary, the picture and the tables."""
+    """Write the summaries, the picture and the tables."""
     runs = train("experiment=kolen_pollack_1990")
-    table = summarize(runs)
-    write_summary(folder, table)
+    write_summary(folder, summarize(runs))
+    longer = train("experiment=kolen_pollack_1990", *LONGER)
+    write_summary(folder, _within(longer), "longer.csv")
+    show(folder)
+    fill(folder, precision=_precision(runs, read_summary(folder)))
+
+
+def show(folder: Path) -> None:
+    """Write the picture and the tables that follow from the summaries."""
+    table = read_summary(folder)
     table["share"] = 1 - table["converged/rate"]  # not converged
     fill(
         folder,
-        precision=_precision(runs, table),
         shares=_shares(table),
         claims=_claims(table),
-        momentum=_by(table, MOMENTUM),
+        learning_rate=_by(table, RATE, "η"),
+        momentum=_by(table, MOMENTUM, "momentum"),
+        longer=_longer(read_summary(folder, "longer.csv")),
     )
     _draw(table, folder / "figure_1.svg")
+
+
+def _within(runs: list[Run]) -> pd.DataFrame:
+    """Give the share that had converged within fewer epochs too, one row a run."""
+    table = summarize(runs)
+    early, column = next(iter(WITHIN.items()))
+    table[column] = [converged_within(run, early) for run in runs]
+    return table
+
+
+def _longer(table: pd.DataFrame) -> pd.DataFrame:
+    rows = [
+        {
+            "not converged, %": UPDATES[row["optimizer"]],
+            **{f"after {epochs:,} epochs": percent(1 - row[key]) for epochs, key in WITHIN.items()},
+        }
+        for row in table.to_dict("records")
+    ]
+    return pd.DataFrame(rows)
 
 
 def _precision(runs: list[Run], table: pd.DataFrame) -> str:
@@ -63,14 +110,20 @@ def _claims(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _by(table: pd.DataFrame, key: str) -> pd.DataFrame:
+def _by(table: pd.DataFrame, key: str, title: str) -> pd.DataFrame:
     """Average over everything but one key, for small, middle and large weights."""
-    parts = {"ρ = 0.1": (0.1, 0.1), "ρ 0.2 – 1": (0.2, 1), "ρ 2 – 10": (2, 10)}
+    parts = {
+        "ρ = 0.1": (0.1, 0.1),
+        "ρ 0.2 – 1": (0.2, 1),
+        "ρ = 2": (2, 2),
+        "ρ 2 – 10": (2, 10),
+        "ρ = 10": (10, 10),
+    }
     rows = []
     for (name, value), part in table.groupby(["optimizer", key]):
-        row = {"updates": UPDATES[name], key: f"{value:g}"}
-        for title, limits in parts.items():
-            row[title] = percent(part.loc[part[BOUND].between(*limits), "share"].mean())
+        row = {"updates": UPDATES[name], title: f"{value:g}"}
+        for column, limits in parts.items():
+            row[column] = percent(part.loc[part[BOUND].between(*limits), "share"].mean())
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -84,15 +137,23 @@ def _span(table: pd.DataFrame) -> str:
 
 
 def _draw(table: pd.DataFrame, path: Path) -> None:
-    with picture(path, 1, 2, figsize=(7.4, 3.4), sharey=True) as axes:
-        for axis, (name, of_name) in zip(axes, table.groupby("optimizer"), strict=True):
+    """Draw all ρ as the paper does, and below them those up to 1, which are half of them."""
+    with picture(path, 2, 2, figsize=(7.4, 6.0), sharey=True) as axes:
+        for axis, (name, part) in zip(axes[:2], table.groupby("optimizer"), strict=True):
             axis.axhspan(5, 50, 0.2, 0.4, color="0.9", zorder=0)
-            for (rate, momentum), part in of_name.groupby([RATE, MOMENTUM]):
-                look = {"color": COLORS[rate], "linestyle": STYLES[momentum]}
-                label = f"η = {rate:g}, momentum {momentum:g}"
-                axis.plot(part[BOUND], 100 * part["share"], label=label, **look)
-            axis.set(xlabel="range of the initial weights, ±ρ", title=f"{UPDATES[name]} updates")
-        axes[0].set(ylabel="not converged after 50,000 epochs, %", xlim=(0, 10), ylim=(0, 100))
-        axes[1].set(xlim=(0, 10))
-        axes[1].legend(loc="upper left", fontsize=7.5)
-        axes[0].text(3, 3.8, "theirs", ha="center", va="top", color="0.4", fontsize=7.5)
+            axis.text(3, 3.8, "theirs", ha="center", va="top", color="0.4", fontsize=7.5)
+            axis.set(title=f"{UPDATES[name]} updates", xlim=(0, 10), ylim=(0, 100))
+            _draw_settings(axis, part)
+        for axis, (_, part) in zip(axes[2:], table.groupby("optimizer"), strict=True):
+            _draw_settings(axis, part[part[BOUND] <= 1])
+            axis.set(xlabel="range of the initial weights, ±ρ", xlim=(0, 1))
+        for axis in axes[::2]:
+            axis.set_ylabel("not converged after 50,000 epochs, %")
+        axes[3].legend(loc="upper right", fontsize=7.5)
+
+
+def _draw_settings(axis: Axes, table: pd.DataFrame) -> None:
+    for (rate, momentum), part in table.groupby([RATE, MOMENTUM]):
+        look = {"color": COLORS[rate], "linestyle": STYLES[momentum]}
+        label = f"η = {rate:g}, momentum {momentum:g}"
+        axis.plot(part[BOUND], 100 * part["share"], label=label, **look)

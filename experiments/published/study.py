@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bp_pipeline.core.elementary import exp
 from bp_pipeline.weights_file import write_arrays
 from experiments.making import Run, block_of, fill, outputs, train, write_summary
 
@@ -32,6 +33,10 @@ MAZUR_PRINTS = {
     "loss after 1 update": "0.291027924",
     "loss after 10,000 updates": "0.0000351085",
 }  # fmt: skip
+
+# Not in the post: what an independent program computes where biases are trained as well.
+MAZUR_BIASES_TRAINED = {"loss after 1 update, biases trained too": "0.280471446791"}
+AS_POSTED = 9_999  # updates after which the post reads off the loss "after 10,000"
 
 # "How to Code a Neural Network with Backpropagation From Scratch", 2016, section 3.
 BROWNLEE_WEIGHTS = {
@@ -60,28 +65,50 @@ TRASK_PRINTS = {
     for iterations, printed in zip(TRASK_ITERATIONS, row, strict=True)
 }
 
-COLUMNS = ("what", "printed", "ours", "digits that agree")
+SAME = "digits that agree"
+PARTS = {  # of the summary, and what each compares ours with
+    "mazur": MAZUR_PRINTS,
+    "mazur_as_posted": MAZUR_PRINTS,
+    "mazur_biases_trained": MAZUR_BIASES_TRAINED,
+    "brownlee": BROWNLEE_PRINTS,
+    "brownlee_by_formula": BROWNLEE_PRINTS,
+    "trask": TRASK_PRINTS,
+}
+PRINTED = ("mazur", "brownlee", "trask")
 
 
 def make(folder: Path) -> None:
     """Write the initial weights, every comparison, and the tables of the README."""
     write_initial_weights(folder)
     runs = train("experiment=published")
-    mazur, brownlee, trask = (_of(runs, name) for name in ("mazur", "brownlee", "trask"))
-    tables = {
-        "mazur": _compare(mazur_values(mazur), MAZUR_PRINTS),
-        "mazur_as_posted": _compare(mazur_as_posted(mazur), MAZUR_PRINTS),
-        "brownlee": _compare(brownlee_values(brownlee), BROWNLEE_PRINTS),
-        "trask": _compare(trask_values(trask), TRASK_PRINTS),
+    mazur, brownlee, trask = (_of(runs, name) for name in PRINTED)
+    ours = {
+        "mazur": mazur_values(mazur),
+        "mazur_as_posted": mazur_as_posted(mazur),
+        "mazur_biases_trained": mazur_biases_trained(mazur),
+        "brownlee": brownlee_values(brownlee),
+        "brownlee_by_formula": brownlee_by_formula(brownlee),
+        "trask": trask_values(trask),
     }
-    table = pd.concat([part.assign(part=name) for name, part in tables.items()])
-    write_summary(folder, table[["part", *COLUMNS]])
-    fill(folder, answer=_answer(table[table["part"] != "mazur_as_posted"]), **tables)
+    tables = [_compare(ours[part], known).assign(part=part) for part, known in PARTS.items()]
+    table = pd.concat(tables)
+    write_summary(folder, table[["part", "what", "theirs", "ours", SAME]])
+    show(folder)
 
 
-def _answer(table: pd.DataFrame) -> str:
-    n_same = int((table[COLUMNS[-1]] == "all").sum())
-    return f"**Answer.** Of {len(table)} printed numbers, {n_same} agree in every digit."
+def show(folder: Path) -> None:
+    """Write the tables of the README, which are the parts of `summary.csv`."""
+    table = pd.read_csv(folder / "summary.csv", dtype=str)
+    of_part = {part: rows.drop(columns="part") for part, rows in table.groupby("part")}
+    printed = table[table["part"].isin(PRINTED)]
+    other = {"mazur_biases_trained": "another program"}
+    parts = {
+        part: rows.rename(columns={"theirs": other.get(part, "printed")})
+        for part, rows in of_part.items()
+    }
+    n_same = int((printed[SAME] == "all").sum())
+    answer = f"**Answer.** Of {len(printed)} printed numbers, {n_same} agree in every digit."
+    fill(folder, answer=answer, updates=f"{AS_POSTED:,}", **parts)
 
 
 def write_initial_weights(folder: Path) -> None:
@@ -120,7 +147,7 @@ def mazur_as_posted(runs: list[Run]) -> dict[str, float]:
     """Compute the two losses that differ in the way that gives what the post prints."""
     return {
         "loss after 1 update": _loss_after_updating_in_turn(_run(runs, 0)),
-        "loss after 10,000 updates": _loss(runs, 9_999),
+        "loss after 10,000 updates": _loss(runs, AS_POSTED),
     }
 
 
@@ -136,11 +163,30 @@ def _loss_after_updating_in_turn(run: Run) -> float:
     return float(block.loss()[0])
 
 
+def mazur_biases_trained(runs: list[Run]) -> dict[str, float]:
+    """Compute the loss that the post would have come to, had it updated its biases."""
+    [name] = MAZUR_BIASES_TRAINED
+    return {name: _loss(runs, 1, train_bias=True)}
+
+
 def brownlee_values(runs: list[Run]) -> dict[str, float]:
     """Compute the outputs that the post prints."""
     [run] = runs
     values = outputs(run, run.result.final_weights)[-1].ravel()
     return dict(zip(BROWNLEE_PRINTS, values.tolist(), strict=True))
+
+
+def brownlee_by_formula(runs: list[Run]) -> dict[str, float]:
+    """Compute the outputs as the post does, with 1/(1 + exp(−a)); sums run as in `core`."""
+    [run] = runs
+    units = run.config.truth_table.inputs[0]
+    for layer in run.result.final_weights.values():
+        bias, *weights = layer[0]
+        a = bias
+        for unit, outgoing in zip(units, weights, strict=True):
+            a = a + outgoing * unit
+        units = 1.0 / (1.0 + exp(-a))
+    return dict(zip(BROWNLEE_PRINTS, units.tolist(), strict=True))
 
 
 def trask_values(runs: list[Run]) -> dict[str, float]:
@@ -152,9 +198,9 @@ def trask_values(runs: list[Run]) -> dict[str, float]:
     return dict(zip(TRASK_PRINTS, values, strict=True))
 
 
-def _compare(ours: dict[str, float], printed: dict[str, str]) -> pd.DataFrame:
-    rows = [_row(what, value, printed[what]) for what, value in ours.items()]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+def _compare(ours: dict[str, float], theirs: dict[str, str]) -> pd.DataFrame:
+    rows = [_row(what, value, theirs[what]) for what, value in ours.items()]
+    return pd.DataFrame(rows, columns=["what", "theirs", "ours", SAME])
 
 
 def _row(what: str, value: float, printed: str) -> tuple[str, str, str, str]:

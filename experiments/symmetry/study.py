@@ -6,19 +6,25 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bp_pipeline.report.text import count, percent
 from experiments.making import (
     Run,
+    converged_within,
     fill,
-    percent,
     picture,
+    read_summary,
     summarize,
-    thousands,
     train,
+    unit_difference,
     write_summary,
 )
 
-NOISE = "init.noise"
-WITHIN = {2_000: "#9ecae1", 20_000: "#4292c6", 200_000: "#08306b"}  # epochs, and their colours
+NOISE, CONVERGED = "init.noise", "converged/rate"
+WITHIN = {  # epochs: their column, and their colour
+    2_000: ("converged within 2000", "#9ecae1"),
+    20_000: ("converged within 20000", "#4292c6"),
+    200_000: (CONVERGED, "#08306b"),
+}
 GROWTH_OF = {1e-9: "#c6dbef", 1e-6: "#9ecae1", 1e-3: "#4292c6", 1e-2: "#2171b5", 1e-1: "#08306b"}
 
 
@@ -26,21 +32,20 @@ def make(folder: Path) -> None:
     """Write the summary, the pictures and the tables."""
     runs = train("experiment=symmetry")
     table = summarize(runs)
-    for epochs in WITHIN:
-        table[_within(epochs)] = [_converged_within(run, epochs) for run in runs]
+    for epochs, (column, _) in WITHIN.items():
+        if column != CONVERGED:  # that is within all epochs
+            table[column] = [converged_within(run, epochs) for run in runs]
     write_summary(folder, table)
-    fill(folder, rates=_lay_out(table), growth=_growth(runs))
-    _draw_rates(table, folder / "rates.svg")
+    show(folder)
+    fill(folder, growth=_growth(runs))
     _draw_growth(runs, folder / "growth.svg")
 
 
-def _within(epochs: int) -> str:
-    return f"converged within {epochs}"
-
-
-def _converged_within(run: Run, epochs: int) -> float:
-    taken = run.result.epochs_to_converge
-    return float(((taken >= 0) & (taken <= epochs)).mean())
+def show(folder: Path) -> None:
+    """Write the table and the picture of the rates."""
+    table = read_summary(folder)
+    fill(folder, rates=_lay_out(table))
+    _draw_rates(table, folder / "rates.svg")
 
 
 def _lay_out(table: pd.DataFrame) -> pd.DataFrame:
@@ -50,19 +55,16 @@ def _lay_out(table: pd.DataFrame) -> pd.DataFrame:
         row = rows.setdefault(run[NOISE], {"noise ±": f"{run[NOISE]:g}"})
         activation = run["activation"]
         row[f"{activation}: % within {' / '.join(f'{n:,}' for n in WITHIN)}"] = " / ".join(
-            percent(run[_within(epochs)]) for epochs in WITHIN
+            percent(run[column]) for column, _ in WITHIN.values()
         )
-        row[f"{activation}: median epochs"] = thousands(run["epochs_to_converge/median"])
+        row[f"{activation}: median epochs"] = count(run["epochs_to_converge/median"])
         row[f"{activation}: median loss"] = f"{run['final_loss/median']:.3f}"
     return pd.DataFrame(list(rows.values()))
 
 
 def _apart(run: Run) -> np.ndarray:
-    """Measure, at each recorded epoch, how far apart the hidden units of the first replicate are.
-
-    That is the largest difference between two units' weights from the same unit.
-    """
-    return np.ptp(run.result.trajectory["layer_1"][0], axis=-1).max(axis=-1)
+    """Measure, at each recorded epoch, how far apart the hidden units of replicate 0 are."""
+    return unit_difference(run.result.trajectory["layer_1"][0])
 
 
 def _growth(runs: Sequence[Run]) -> pd.DataFrame:
@@ -81,8 +83,8 @@ def _draw_rates(table: pd.DataFrame, path: Path) -> None:
     shown = table[table[NOISE] >= 1e-6].groupby("activation", sort=False)
     with picture(path, 1, 2, figsize=(7.4, 2.9), sharey=True) as axes:
         for axis, (activation, part) in zip(axes, shown, strict=True):
-            for epochs, color in WITHIN.items():
-                rate, label = 100 * part[_within(epochs)], f"by epoch {epochs:,}"
+            for epochs, (column, color) in WITHIN.items():
+                rate, label = 100 * part[column], f"by epoch {epochs:,}"
                 axis.plot(part[NOISE], rate, "o-", color=color, label=label)
             axis.set(xscale="log", xlabel="noise added to weights of 1 (±)", title=activation)
         axes[0].set(ylabel="converged, %", ylim=(-3, 103))
@@ -97,5 +99,6 @@ def _draw_growth(runs: Sequence[Run], path: Path) -> None:
                 color, label = GROWTH_OF[noise], f"{noise:g}"
                 axis.plot(run.result.epochs, _apart(run), color=color, label=label)
         axis.set(xscale="symlog", yscale="log", xlabel="epochs", xlim=(0, None))
+        axis.set_title("tanh, replicate 0 of each")
         axis.set_ylabel("largest difference between two\nhidden units' incoming weights")
         axis.legend(title="noise (±)", loc="center left", bbox_to_anchor=(1, 0.5), reverse=True)

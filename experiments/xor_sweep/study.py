@@ -8,30 +8,68 @@ from shutil import copy
 
 import pandas as pd
 
-from experiments.making import fill, percent, picture, report
+from bp_pipeline.report.text import percent
+from experiments.making import (
+    converged_within,
+    fill,
+    picture,
+    read_summary,
+    report,
+    summarize,
+    train,
+    write_summary,
+)
 
 RATE, CONVERGED = "optimizer.learning_rate", "converged/rate"
 COLORS = {
     "ones": "0.6", "uniform_small": "#984ea3", "uniform": "#4daf4a",
     "normal": "#ff7f00", "glorot_uniform": "#2171b5", "he_normal": "#cb181d",
 }  # fmt: skip
+LONGER = (  # ten times as long, where it is in question whether networks are slow or lost
+    ("activation=sigmoid", "init=uniform_small", "optimizer.learning_rate=3"),
+    ("activation=relu,leaky_relu", "init=uniform,glorot_uniform", "optimizer.learning_rate=0.1,1"),
+)
+WITHIN = {2_000: "converged within 2000", 20_000: CONVERGED}  # epochs: their column
 
 
 def make(folder: Path) -> None:
-    """Write the summary, the picture, and the report's text without its list of all runs."""
+    """Write the summaries, the picture, and the report's text without its list of all runs."""
     with report("experiment=xor_sweep") as made:
         text = (made / "report.md").read_text(encoding="utf-8")
         copy(made / "summary.csv", folder)
     text = text.partition("\n## Every run\n")[0]
-    table = pd.read_csv(folder / "summary.csv")
-    lowered = "\n".join(map(_lowered, text.strip().splitlines()))
-    fill(folder, diverged=_diverged(table), report=lowered)
+    fill(folder, report="\n".join(map(_lowered, text.strip().splitlines())))
+    write_summary(folder, _train_longer(), "longer.csv")
+    show(folder)
+
+
+def show(folder: Path) -> None:
+    """Write the picture and the tables that follow from the summaries."""
+    table = read_summary(folder)
+    fill(folder, diverged=_diverged(table), longer=_longer(read_summary(folder, "longer.csv")))
     _draw(table, folder / "rates.svg")
 
 
+def _train_longer() -> pd.DataFrame:
+    """Train a few settings for longer; give one row a run."""
+    epochs = f"training.epochs={max(WITHIN)}"
+    runs = [run for part in LONGER for run in train("experiment=xor_sweep", *part, epochs)]
+    table = summarize(runs)
+    table[WITHIN[2_000]] = [converged_within(run, 2_000) for run in runs]
+    return table
+
+
+def _longer(table: pd.DataFrame) -> pd.DataFrame:
+    columns = ["activation", "init", RATE]
+    shown = table[columns].astype({RATE: str})
+    for epochs, key in WITHIN.items():
+        shown[f"% within {epochs:,} epochs"] = table[key].map(percent)
+    return shown
+
+
 def _lowered(line: str) -> str:
-    """Put a heading one level lower, below those of the README."""
-    return f"#{line}" if line.startswith("#") else line
+    """Put a heading two levels lower, below that of the section it is in."""
+    return f"##{line}" if line.startswith("#") else line
 
 
 def _diverged(table: pd.DataFrame) -> pd.DataFrame:
