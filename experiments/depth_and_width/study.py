@@ -33,7 +33,7 @@ def show(folder: Path) -> None:
     table = read_summary(folder)
     hidden = table["network.hidden"].map(json.loads)
     table["depth"], table["width"] = hidden.map(len), hidden.map(lambda widths: widths[0])
-    best = tables.best(table, SIZE)
+    best = tables.best(tables.ranked(table), SIZE)
     fill(
         folder,
         flattery=_flattery(table, best),
@@ -52,7 +52,7 @@ def _rate(run: Run, first: int) -> float:
 
 def _flattery(table: pd.DataFrame, best: pd.DataFrame) -> str:
     """Tell how much less it is where other networks are counted than those chosen by."""
-    chosen = tables.best(table.assign(**{CONVERGED: table[EVEN]}), SIZE)
+    chosen = tables.best(tables.ranked(table.assign(**{CONVERGED: table[EVEN]})), SIZE)
     by_which = (best[CONVERGED] - chosen[ODD]) * 100
     return f"{by_which.mean():.1f} points lower on average"
 

@@ -54,7 +54,11 @@ class Findings:
         """The runs whose curves are drawn: each setting at its best, or all where there is one."""
         one_setting = len(self.summary[self.sweep.settings].drop_duplicates()) < 2
         keys = self.sweep.axes if one_setting else self.sweep.settings
-        return self._with_run_ids(tables.best(self.sweep, self.summary, keys))
+        return self._with_run_ids(tables.best(self._ranked, keys))
+
+    @property
+    def _ranked(self) -> pd.DataFrame:
+        return self.summary.loc[tables.ranked(self.sweep.finished).index]
 
     @cached_property
     def survivals(self) -> Mapping[str, Survival | None]:
@@ -79,7 +83,7 @@ class Findings:
     @cached_property
     def top(self) -> pd.Series:
         """The best run of all, with its id."""
-        return self._with_run_ids(tables.best(self.sweep, self.summary, [])).iloc[0]
+        return self._with_run_ids(tables.best(self._ranked, [])).iloc[0]
 
     @cached_property
     def config(self) -> RunConfig | None:

@@ -110,16 +110,15 @@ def ranked(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.loc[order.index]
 
 
-def best(sweep: Sweep, table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """Choose the best row of `summary`, as runs are ranked, for each combination of some axes."""
-    by_rank = table.loc[ranked(sweep.finished).index]
-    first = by_rank.groupby([*keys], sort=True, dropna=False).head(1) if keys else by_rank.head(1)
+def best(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """Take the first of some ranked rows for each combination of keys."""
+    first = table.groupby([*keys], sort=True, dropna=False).head(1) if keys else table.head(1)
     return first.sort_values([*keys] or LEARNING_RATE, kind="stable", ignore_index=True)
 
 
 def best_learning_rates(sweep: Sweep, table: pd.DataFrame) -> pd.DataFrame:
     """Choose the best learning rate of each setting; where nothing converged there is none."""
-    rows = best(sweep, table, sweep.settings)
+    rows = best(table.loc[ranked(sweep.finished).index], sweep.settings)
     columns = [DETERMINISTIC, "n", RATE, LOW, HIGH, MEDIAN, MEDIAN_LOW, MEDIAN_HIGH]
     rows = rows[[*sweep.settings, LEARNING_RATE, *columns]]
     rows.loc[rows[RATE] == 0, [LEARNING_RATE, MEDIAN, MEDIAN_LOW, MEDIAN_HIGH]] = np.nan
