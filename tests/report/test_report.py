@@ -180,5 +180,7 @@ def test_half_written_files_leave_gaps(make_sweep: Make, tmp_path: Path) -> None
 
 def test_a_description_says_it_in_a_paragraph(sweep: Sweep) -> None:
     text = describe(Findings(sweep))
-    assert text.startswith("All 12 runs finished; of 144 networks, ")
+    assert text.startswith(
+        "All 12 runs finished; of 100 different networks among the 144 trained, "
+    )
     assert "| tanh" in text

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from report.by_hand import DIVERGED, LAST, by_hand, run
 from report.conftest import Make, small_config, sweep_of
 
 from bp_pipeline.config import RunConfig
@@ -19,6 +20,7 @@ from bp_pipeline.report.tables import (
     grid,
     ranked,
     summary,
+    survivals,
 )
 
 LEARNING_RATE = "optimizer.learning_rate"
@@ -163,3 +165,61 @@ def test_replicates_and_curves_are_tidy(sweep: Sweep) -> None:
     assert (sweep.replicates["epochs_to_converge"].notna() == converged).all()
     assert len(sweep.curves) == 12 * sweep.curves["epoch"].nunique()
     assert (sweep.curves["loss/p10"] <= sweep.curves["loss/p90"]).all()
+
+
+def test_what_never_converges_is_censored_at_the_last_epoch() -> None:
+    [(_, curve)] = survivals(by_hand(run([9, None, 5, DIVERGED])), ["0"])
+    assert curve is not None
+    assert curve.epochs.tolist() == [5, 9, LAST]
+    assert curve.share.tolist() == [0.75, 0.5, 0.5]
+
+
+def of_halves(even: list[int | None], odd: list[int | None]) -> list[int | None]:
+    return [end for pair in zip(even, odd, strict=True) for end in pair]
+
+
+# At 0.1 all of the even half converge and none of the odd one; at 1 half of the even ones and all
+# of the odd ones: on all replicates together 1 would be the best.
+SIX, NONE, HALF = [5] * 6, [None] * 6, [5, 5, 5, None, None, None]
+LUCKY, GOOD = run(of_halves(SIX, NONE), 0.1), run(of_halves(HALF, SIX), 1.0)
+
+
+def test_only_the_even_half_chooses_the_best_of_all() -> None:
+    halved = best_of_halves(by_hand(LUCKY, GOOD))
+    assert halved is not None
+    assert halved[[LEARNING_RATE, RATE]].tolist() == [0.1, 0.0]
+
+
+def test_only_the_even_half_chooses_what_is_compared() -> None:
+    other = {"activation": "relu"}
+    table = comparisons(
+        by_hand(
+            LUCKY, GOOD, run(of_halves(HALF, HALF), 0.1, **other), run([None] * 12, 1.0, **other)
+        ),
+        "activation",
+    )
+    [row] = table.to_dict("records")
+    assert (row["first"], row["second"]) == ("relu", "tanh")
+    assert row[f"second/{LEARNING_RATE}"] == 0.1
+    assert (row["first/rate"], row["second/rate"]) == (0.5, 0.0)
+
+
+def test_replicates_are_pairs_in_their_order() -> None:
+    first = run(of_halves(SIX, [10, 20, 30, None, None, None]), activation="a")
+    second = run(of_halves(SIX, [9, 18, None, None, None, 1]), activation="b")
+    [row] = comparisons(by_hand(first, second), "activation").to_dict("records")
+    assert [row[key] for key in ("n", "only_first", "only_second", "both")] == [6, 1, 1, 2]
+    assert row["median_difference"] == 1.5
+    assert row["mcnemar/p"] == 1
+    assert row["signed_rank/p"] == 0.5  # of 2 pairs with the same sign: 2 · 1/4
+
+
+def test_p_values_are_adjusted_over_the_table() -> None:
+    ends = {"a": SIX, "b": [5, None, None, None, None, None], "c": NONE}
+    table = comparisons(
+        by_hand(*(run(of_halves(SIX, odd), activation=name) for name, odd in ends.items())),
+        "activation",
+    )
+    # Discordant pairs: 5, 6 and 1, all in one direction; p = 2 · 2⁻ⁿ.
+    assert table["mcnemar/p"].tolist() == [0.0625, 0.03125, 1.0]
+    assert table["mcnemar/p_holm"].tolist() == [0.125, 0.09375, 1.0]

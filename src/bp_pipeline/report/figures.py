@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,14 @@ from jaxtyping import Float64
 
 from bp_pipeline.report.statistics import Survival
 
-Line = tuple[int, Survival | pd.DataFrame | None]  # number of its colour, and what it shows
+
+class Line(NamedTuple):
+    """A run's curve in a panel: the number of its colour, what it shows, and its last epoch."""
+
+    colour: int
+    curve: Survival | pd.DataFrame | None
+    last: int
+
 
 N_COLOURS = 7  # that can be told apart; lines beyond them are grey, which is colour 0
 _INK, _FAINT = "#010101", "#020202"
@@ -53,18 +61,21 @@ def drawing() -> Iterator[None]:
 
 
 def survival_panel(lines: Sequence[Line], last: int, name: str) -> str:
-    """Draw the share not yet converged against the epoch, with bands, as SVG."""
+    """Draw the share not yet converged against the epoch, with bands, as SVG.
+
+    A line ends where its run does; the axis ends at `last`.
+    """
     figure, axes = _panel(last, "not yet converged, %")
-    for colour, curve in sorted(lines, key=lambda line: line[0]):
+    for colour, curve, end in sorted(lines, key=lambda line: line.colour):
         if not isinstance(curve, Survival):
             continue
         # Everything begins not converged; 0 takes part on the axis, and so does the last epoch.
-        epochs = np.concatenate([[0], curve.epochs, [max(last, curve.epochs[-1])]])
+        epochs = np.concatenate([[0], curve.epochs, [end]])
         share, low, high = (
             100 * np.concatenate([[first], values, values[-1:]])
             for first, values in ((1.0, curve.share), (np.nan, curve.low), (np.nan, curve.high))
         )
-        axes.step(epochs, share, where="post", color=_LINES[colour], linewidth=1.6)
+        axes.step(epochs, share, where="post", color=_LINES[colour], linewidth=_width(colour))
         if np.isfinite(low).any() and colour:
             axes.fill_between(
                 epochs, low, high, step="post", color=_LINES[colour], alpha=0.13, linewidth=0
@@ -76,7 +87,7 @@ def survival_panel(lines: Sequence[Line], last: int, name: str) -> str:
 def loss_panel(lines: Sequence[Line], last: int, name: str) -> str:
     """Draw the median loss against the epoch, with the band from the 10 % to the 90 % quantile."""
     figure, axes = _panel(last, "loss, nats")
-    for colour, curve in sorted(lines, key=lambda line: line[0]):
+    for colour, curve, _ in sorted(lines, key=lambda line: line.colour):
         if not isinstance(curve, pd.DataFrame):
             continue
         epochs = curve["epoch"].to_numpy()
@@ -84,7 +95,7 @@ def loss_panel(lines: Sequence[Line], last: int, name: str) -> str:
             np.where(np.isfinite(curve[column]), curve[column], np.nan)
             for column in ("loss/p10", "loss/median", "loss/p90")
         )
-        axes.plot(epochs, median, color=_LINES[colour], linewidth=1.6)
+        axes.plot(epochs, median, color=_LINES[colour], linewidth=_width(colour))
         if colour:
             axes.fill_between(epochs, low, high, color=_LINES[colour], alpha=0.13, linewidth=0)
     axes.set_ylim(bottom=0)
@@ -150,6 +161,11 @@ def decision_surface(
         axes.plot(x, y, "o", markersize=7, markerfacecolor=face, markeredgecolor=_INK)
     axes.set_aspect("equal")
     return _svg(figure, name)
+
+
+def _width(colour: int) -> float:
+    """Draw grey lines thin, of which there may be a hundred behind the coloured ones."""
+    return 1.6 if colour else 0.6
 
 
 def _panel(last: int, label: str) -> tuple:  # type: ignore[type-arg] # Matplotlib is imported late

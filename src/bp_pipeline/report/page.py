@@ -4,46 +4,29 @@ Owns what goes where; the template is `page.html.jinja`, with its styles. Text i
 it comes from, pictures are the only markup that is let through.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log1p
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup, escape
 
-from bp_pipeline.digests import digest_json
-from bp_pipeline.report import figures, networks
+from bp_pipeline.report import figures, networks, sentences
+from bp_pipeline.report.behind import behind, how_again
 from bp_pipeline.report.command import command_line
+from bp_pipeline.report.figures import Line
 from bp_pipeline.report.findings import Findings
+from bp_pipeline.report.heat_maps import Pair, heat_maps
+from bp_pipeline.report.ordering import sorted_rows
 from bp_pipeline.report.printed import Table
 from bp_pipeline.report.sweep_data import LEARNING_RATE
-from bp_pipeline.report.tables import MEDIAN, RATE, grid
-from bp_pipeline.report.text import NONE, count, loss, percent, plain, plural
+from bp_pipeline.report.tables import DETERMINISTIC, RATE
+from bp_pipeline.report.text import count, loss, plain
 
-_DARK_ENOUGH = 68  # % of the strongest colour, from which on text is light on it, and the reverse
 _OPEN_ROWS = 40  # longer tables are folded
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A number on its colour, which is so many percent strong; None for none."""
-
-    text: str
-    strength: int | None
-
-    @property
-    def is_strong(self) -> bool:
-        """Whether text on it needs the other colour."""
-        return self.strength is not None and self.strength >= _DARK_ENOUGH
-
-
-@dataclass(frozen=True)
-class HeatMap:
-    """One activation: a row for each setting, a column for each learning rate."""
-
-    columns: list[str]
-    rows: list[tuple[str, list[Cell]]]
+_NO_BREAK = "\u00a0"
 
 
 @dataclass(frozen=True)
@@ -51,8 +34,7 @@ class Panel:
     """What is shown of one activation."""
 
     title: str
-    rates: HeatMap
-    epochs: HeatMap
+    maps: list[Pair]
     survival: str | None
     loss: str | None
 
@@ -87,119 +69,123 @@ def write_page(findings: Findings, tables: Sequence[Table], path: Path) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["with_code"] = _with_code
     template = environment.get_template("page.html.jinja")
     path.write_text(template.render(_content(findings, tables)), encoding="utf-8", newline="\n")
 
 
+def unbroken(text: str) -> str:
+    """Keep what belongs together on one line: 84 – 98 %."""
+    return re.sub(r" (?=[–%])|(?<=–) ", _NO_BREAK, text)
+
+
+def _with_code(text: str) -> Markup:
+    """Mark what stands in backticks as code."""
+    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(text))))
+
+
 def _content(findings: Findings, tables: Sequence[Table]) -> dict[str, object]:
     content: dict[str, object] = {
-        "findings": findings,
-        "sentences": findings.sentences(),
+        "title": sentences.title(findings),
         "empty": findings.summary.empty,
-        "tables": {table.name: table for table in tables},
-        "open_rows": _OPEN_ROWS,
+        "came_out": unbroken(sentences.came_out(findings)),
     }
     if findings.summary.empty:
         return content
     with figures.drawing():
         shown = networks.best_and_stalled(findings)
         learned = [_shown(network, f"network-{number}") for number, network in enumerate(shown)]
+        command = command_line(findings.sweep)
         return {
             **content,
+            **_said(findings),
+            "tables": {table.name: table for table in tables},
+            "open_rows": _OPEN_ROWS,
             "panels": _panels(findings),
+            "has_copies": bool(findings.summary[DETERMINISTIC].any()),
             "legend": [(label, colour) for label, colour in _colours(findings).items() if colour],
             "has_grey": 0 in _colours(findings).values(),
             "learned": learned,
             "samples": _samples(shown),
-            "behind": _behind(findings),
-            "command": command_line(findings.sweep),
+            "behind": behind(findings),
+            "command": command,
+            "again": how_again(command),
         }
 
 
+def _said(findings: Findings) -> dict[str, object]:
+    """Make the sentences of the page, by the names that the template has for them."""
+    said = {
+        sentence.__name__: unbroken(sentence(findings))
+        for sentence in (
+            sentences.winner,
+            sentences.question,
+            sentences.luck,
+            sentences.rates,
+            sentences.speed,
+            sentences.losses,
+            sentences.which_shown,
+        )
+    }
+    return {**said, "differences": [*map(unbroken, sentences.differences(findings))]}
+
+
 def _panels(findings: Findings) -> list[Panel]:
+    groups = findings.summary.groupby("activation", sort=True, dropna=False)
     colours = _colours(findings)
     curves = dict(list(findings.sweep.curves.groupby("run_id", sort=False)))
-    shown = findings.shown
-    last = int(findings.sweep.finished["training.epochs"].max())
+    ends = findings.sweep.finished.set_index("run_id")["training.epochs"].astype(int).to_dict()
     panels = []
-    for number, (activation, rows) in enumerate(
-        findings.summary.groupby("activation", sort=True, dropna=False)
-    ):
-        of_it = shown[shown["activation"] == activation]
+    for number, (activation, rows) in enumerate(groups):
+        of_it = findings.shown[findings.shown["activation"] == activation]
         lines = [(colours[_label(findings, row)], row["run_id"]) for _, row in of_it.iterrows()]
-        survivals = [(colour, findings.survivals[run_id]) for colour, run_id in lines]
-        losses = [(colour, curves.get(run_id)) for colour, run_id in lines]
-        # Where nothing converged the curve is a line along the top: the sentence says it better.
-        converges = (rows[RATE] > 0).any() and any(curve is not None for _, curve in survivals)
-        finite = any(
-            np.isfinite(curve["loss/median"]).sum() > 1 for _, curve in losses if curve is not None
-        )
+        survivals = [Line(colour, findings.survivals[i], ends[i]) for colour, i in lines]
+        losses = [Line(colour, curves.get(i), ends[i]) for colour, i in lines]
+        converges = bool((rows[RATE] > 0).any())
         panels.append(
             Panel(
                 title=plain(activation),
-                rates=_heat_map(findings, rows, RATE),
-                epochs=_heat_map(findings, rows, MEDIAN),
-                survival=figures.survival_panel(survivals, last, f"survival-{number}")
-                if converges
-                else None,
-                loss=figures.loss_panel(losses, last, f"loss-{number}") if finite else None,
+                maps=heat_maps(findings, rows),
+                survival=_survival(survivals, max(ends.values()), number) if converges else None,
+                loss=_loss(losses, max(ends.values()), number),
             )
         )
     return panels
 
 
+def _survival(lines: list[Line], last: int, number: int) -> str | None:
+    """Draw survival curves, but not where there is none."""
+    if all(line.curve is None for line in lines):
+        return None
+    return figures.survival_panel(lines, last, f"survival-{number}")
+
+
+def _loss(lines: list[Line], last: int, number: int) -> str | None:
+    """Draw loss curves, but not where none has two points."""
+    curves = [line.curve for line in lines if isinstance(line.curve, pd.DataFrame)]
+    if not any(np.isfinite(curve["loss/median"]).sum() > 1 for curve in curves):
+        return None
+    return figures.loss_panel(lines, last, f"loss-{number}")
+
+
 def _colours(findings: Findings) -> dict[str, int]:
     """Give each line's label a colour; where there are too many, the best ones have it."""
-    shown = findings.shown
-    labels = [_label(findings, row) for _, row in shown.iterrows()]
-    best = shown.groupby(labels)[RATE].max().sort_values(ascending=False, kind="stable")
-    coloured = set(best.index[: figures.N_COLOURS])
-    numbers = {label: number for number, label in enumerate(sorted(coloured), start=1)}
-    return {label: numbers.get(label, 0) for label in sorted(best.index)}
+    shown = sorted_rows(findings.shown, _keys_of_lines(findings))
+    labels = pd.Series([_label(findings, row) for _, row in shown.iterrows()], shown.index)
+    best = shown.groupby(labels, sort=False)[RATE].max()
+    coloured = set(best.sort_values(ascending=False, kind="stable").index[: figures.N_COLOURS])
+    numbers = {label: n for n, label in enumerate(filter(coloured.__contains__, best.index), 1)}
+    return {label: numbers.get(label, 0) for label in best.index}
+
+
+def _keys_of_lines(findings: Findings) -> list[str]:
+    several = len(findings.summary[findings.sweep.settings].drop_duplicates()) > 1
+    return findings.keys_of_rows if several else [LEARNING_RATE]
 
 
 def _label(findings: Findings, row: pd.Series) -> str:
     """Say what tells a line from the others in its panel."""
-    axes = findings.sweep.axes
-    settings = findings.summary[findings.sweep.settings].drop_duplicates()
-    keys = findings.sweep.settings[1:] if len(settings) > 1 else [LEARNING_RATE]
-    return _setting(row, keys, axes)
-
-
-def _setting(row: pd.Series, keys: Sequence[str], axes: Sequence[str]) -> str:
-    return " · ".join(
-        plain(row[key]) if key in axes[:2] else f"{_short(key)}={plain(row[key])}" for key in keys
-    )
-
-
-def _short(key: str) -> str:
-    return "lr" if key == LEARNING_RATE else key.rsplit(".", 1)[-1]
-
-
-def _heat_map(findings: Findings, rows: pd.DataFrame, measure: str) -> HeatMap:
-    keys = findings.sweep.settings[1:]
-    numbers = grid(rows, keys, measure)
-    largest = float(findings.sweep.finished["training.epochs"].max())
-    index = numbers.index.to_frame(index=False)
-    return HeatMap(
-        columns=[plain(rate) for rate in numbers.columns],
-        rows=[
-            (
-                _setting(place, keys, findings.sweep.axes),
-                [_cell(v, measure, largest) for v in values],
-            )
-            for (_, place), values in zip(index.iterrows(), numbers.to_numpy(), strict=True)
-        ],
-    )
-
-
-def _cell(value: float, measure: str, largest: float) -> Cell:
-    if pd.isna(value):
-        return Cell(NONE, None)
-    if measure == RATE:
-        return Cell(percent(value), round(100 * value))
-    # Fewer epochs are a stronger colour, on the scale of the figures' axis.
-    return Cell(count(value), round(100 - 100 * log1p(value) / log1p(max(largest, 1))))
+    return findings.label(row, _keys_of_lines(findings))
 
 
 def _shown(network: networks.Learned, name: str) -> Shown:
@@ -251,27 +237,3 @@ def _samples(shown: Sequence[networks.Learned]) -> list[tuple[str, str]]:
 
 def _equal(first: np.ndarray, second: np.ndarray) -> bool:
     return first.shape == second.shape and bool((first == second).all())
-
-
-def _behind(findings: Findings) -> list[tuple[str, str]]:
-    """List what the report rests on; a digest of all results stands for them."""
-    runs, sweep = findings.sweep.finished, findings.sweep
-    networks_ = runs["replicates"].astype(float)
-    results = (
-        sorted(map(str, runs["bp.result_digest"].dropna())) if "bp.result_digest" in runs else []
-    )
-    return [
-        ("networks", count(networks_.sum())),
-        ("training", plural(int((networks_ * runs["training.epochs"]).sum()), "network-epoch")),
-        ("seed", _values(runs, "seed")),
-        ("bp_pipeline", _values(runs, "bp.version")),
-        ("code digest", _values(runs, "bp.code_digest")),
-        ("sweep digest", sweep.digest),
-        ("digest of all results", digest_json(results)),
-    ]
-
-
-def _values(runs: pd.DataFrame, column: str) -> str:
-    if column not in runs:
-        return NONE
-    return ", ".join(plain(value) for value in sorted(runs[column].dropna().unique()))

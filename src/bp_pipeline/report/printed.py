@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bp_pipeline.report.findings import Findings, name_of
+from bp_pipeline.report.findings import Findings
 from bp_pipeline.report.sweep_data import LEARNING_RATE
 from bp_pipeline.report.tables import (
     DETERMINISTIC,
@@ -29,6 +29,7 @@ from bp_pipeline.report.text import (
     percent_interval,
     plain,
 )
+from bp_pipeline.report.words import INTERPLAY, brief, name_of
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,10 @@ def printed_tables(findings: Findings) -> list[Table]:
         rates(findings),
         median_epochs(findings),
         best_learning_rates(findings),
-        factors(findings),
-        comparisons(findings, "activation"),
-        comparisons(findings, "init"),
-        summary(findings),
+        shares_of_factors(findings),
+        paired_tests(findings, "activation"),
+        paired_tests(findings, "init"),
+        every_run(findings),
     ]
     return [table for table in made if len(table.numbers)]
 
@@ -92,20 +93,18 @@ def best_learning_rates(findings: Findings) -> Table:
     text["converged"] = rows[RATE].map(percent)
     text["95 % interval"] = _intervals(rows, LOW, HIGH, percent_interval)
     text["median epochs"] = rows[MEDIAN].map(count)
-    text["its interval"] = [
-        epochs_interval(low, high)
-        for low, high in zip(rows[MEDIAN_LOW], rows[MEDIAN_HIGH], strict=True)
-    ]
+    text["its interval"] = _median_intervals(rows)
     note = (
-        "The highest rate wins, then the smaller median of epochs, then the smaller learning rate."
-        " Rates in %, with Wilson's interval; medians by Kaplan and Meier, with the interval that "
-        f"inverts the log-log band. {_deterministic_note(rows)}"
+        "The highest rate wins, then the smaller median of epochs, then the smaller learning rate; "
+        "where nothing converged none does, and curves are those of the smallest final loss. Rates "
+        "in %, with Wilson's interval; medians by Kaplan and Meier, with the interval that inverts "
+        f"the log-log band. {_deterministic_note(rows)}"
     )
     title = "Best learning rate of each setting, rates in %"
     return Table("best_learning_rates", title, rows, text, len(settings), note.strip())
 
 
-def factors(findings: Findings) -> Table:
+def shares_of_factors(findings: Findings) -> Table:
     """Show how much each factor matters."""
     rows = findings.factors
     text = pd.DataFrame(
@@ -120,12 +119,12 @@ def factors(findings: Findings) -> Table:
         "between the levels of one factor, averaged over all others. It describes this grid: with "
         "other levels it would be another. It is no test, and does not say which level is good."
     )
-    if len(rows) and "interplay" not in set(rows["factor"]) and len(rows) > 1:
+    if len(rows) and INTERPLAY not in set(rows["factor"]) and len(rows) > 1:
         note += " This grid has gaps, so that the shares of its factors overlap."
     return Table("factors", "Which factor matters most", rows, text, 1, note)
 
 
-def comparisons(findings: Findings, axis: str) -> Table:
+def paired_tests(findings: Findings, axis: str) -> Table:
     """Show the paired tests between activations, or between inits."""
     rows = findings.activations if axis == "activation" else findings.inits
     other = "init" if axis == "activation" else "activation"
@@ -159,7 +158,7 @@ def comparisons(findings: Findings, axis: str) -> Table:
     return Table(f"{axis}_tests", title, rows, text, len(same) + 2, note)
 
 
-def summary(findings: Findings) -> Table:
+def every_run(findings: Findings) -> Table:
     """Show every run."""
     rows, axes = findings.summary, findings.sweep.axes
     text = _keys(rows, axes)
@@ -169,10 +168,7 @@ def summary(findings: Findings) -> Table:
         if column == RATE:
             text["95 % interval"] = _intervals(rows, LOW, HIGH, percent_interval)
     text["median epochs"] = rows[MEDIAN].map(count)
-    text["its interval"] = [
-        epochs_interval(low, high)
-        for low, high in zip(rows[MEDIAN_LOW], rows[MEDIAN_HIGH], strict=True)
-    ]
+    text["its interval"] = _median_intervals(rows)
     text["final loss"] = rows[FINAL_LOSS].map(loss)
     note = f"Rates in % of the replicates; final loss: median, in nats. {_deterministic_note(rows)}"
     return Table("summary", "Every run", rows, text, len(axes), note.strip())
@@ -190,8 +186,8 @@ def _grid(
 
 
 def _keys(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    named = {name_of(key) if key != LEARNING_RATE else "lr": rows[key].map(plain) for key in keys}
-    return pd.DataFrame(named, index=rows.index)
+    named = {brief(key) if key == LEARNING_RATE else name_of(key): rows[key] for key in keys}
+    return pd.DataFrame({name: values.map(plain) for name, values in named.items()}, rows.index)
 
 
 def _intervals(
@@ -199,6 +195,11 @@ def _intervals(
 ) -> list[str]:
     intervals = zip(rows[DETERMINISTIC], rows[low], rows[high], strict=True)
     return [DETERMINISTIC if is_one else write(*ends) for is_one, *ends in intervals]
+
+
+def _median_intervals(rows: pd.DataFrame) -> list[str]:
+    ends = zip(rows[MEDIAN_LOW], rows[MEDIAN_HIGH], strict=True)
+    return [epochs_interval(low, high) for low, high in ends]
 
 
 def _deterministic_note(rows: pd.DataFrame) -> str:

@@ -65,13 +65,14 @@ def kaplan_meier(
     with warnings.catch_warnings():  # that the band is undefined somewhere is expected, and NaN
         warnings.simplefilter("ignore", RuntimeWarning)
         band = survival.confidence_interval(CONFIDENCE, method="log-log")
-    share = np.asarray(survival.probabilities, dtype=np.float64)
-    undefined = (share <= 0) | (share >= 1)
-    low, high = (
-        np.where(undefined, np.nan, bound.probabilities).astype(np.float64)
-        for bound in (band.low, band.high)
-    )
-    return Survival(np.asarray(survival.quantiles, dtype=np.float64), share, low, high)
+    epochs_, share, low, high = (
+        np.asarray(values, dtype=np.float64)
+        for values in (
+            survival.quantiles, survival.probabilities,
+            band.low.probabilities, band.high.probabilities,
+        )
+    )  # fmt: skip
+    return Survival(epochs_, share, low, high)
 
 
 def median_interval(survival: Survival) -> tuple[float, float]:
@@ -111,7 +112,8 @@ def signed_rank(
 ) -> PairedTest:
     """Test whether the differences of pairs lie symmetrically about 0; equal pairs tell nothing.
 
-    SciPy's choice: exact for up to 50 pairs without ties, else the normal approximation.
+    SciPy's choice: without ties exact for up to 50 pairs; with ties, over all signs of the ranks,
+    for up to 13, where that is exact too; else the normal approximation, corrected for ties.
 
     References
     ----------

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,8 @@ import yaml
 
 from bp_pipeline.config import RunConfig, parse_config
 from bp_pipeline.naming import ALWAYS, varied_keys
+from bp_pipeline.report.ordering import sorted_rows
+from bp_pipeline.report.text import plain
 from bp_pipeline.summary import DECILES, quantiles
 from bp_pipeline.tracking import Tracker
 from bp_pipeline.weights_file import read_arrays
@@ -57,8 +59,8 @@ class Sweep:
         """Config keys that span the sweep's grid: activation, init, what else varies, then lr."""
         keys = [name for name in self.runs.columns if "/" not in name and name[:3] != "bp."]
         params = [row.dropna().to_dict() for _, row in self.runs[keys].iterrows()]
-        varied = [key for key in varied_keys(params) if key not in (*_DESCRIBED, LEARNING_RATE)]
-        return [*dict.fromkeys([*ALWAYS[:2], *varied]), LEARNING_RATE]
+        varied = {key for key in varied_keys(params) if key not in (*_DESCRIBED, *ALWAYS)}
+        return [*ALWAYS[:2], *sorted(varied), LEARNING_RATE]
 
     @cached_property
     def settings(self) -> list[str]:
@@ -67,10 +69,17 @@ class Sweep:
 
     @cached_property
     def finished(self) -> pd.DataFrame:
-        """The runs that have a result, one for each place of the grid, in the grid's order."""
+        """The runs that have a result, one for each place of the grid, in the grid's order.
+
+        Files of weights go by their names, and values by their texts where some of a key are texts.
+        """
         runs = self.runs[self.runs["status"] == "FINISHED"]
         runs = runs.reindex(columns=[*runs.columns, *(k for k in self.axes if k not in runs)])
-        ordered = runs.sort_values([*self.axes, "run_id"], ignore_index=True)
+        if "init.path" in runs:
+            runs = runs.assign(**{"init.path": _file_names(runs["init.path"])})
+        runs = runs.assign(**{axis: _of_one_type(runs[axis]) for axis in self.axes})
+        decisive = [key for key in (*self.axes, "bp.result_digest", "run_id") if key in runs]
+        ordered = sorted_rows(runs, decisive)
         return ordered.drop_duplicates(self.axes, ignore_index=True)
 
     @property
@@ -176,6 +185,24 @@ def read_sweep(tracker: Tracker, sweep: str | None = None) -> Sweep:
         runs=tracker.load_runs(run_id),
         artifacts=tracker.artifacts,
     )
+
+
+def _file_names(paths: pd.Series) -> pd.Series:
+    """Shorten paths to the names of their files, with so many folders as tell them apart."""
+    parts = {path: PurePath(str(path)).parts for path in paths.dropna().unique()}
+    for n in range(1, max(map(len, parts.values()), default=0) + 1):
+        names = {path: "/".join(of_path[-n:]) for path, of_path in parts.items()}
+        if len(set(names.values())) == len(names):
+            return paths.map(names)
+    return paths
+
+
+def _of_one_type(values: pd.Series) -> pd.Series:
+    """Take values as texts where some are: an option called 7 beside one called normal."""
+    is_text = values.map(lambda value: isinstance(value, str))
+    if not is_text.any() or (is_text | values.isna()).all():
+        return values
+    return values.map(plain, na_action="ignore")
 
 
 def _read_replicates(folder: Path) -> dict[str, np.ndarray]:

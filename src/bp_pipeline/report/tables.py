@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bp_pipeline.report.ordering import ranks
 from bp_pipeline.report.statistics import (
     Survival,
     eta_squared,
@@ -82,7 +83,7 @@ def survivals(sweep: Sweep, run_ids: Sequence[str]) -> Iterator[tuple[str, Survi
 def grid(table: pd.DataFrame, settings: Sequence[str], measure: str) -> pd.DataFrame:
     """Lay out a measure of `summary`: learning rates across, everything else down."""
     laid_out = table.pivot(index=[*settings], columns=LEARNING_RATE, values=measure)
-    return laid_out.sort_index().sort_index(axis=1)
+    return laid_out.sort_index(key=ranks).sort_index(axis=1)
 
 
 def ranked(runs: pd.DataFrame) -> pd.DataFrame:
@@ -165,7 +166,7 @@ def comparisons(sweep: Sweep, axis: str) -> pd.DataFrame:
         test of the epochs of pairs that both converged. p-values also as Holm adjusts them, over
         all rows.
     """
-    draws = _drawn_replicates(sweep)
+    draws = drawn_replicates(sweep)
     same = sweep.settings[2:]
     rows = []
     for context, runs in _groups(draws, same):
@@ -194,7 +195,7 @@ def best_of_halves(sweep: Sweep) -> pd.Series | None:
         The run's place in the grid and, of its odd replicates, `n` and the convergence rate with
         Wilson's interval. None where there is nothing to choose from.
     """
-    draws = _drawn_replicates(sweep)
+    draws = drawn_replicates(sweep)
     if draws["run_id"].nunique() < 2:
         return None
     odd = _odd_at_best(sweep, draws)
@@ -206,7 +207,7 @@ def best_of_halves(sweep: Sweep) -> pd.Series | None:
     return pd.Series({**odd.iloc[0][sweep.axes], **measures})
 
 
-def _drawn_replicates(sweep: Sweep) -> pd.DataFrame:
+def drawn_replicates(sweep: Sweep) -> pd.DataFrame:
     """Take the replicates that start from the same draws, in all runs that draw.
 
     Weights that are given are no draws of ours: they are pairs only where all runs have the same.

@@ -5,6 +5,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from bp_pipeline.progress import Screen
+from bp_pipeline.report import sentences
 from bp_pipeline.report.findings import Findings
 from bp_pipeline.report.printed import best_learning_rates, rates
 
@@ -18,10 +19,10 @@ def print_report(findings: Findings) -> None:
     if not console.is_terminal:
         console.width = _WIDTH_OF_FILES
     console.print()
-    console.print(Text(findings.came_out()), style="bold")
+    console.print(Text(sentences.came_out(findings)), style="bold")
     if findings.summary.empty:
         return
-    console.print(Text(findings.winner()))
+    console.print(Text(sentences.winner(findings)))
     for table in (rates(findings), best_learning_rates(findings)):
         console.print(f"\n{table.title}", highlight=False)
         grid = Grid(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))

@@ -1,8 +1,10 @@
 """How a report writes numbers and lists: short, and never with more digits than mean something."""
 
 from collections.abc import Sequence
+from math import ceil, floor
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 NONE = "–"
@@ -15,7 +17,7 @@ def plain(value: Any) -> str:
         return NONE
     if isinstance(value, float):
         return repr(float(value)).removesuffix(".0")
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool | np.bool_) else str(value)
 
 
 def percent(share: float) -> str:
@@ -37,8 +39,11 @@ def loss(value: float) -> str:
 
 
 def percent_interval(low: float, high: float) -> str:
-    """Write the interval of a rate, rounded: it ends at 100 where 99.8 is possible."""
-    return NONE if pd.isna(low) else f"{100 * low:.0f} – {100 * high:.0f}"
+    """Write the interval of a rate, rounded outwards.
+
+    So it is never narrower than it is, and holds the rate as `percent` writes it.
+    """
+    return NONE if pd.isna(low) else f"{floor(100 * low)} – {ceil(100 * high)}"
 
 
 def epochs_interval(low: float, high: float) -> str:
