@@ -1,6 +1,7 @@
 import json
 import math
 import tracemalloc
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from bp_pipeline.champion import read_network
+from bp_pipeline.champion import pick
 from bp_pipeline.config import RunConfig, parse_config
 from bp_pipeline.digests import code_digest
 from bp_pipeline.ensemble import RunResult
@@ -318,6 +319,14 @@ def test_sweeps_are_parents_newest_first(tracker: Tracker, parent: str, run: Run
     assert [sweep.info.run_id for sweep in tracker.sweeps()] == [newer, parent]
 
 
+def test_the_beginning_of_an_id_is_enough_where_no_other_has_it(tracker: Tracker) -> None:
+    ids = [tracker.start_sweep("a sweep", [], f"{n:064}") for n in range(17)]  # of 16 first digits
+    assert tracker.find_sweep(ids[0][:20]).info.run_id == ids[0]
+    first = Counter(run_id[0] for run_id in ids).most_common(1)[0][0]
+    with pytest.raises(TrackingError, match=rf"got '{first}', with which \d+ begin"):
+        tracker.find_sweep(first)
+
+
 def test_a_sweep_is_found_by_id_or_as_the_newest(tracker: Tracker, parent: str, run: Run) -> None:
     newer = tracker.start_sweep("newer", [], "6" * 64)
     assert tracker.find_sweep().info.run_id == newer
@@ -392,8 +401,8 @@ def test_a_value_longer_than_a_param_may_be_is_cut(
 
 
 @pytest.fixture
-def network(artifacts: Path) -> Network:
-    return read_network(artifacts, 0)
+def network(config: RunConfig, result: RunResult) -> Network:
+    return pick(config, result.final_weights, 0)
 
 
 def test_the_alias_points_to_the_champion_that_was_registered_last(

@@ -336,20 +336,29 @@ class Tracker:
     def find_sweep(self, run_id: str | None = None) -> "Run":
         """Find the parent run of a sweep, the newest by default.
 
+        Parameters
+        ----------
+        run_id
+            Its id, or as much of its beginning as no other sweep's has.
+
         Raises
         ------
         TrackingError
-            Where there is no sweep yet, or no run of this id is one.
+            Where there is no sweep yet, or not just one of this id.
         """
-        sweeps = self.sweeps()
-        found = next((run for run in sweeps if run_id in (None, run.info.run_id)), None)
-        if found is None:
+        found = [run for run in self.sweeps() if run.info.run_id.startswith(run_id or "")]
+        if not found:
             problem = f"sweep {run_id!r}" if run_id else "sweep"
             raise TrackingError(
                 f"There is no {problem} in {self.uri}. "
                 "Without an id the newest is taken; `make sweep` makes one."
             )
-        return found
+        if run_id and len(found) > 1:
+            raise TrackingError(
+                f"`SWEEP` must be the id of one sweep, got {run_id!r}, with which {len(found)} "
+                "begin. Add more of it."
+            )
+        return found[0]
 
     def load_runs(self, parent_run_id: str) -> "pd.DataFrame":
         """Read the runs of a sweep into a table.
