@@ -112,7 +112,7 @@ def test_the_page_and_its_text_have_the_command(sweep: Sweep, tmp_path: Path) ->
 
 def test_no_line_of_a_headline_ends_within_an_interval(sweep: Sweep, tmp_path: Path) -> None:
     headlines = re.findall(r"<h[12]>(.*?)</h[12]>", page_of(sweep, tmp_path))
-    assert any("\u00a0–\u00a0" in headline for headline in headlines)
+    assert any("\u00a0–\u2060\u00a0" in headline for headline in headlines)
     assert not any(re.search(r" [–%]|– ", headline) for headline in headlines)
 
 
@@ -155,9 +155,8 @@ def test_nothing_around_a_sweep_decides_a_byte(
     sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither the folder, nor settings of Matplotlib, language and hashing, nor names in MLflow."""
-    (tmp_path / "matplotlibrc").write_text(
-        "xtick.major.size: 20\naxes.labelsize: 30\npatch.edgecolor: red\n"
-    )
+    settings = "xtick.major.size: 20\naxes.labelsize: 30\npatch.edgecolor: red\n"
+    (tmp_path / "matplotlibrc").write_text(settings)
     with sweep.artifacts("0") as first:
         runs = first.parent
     renamed = sweep.runs.iloc[::-1].assign(name="renamed").reset_index(drop=True)

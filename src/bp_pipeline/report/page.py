@@ -27,6 +27,7 @@ from bp_pipeline.report.text import count, loss, plain
 
 _OPEN_ROWS = 40  # longer tables are folded
 _NO_BREAK = "\u00a0"
+_DASH = f"{_NO_BREAK}–\u2060{_NO_BREAK}"  # after a dash, a no-break space alone would not hold
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def write_page(findings: Findings, tables: Sequence[Table], path: Path) -> None:
 
 def unbroken(text: str) -> str:
     """Keep what belongs together on one line: 84 – 98 %."""
-    return re.sub(r" (?=[–%])|(?<=–) ", _NO_BREAK, text)
+    return text.replace(" – ", _DASH).replace(" %", f"{_NO_BREAK}%")
 
 
 def _with_code(text: str) -> Markup:
