@@ -27,7 +27,10 @@ def configs_of(command: str) -> list[RunConfig]:
 def sweep_of(configs: list[RunConfig]) -> Sweep:
     """Give a sweep as read from a store, where every param is text."""
     rows = [{key: _plain(str(value)) for key, value in c.params().items()} for c in configs]
-    runs = pd.DataFrame([{"run_id": str(n), "status": "FINISHED", **r} for n, r in enumerate(rows)])
+    metrics = {"optimizer.learning_rate/log10": -0.3, "converged/rate": 0.5, "bp.version": "0.1.0"}
+    runs = pd.DataFrame(
+        [{"run_id": str(n), "status": "FINISHED", **r, **metrics} for n, r in enumerate(rows)]
+    )
     shuffled = runs.sample(frac=1, random_state=0)
     return Sweep("parent", "a sweep", "", len(configs), shuffled, artifacts=lambda _: nullcontext())
 

@@ -58,7 +58,7 @@ def _row(run: Mapping[Hashable, Any]) -> Row:
 
     The experiment is "" where there was none, or none that is found here.
     """
-    names = [str(key) for key, value in run.items() if not pd.isna(value)]
+    names = [str(key) for key, value in run.items() if "/" not in str(key) and not pd.isna(value)]
     within = [key for key in names if key.split(".")[0] in _GROUPS and not key.endswith(".name")]
     given = run.get("init.name") == "given"  # whose file says how many replicates there are
     others = ["seed"] if given else ["replicates", "seed"]
