@@ -12,12 +12,14 @@ import webbrowser
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+from bp_pipeline.messages import without_passwords
 from bp_pipeline.progress import say
 from bp_pipeline.report.sweep_data import read_sweep
 from bp_pipeline.tracking import Tracker, TrackingError, resolve_uri
 from bp_pipeline.tracking.ui_server import UiServer, free_port, is_free
 
 _POLL = 0.1  # seconds
+_BROWSER_DEADLINE = 2.0  # seconds; most browsers start in a fraction of one
 _STOPS = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, `kill`, and a terminal that is closed
 
 
@@ -99,17 +101,24 @@ def _links(experiment: str, sweep: str | None) -> tuple[str, dict[str, str]]:
         parent_run_id = tracker.find_sweep(sweep).info.run_id
         if not tracker.has_comparison(parent_run_id):  # as of a sweep that was broken off
             read = read_sweep(tracker, parent_run_id)
-            tracker.log_comparison(parent_run_id, read.axes, len(read.runs))
+            tracker.log_comparison(parent_run_id, read.axes, len(read.finished))
         return tracker.uri, tracker.links(parent_run_id)
 
 
 def _show(url: str, links: dict[str, str], *, browser: bool) -> None:
-    address = url.rstrip("/")
+    address = without_passwords(url).rstrip("/")
     print(f"Runs compared in charts: {address}/{links['charts']}")
     print(f"The same in a table:     {address}/{links['table']}")
     print(f"The sweep, its report:   {address}/{links['sweep']}", flush=True)
     if browser and _has_browser():
-        webbrowser.open(f"{address}/{links['charts']}")
+        _open_browser(f"{address}/{links['charts']}")
+
+
+def _open_browser(address: str) -> None:
+    """Open a browser, without waiting for one that runs until its user closes it."""
+    opening = threading.Thread(target=webbrowser.open, args=[address], daemon=True)
+    opening.start()
+    opening.join(_BROWSER_DEADLINE)
 
 
 def _has_browser() -> bool:

@@ -310,6 +310,7 @@ def test_runs_on_a_real_server_read_back_as_on_the_embedded_store(
     assert (version.version, version.run_id) == ("1", run_id)
     tracker.log_comparison(parent, ["activation"], 1)
     assert tracker.has_comparison(parent)
+    assert tracker.n_readers > 1
     assert not (folder / "elsewhere.db").exists()
 
 

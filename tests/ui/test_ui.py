@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -24,11 +25,34 @@ def run_ui(folder: Path, *arguments: str, **variables: str) -> subprocess.Comple
     return subprocess.run(command, capture_output=True, text=True, **options)
 
 
+def unfinished_request(link: str) -> socket.socket:
+    """Begin a request for which a server waits, even when it is told to end."""
+    place = link.removeprefix("http://").partition("/")[0]
+    host, _, port = place.partition(":")
+    request = socket.create_connection((host, int(port)))
+    head = [
+        "POST /api/2.0/mlflow/experiments/search HTTP/1.1",
+        f"Host: {place}",
+        "Content-Length: 9",
+    ]
+    request.sendall("\r\n".join([*head, "", ""]).encode())
+    return request
+
+
+def write_browser(folder: Path, command: str) -> str:
+    """Write a program that is started with an address, as a browser; give its path."""
+    script = folder / "browser"
+    script.write_text(f"#!/bin/sh\n{command}\n")
+    script.chmod(0o755)
+    return str(script)
+
+
 def test_a_server_that_dies_is_told_and_one_whose_parent_dies_ends(store: Path) -> None:
     orphaned, bereft = start_ui(store), start_ui(store)  # at once, as each takes seconds
-    read_links(orphaned)
+    links = read_links(orphaned)
     read_links(bereft)
     groups = group_of(orphaned), group_of(bereft)
+    request = unfinished_request(links["charts"])
     orphaned.kill()
     os.killpg(groups[1], signal.SIGKILL)
     _, errors = bereft.communicate(timeout=20)
@@ -37,8 +61,9 @@ def test_a_server_that_dies_is_told_and_one_whose_parent_dies_ends(store: Path) 
     assert "Traceback" not in errors
     orphaned.communicate()
     try:
-        assert within(10, lambda: not any(map(is_alive, groups)))
+        assert within(20, lambda: not any(map(is_alive, groups)))
     finally:
+        request.close()
         for group in filter(is_alive, groups):
             assert group is not None
             os.killpg(group, signal.SIGKILL)
@@ -53,6 +78,24 @@ def test_stopped_while_it_starts_it_leaves_nothing(store: Path) -> None:
     assert process.returncode == 130
     assert errors == ""
     assert not is_alive(group)
+
+
+def test_a_browser_that_stays_open_does_not_keep_it_from_stopping(
+    store: Path, tmp_path: Path
+) -> None:
+    browser = write_browser(tmp_path, f"echo $$ > {tmp_path}/pid\nexec sleep 100")
+    process = start_ui(store, BROWSER=browser)
+    read_links(process)
+    group = group_of(process)
+    assert within(10, lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text() != "")
+    try:
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(20) == 0
+        assert not is_alive(group)
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+        process.kill()
+        process.communicate()
 
 
 def test_it_takes_another_port_than_a_taken_one_and_opens_the_browser(
@@ -88,12 +131,16 @@ def test_an_unknown_sweep_is_one_message(store: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_on_a_remote_server_it_starts_nothing(links: dict[str, str], store: Path) -> None:
-    server = links["charts"].partition("/#")[0]
-    done = run_ui(store, MLFLOW_TRACKING_URI=server)
+def test_on_a_remote_server_it_starts_nothing_and_tells_no_password(
+    links: dict[str, str], store: Path, tmp_path: Path
+) -> None:
+    server = links["charts"].partition("/#")[0].replace("://", "://ann:secret@")
+    browser = write_browser(tmp_path, f'echo "$1" > {tmp_path}/opened')
+    done = run_ui(store, MLFLOW_TRACKING_URI=server, BROWSER=browser)
     assert done.returncode == 0
-    assert links["charts"] in done.stdout
+    assert [line.split()[-1] for line in done.stdout.splitlines()] == [*links.values()]
     assert done.stderr == ""
+    assert (tmp_path / "opened").read_text().strip() == links["charts"]
 
 
 def test_a_sweep_without_a_comparison_gets_one(store: Path, links: dict[str, str]) -> None:

@@ -5,6 +5,7 @@ Owns reading. What is concluded from it is said in the other modules; how MLflow
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +31,9 @@ _UNREADABLE = (OSError, ValueError, KeyError, IndexError)  # a file that is miss
 _YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where it is built
 
 
+_Columns = dict[str, np.ndarray]
+
+
 @dataclass(frozen=True)
 class Sweep:
     """A sweep, read from MLflow.
@@ -45,6 +49,8 @@ class Sweep:
         digests as `bp.config_digest` and so on.
     artifacts
         Gives a folder with the files of a run, within a context.
+    n_readers
+        How many runs' files to read at a time.
     """
 
     run_id: str
@@ -53,6 +59,7 @@ class Sweep:
     n_jobs: int
     runs: pd.DataFrame
     artifacts: Callable[[str], AbstractContextManager[Path]]
+    n_readers: int = 1
 
     @cached_property
     def axes(self) -> list[str]:
@@ -120,18 +127,24 @@ class Sweep:
     @cached_property
     def _files(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Read replicates and curves, which lie side by side: a server sends a run's files once."""
-        replicates, curves = {}, {}
-        for run_id in self.finished["run_id"]:
-            with self.artifacts(run_id) as folder:
-                with suppress(*_UNREADABLE):
-                    replicates[run_id] = _read_replicates(folder)
-                with suppress(*_UNREADABLE):
-                    curves[run_id] = _read_curves(folder)
+        run_ids = self.finished["run_id"].tolist()
+        with ThreadPoolExecutor(self.n_readers) as readers:
+            read = dict(zip(run_ids, readers.map(self._files_of, run_ids), strict=True))
+        replicates = {run_id: part for run_id, (part, _) in read.items() if part is not None}
+        curves = {run_id: part for run_id, (_, part) in read.items() if part is not None}
         return self._placed(replicates, _REPLICATES), self._placed(curves, _CURVES)
 
-    def _placed(
-        self, columns_of: Mapping[str, Mapping[str, np.ndarray]], names: Sequence[str]
-    ) -> pd.DataFrame:
+    def _files_of(self, run_id: str) -> tuple[_Columns | None, _Columns | None]:
+        """Read replicates and curves of a run, each of which may be missing."""
+        replicates = curves = None
+        with self.artifacts(run_id) as folder:
+            with suppress(*_UNREADABLE):
+                replicates = _read_replicates(folder)
+            with suppress(*_UNREADABLE):
+                curves = _read_curves(folder)
+        return replicates, curves
+
+    def _placed(self, columns_of: Mapping[str, _Columns], names: Sequence[str]) -> pd.DataFrame:
         """Put the columns of all runs below each other, with each run's place in the grid.
 
         All at once, since a DataFrame for each run would take longer than reading the files.
@@ -184,6 +197,7 @@ def read_sweep(tracker: Tracker, sweep: str | None = None) -> Sweep:
         n_jobs=int(parent.data.tags["bp.n_jobs"]),
         runs=tracker.load_runs(run_id),
         artifacts=tracker.artifacts,
+        n_readers=tracker.n_readers,
     )
 
 

@@ -35,6 +35,7 @@ AnyTracker = TypeVar("AnyTracker", bound="Tracker")
 _DESCRIPTION = "mlflow.note.content"  # a tag
 _LONGEST_TAG = 5000  # characters, the lowest limit among MLflow's stores
 _PAGE = 1000  # runs asked for at a time
+_READERS = 8  # runs whose files a server sends at a time: 240 runs in 11 s instead of 57
 _YAML_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times faster, where it is built
 
 
@@ -76,6 +77,11 @@ class Tracker:
     def experiment_id(self) -> str:
         """MLflow's id of the experiment, as in the addresses of its UI."""
         return self._store.experiment_id
+
+    @property
+    def n_readers(self) -> int:
+        """How many threads may well read `artifacts`: one where they lie in folders."""
+        return _READERS if self.uri.startswith("http") else 1
 
     def close(self) -> None:
         """Let go of the store; nothing may be called after."""

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from contextlib import closing, suppress
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -111,8 +112,11 @@ def _serve() -> None:
 
 
 def _end_with_parent() -> None:
+    """End all of the server when its parent has gone; SIGTERM lets it finish its requests."""
     sys.stdin.read()
     os.killpg(0, signal.SIGTERM)
+    time.sleep(_PATIENCE)  # no longer, as a request may never end
+    os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":
