@@ -496,3 +496,11 @@ def test_a_misspelt_name_is_answered_with_the_closest():
     message = suggest("tahn", ["identity", "tanh", "relu"])
     assert message == "Did you mean `tanh`? There are: identity, tanh, relu."
     assert suggest("zzz", ["identity", "tanh"]) == "There are: identity, tanh."
+
+
+def test_a_password_is_used_but_not_recorded() -> None:
+    uri = "postgresql://ann:secret@host/db"
+    config = make_config({"tracking.uri": uri})
+    assert config.tracking.uri == uri
+    assert config.params()["tracking.uri"] == "postgresql://host/db"
+    assert "secret" not in config.to_yaml()

@@ -16,13 +16,14 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    field_serializer,
     model_validator,
 )
 
 from bp_pipeline.core.activations import ACTIVATIONS, DEFAULT_SLOPE
 from bp_pipeline.core.losses import LOSSES
 from bp_pipeline.digests import digest_arrays, digest_json
-from bp_pipeline.messages import ConfigError, describe
+from bp_pipeline.messages import ConfigError, describe, without_passwords
 from bp_pipeline.tasks import TruthTable, truth_table
 from bp_pipeline.weights_file import read_weights
 
@@ -182,6 +183,10 @@ class Tracking(_Section):
     name: Literal["local", "off"]
     experiment: str = Field(default="bp_pipeline", min_length=1)
     uri: str | None = None
+
+    @field_serializer("uri")
+    def _without_password(self, uri: str | None) -> str | None:
+        return None if uri is None else without_passwords(uri)
 
 
 class Sweep(_Section):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from bp_pipeline.messages import without_passwords
 
 ADVICE_403 = "Ask for permission to edit it, or name another experiment with `tracking.experiment`."
+_MODEL = "Ask for permission to edit the model, which is one for all experiments of a server."
 _ONCE_BACK = "Type the same again once the server is back."
 
 # What to do, by words that the operating system, SQLite, filelock or MLflow put in their messages.
@@ -22,6 +23,8 @@ _ADVICE = {
     "malformed": "Restore a backup, or move the file away.",
     "not a database": "Restore a backup, or move the file away.",
     "schema": "Back it up, then run `mlflow db upgrade {uri}`, or install the MLflow that made it.",
+    "/registered-models/": _MODEL,
+    "/model-versions/": _MODEL,
     "error code 403": ADVICE_403,
     "403 client error": ADVICE_403,
     "connection refused": _ONCE_BACK,
