@@ -328,10 +328,9 @@ def test_a_server_that_dies_in_a_sweep_is_not_waited_for_again_and_again(
     monkeypatch.setattr(records, "write_result", lambda *_: server.kill())
     with pytest.raises(TrackingError) as caught:
         tracker.record(config, result, name="a", parent_run_id=parent, seconds=0, engine="numpy")
-    assert str(caught.value) == (
-        f"Cannot record 'a' in {server.uri}: Connection refused. "
-        "Type the same again once the server is back."
-    )
+    # Refused, or reset where a connection was still open.
+    assert str(caught.value).startswith(f"Cannot record 'a' in {server.uri}: ")
+    assert str(caught.value).endswith(". Type the same again once the server is back.")
     monkeypatch.setattr(tracker, "_client", None)  # so that whatever is asked of it fails
     tracker.abandon(parent)
 
