@@ -290,7 +290,7 @@ class RunConfig(_Section):
 
     def params(self) -> dict[str, Any]:
         """Every config key, dotted; a group's own key holds the option that was chosen."""
-        return {**self.labels, **dict(_flat(self.model_dump(exclude={"labels"})))}
+        return {**self.labels, **dict(flat(self.model_dump(exclude={"labels"})))}
 
     def to_yaml(self) -> str:
         """Write the config so that `parse_config(yaml.safe_load(…))` gives it back."""
@@ -324,9 +324,10 @@ def parse_config(raw: Mapping[str, Any], labels: Mapping[str, str] | None = None
     return config.model_copy(update={"replicates": config.n_replicates})
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Give the values of a nested mapping by their dotted keys."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value

@@ -19,6 +19,7 @@ import pandas as pd
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from bp_pipeline.config import flat
 from bp_pipeline.hydra_app import conf_folder
 from bp_pipeline.report.sweep_data import Sweep
 
@@ -134,7 +135,7 @@ class _Experiment:
             dict(_swept(f"{key}={values}") for key, values in {**shared, **grid}.items())
             for grid in sweeper.get("grids") or [{}]
         ]
-        fixed = {**dict(_options(raw.pop("defaults", []))), **dict(_dotted(raw))}
+        fixed = {**dict(_options(raw.pop("defaults", []))), **dict(flat(raw))}
         self.fixed = {key: _typed(value) for key, value in fixed.items()}
 
 
@@ -156,14 +157,6 @@ def _options(defaults: Sequence[Any]) -> Iterator[tuple[str, str]]:
     for entry in defaults:
         for key, option in entry.items() if isinstance(entry, Mapping) else ():
             yield key.split()[-1].lstrip("/"), option
-
-
-def _dotted(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _dotted(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def _typed(value: Any) -> str:
