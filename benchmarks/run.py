@@ -136,7 +136,7 @@ def run_bp(*overrides: str) -> tuple[float, float]:
 
 def machine() -> dict[str, object]:
     """Say what was measured on."""
-    from bp_pipeline.environment import environment
+    from bp_pipeline.tracking.provenance import environment
 
     found = environment(BASE, os.cpu_count() or 1)
     packages = {}

@@ -22,8 +22,8 @@ def part(name: str) -> Iterator[None]:
 
 
 with part("import Hydra and compose the jobs"):
-    from bp_pipeline.config import parse_config
-    from bp_pipeline.hydra_app import compose
+    from bp_pipeline.config.hydra_app import compose
+    from bp_pipeline.config.schema import parse_config
 
     jobs = compose(ARGUMENTS)
 with part("check the configs"):
@@ -31,8 +31,8 @@ with part("check the configs"):
 with part("import everything else"):
     import mlflow  # noqa: F401
 
-    from bp_pipeline.engines import problem_with
-    from bp_pipeline.ensemble import train_runs
+    from bp_pipeline.ensemble.engines import problem_with
+    from bp_pipeline.ensemble.shards import train_runs
     from bp_pipeline.showcase import show_sweep
     from bp_pipeline.tracking import Tracker
 with part("load the compiled engine"):

@@ -17,8 +17,8 @@ from shutil import copy
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
+from bp_pipeline.arrays import read_arrays
 from bp_pipeline.digests import digest_arrays
-from bp_pipeline.weights_file import read_arrays
 
 FOLDER = Path(__file__).parent
 _NOT_MADE = (".py", ".json")  # the study itself, and its baseline

@@ -23,12 +23,12 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bp_pipeline.config import RunConfig, parse_config
+from bp_pipeline.config.hydra_app import compose
+from bp_pipeline.config.naming import varied_keys
+from bp_pipeline.config.schema import RunConfig, parse_config
 from bp_pipeline.core.network import Block
-from bp_pipeline.ensemble import RunResult, setup_of, train_runs
-from bp_pipeline.hydra_app import compose
-from bp_pipeline.naming import varied_keys
-from bp_pipeline.summary import summary
+from bp_pipeline.ensemble.shards import RunResult, setup_of, train_runs
+from bp_pipeline.ensemble.summary import summary
 
 # The summary metrics of a run, in the order of `summary.csv`; one that a run lacks stays empty.
 MEASURES = [

@@ -8,6 +8,6 @@ settings.load_profile("untimed")
 
 def pytest_sessionstart() -> None:
     """Choose its folder, also for child processes; not earlier, to have types checked."""
-    from bp_pipeline.engines import choose_cache
+    from bp_pipeline.ensemble.engines import choose_cache
 
     choose_cache()

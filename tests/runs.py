@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from bp_pipeline.config import RunConfig, parse_config
+from bp_pipeline.config.schema import RunConfig, parse_config
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 DEFAULT_OPTIONS = {

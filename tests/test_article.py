@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bp_pipeline.config import RunConfig, parse_config
-from bp_pipeline.ensemble import train_runs
-from bp_pipeline.hydra_app import compose
+from bp_pipeline.config.hydra_app import compose
+from bp_pipeline.config.schema import RunConfig, parse_config
+from bp_pipeline.ensemble.shards import train_runs
 
 STEPS = ("article", "article_loss", "article_activation", "article_init")
 

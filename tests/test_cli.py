@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bp_pipeline.config import parse_config
-from bp_pipeline.hydra_app import compose
-from bp_pipeline.messages import ConfigError
+from bp_pipeline.config.errors import ConfigError
+from bp_pipeline.config.hydra_app import compose
+from bp_pipeline.config.schema import parse_config
 
 BP = Path(sys.executable).with_name("bp")
 SLOW_TO_IMPORT = {"mlflow", "numba", "pandas", "scipy", "matplotlib"}
@@ -279,7 +279,7 @@ def test_a_sweep_has_a_name(arguments: str, name: str | None, elsewhere: Path) -
 def test_launchers_that_run_jobs_elsewhere_are_refused(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bp_pipeline.jobs.Jobs.__call__", lambda jobs, config: None)
+    monkeypatch.setattr("bp_pipeline.config.jobs.Jobs.__call__", lambda jobs, config: None)
     with pytest.raises(ConfigError, match="`hydra/launcher` must run jobs in this process"):
         compose(["-m", "seed=1,2", "hydra/launcher=basic"])
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from runs import CONF, raw_config
 
-from bp_pipeline.config import RunConfig
+from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.core.activations import ACTIVATIONS
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -17,11 +17,11 @@ import pandas as pd
 import pytest
 
 import experiments.__main__ as make_studies
-from bp_pipeline.config import RunConfig, parse_config
-from bp_pipeline.hydra_app import compose
+from bp_pipeline.config.hydra_app import compose
+from bp_pipeline.config.schema import RunConfig, parse_config
+from bp_pipeline.ensemble.summary import wilson_interval
 from bp_pipeline.report.statistics import eta_squared
 from bp_pipeline.reproduce.baselines import study_configs
-from bp_pipeline.summary import wilson_interval
 from experiments.making import fill, read_summary, summarize, train
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -88,8 +88,8 @@ def test_artifacts_of_a_run_hold_what_was_trained(store: Path) -> None:
     import yaml
     from mlflow import MlflowClient
 
-    from bp_pipeline.config import parse_config
-    from bp_pipeline.ensemble import train_runs
+    from bp_pipeline.config.schema import parse_config
+    from bp_pipeline.ensemble.shards import train_runs
 
     run = MlflowClient(f"sqlite:///{store}/mlflow.db").get_run(load(store)["run_id"].iloc[0])
     artifacts = Path(run.info.artifact_uri)

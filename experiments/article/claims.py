@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from bp_pipeline.config import RunConfig, parse_config
+from bp_pipeline.config.errors import ConfigError
+from bp_pipeline.config.hydra_app import compose
+from bp_pipeline.config.schema import RunConfig, parse_config
 from bp_pipeline.core.network import Block, split_layers
 from bp_pipeline.core.training import train as train_core
-from bp_pipeline.ensemble import initial_parameters, setup_of
+from bp_pipeline.ensemble.shards import initial_parameters, setup_of
 from bp_pipeline.explain import explain_step
-from bp_pipeline.hydra_app import compose
-from bp_pipeline.messages import ConfigError
 from bp_pipeline.report.text import percent
 from experiments.making import Run, outputs, unit_difference
 

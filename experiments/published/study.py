@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bp_pipeline.arrays import write_arrays
 from bp_pipeline.core.elementary import exp
-from bp_pipeline.weights_file import write_arrays
 from experiments.making import Run, block_of, fill, outputs, train, write_summary
 
 # "A Step by Step Backpropagation Example", 2015. Row 0 of a layer is the bias; then come the

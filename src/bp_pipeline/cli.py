@@ -71,14 +71,14 @@ def train(arguments: Sequence[str]) -> int:
     """Run `bp train [OVERRIDES] [--multirun]`: a Hydra application."""
     if not set(_COMPLETION).isdisjoint(arguments):
         return _complete(arguments)
-    from bp_pipeline.hydra_app import compose
-    from bp_pipeline.messages import ConfigError
+    from bp_pipeline.config.errors import ConfigError
+    from bp_pipeline.config.hydra_app import compose
 
     try:
         jobs = compose(arguments)
         if jobs.n_seen == 0:  # Hydra was only asked to show something
             return OK
-        from bp_pipeline.config import parse_config
+        from bp_pipeline.config.schema import parse_config
 
         configs = jobs.check(parse_config)
     except ConfigError as error:
@@ -118,7 +118,7 @@ def reproduce(arguments: Sequence[str]) -> int:
     chosen = parser.parse_args(arguments)
     if chosen.studies is None and (chosen.update or chosen.quick):
         parser.error("--update and --quick belong to --baselines: add it")
-    from bp_pipeline.messages import ConfigError
+    from bp_pipeline.config.errors import ConfigError
     from bp_pipeline.reproduce import Request
     from bp_pipeline.reproduce import reproduce as verify
     from bp_pipeline.tracking import TrackingError
@@ -131,7 +131,7 @@ def reproduce(arguments: Sequence[str]) -> int:
 
 def explain(arguments: Sequence[str]) -> int:
     """Run `bp explain [OVERRIDES] [--sample N] [--epoch E] [--replicate K] [--format F]`."""
-    from bp_pipeline.messages import ConfigError
+    from bp_pipeline.config.errors import ConfigError
 
     try:
         from bp_pipeline.explain.command import run
@@ -238,12 +238,12 @@ def _complete(arguments: Sequence[str]) -> int:
         if not space:
             print("\n".join(name for name in COMMANDS if name.startswith(command)))
         elif command in ("train", "explain"):
-            from bp_pipeline.hydra_app import complete
+            from bp_pipeline.config.hydra_app import complete
 
             complete(query, _overrides_only(line.lstrip()))
         return OK
-    from bp_pipeline.hydra_app import compose
-    from bp_pipeline.messages import ConfigError
+    from bp_pipeline.config.errors import ConfigError
+    from bp_pipeline.config.hydra_app import compose
 
     try:
         compose(arguments, program="bp")

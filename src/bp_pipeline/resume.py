@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
-from bp_pipeline.config import RunConfig
+from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.digests import code_digest
-from bp_pipeline.progress import counted, say
+from bp_pipeline.terminal import counted, say
 from bp_pipeline.tracking import Tracker
 
 

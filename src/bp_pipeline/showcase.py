@@ -11,10 +11,10 @@ from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
 
-from bp_pipeline.champion import crown, tasks
-from bp_pipeline.progress import say
 from bp_pipeline.report import Findings, describe, print_report, read_sweep, write_report
+from bp_pipeline.report.champion import crown, tasks
 from bp_pipeline.report.files import escape_markdown
+from bp_pipeline.terminal import say
 from bp_pipeline.tracking import Tracker, TrackingError
 
 REPORTS = Path("reports")

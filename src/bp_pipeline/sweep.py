@@ -9,16 +9,16 @@ import signal
 from collections.abc import Sequence
 from time import perf_counter
 
-from bp_pipeline.config import RunConfig
+from bp_pipeline.config.errors import ConfigError
+from bp_pipeline.config.naming import run_colours, run_names
+from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.digests import digest_json
-from bp_pipeline.engines import engine_in_use
-from bp_pipeline.ensemble import RunResult, train_runs
-from bp_pipeline.messages import ConfigError
-from bp_pipeline.naming import run_colours, run_names
-from bp_pipeline.progress import counted, make_ready, say, training_progress
+from bp_pipeline.ensemble.engines import engine_in_use
+from bp_pipeline.ensemble.shards import RunResult, train_runs
+from bp_pipeline.ensemble.summary import in_words
 from bp_pipeline.resume import Job, find_or_start, only_trainer, undone
 from bp_pipeline.showcase import show_sweep
-from bp_pipeline.summary import in_words
+from bp_pipeline.terminal import counted, make_ready, say, training_progress
 from bp_pipeline.tracking import Tracker, TrackingError
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from runs import make_config
 
-from bp_pipeline.config import RunConfig, parse_config
+from bp_pipeline.config.hydra_app import compose
+from bp_pipeline.config.schema import RunConfig, parse_config
 from bp_pipeline.core.activations import ACTIVATIONS
 from bp_pipeline.explain import FORMATS, Explanation
-from bp_pipeline.hydra_app import compose
 
 ONLINE = {"optimizer": "online_gd"}
 CASES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {

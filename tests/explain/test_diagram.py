@@ -9,7 +9,7 @@ from cases import CASES, article, config_of, diverging, document
 from readers import Node, parse_page
 from runs import make_config
 
-from bp_pipeline.config import RunConfig
+from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.explain import FORMATS, Explanation, explain_step
 from bp_pipeline.explain.diagram import short
 

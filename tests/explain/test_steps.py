@@ -10,12 +10,12 @@ import pytest
 from cases import CASES, config_of, diverging, document
 from runs import make_config
 
-from bp_pipeline.config import RunConfig
+from bp_pipeline.arrays import write_arrays
+from bp_pipeline.config.errors import ConfigError
+from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.core.training import train
-from bp_pipeline.ensemble import initial_parameters, setup_of, train_runs
+from bp_pipeline.ensemble.shards import initial_parameters, setup_of, train_runs
 from bp_pipeline.explain import Explanation, explain_step
-from bp_pipeline.messages import ConfigError
-from bp_pipeline.weights_file import write_arrays
 
 
 def arrays(explanation: Explanation, key: str) -> dict[str, list[float]]:

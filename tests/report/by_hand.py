@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bp_pipeline.ensemble.summary import wilson_interval
 from bp_pipeline.report import Sweep
-from bp_pipeline.summary import wilson_interval
 
 LEARNING_RATE = "optimizer.learning_rate"
 DIVERGED = -1

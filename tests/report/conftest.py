@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from runs import make_config
 
-from bp_pipeline.config import RunConfig
+from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.digests import digest_json
-from bp_pipeline.ensemble import RunResult, train_runs
+from bp_pipeline.ensemble.shards import RunResult, train_runs
+from bp_pipeline.ensemble.summary import summary
 from bp_pipeline.report import Sweep
-from bp_pipeline.summary import summary
-from bp_pipeline.tracking import records
+from bp_pipeline.tracking import format as records
 
 SMALL = {
     "engine": "numpy", "threads": 1, "replicates": 12, "training.epochs": 150,

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from runs import make_config
 
-from bp_pipeline.config import RunConfig, parse_config
-from bp_pipeline.hydra_app import compose
+from bp_pipeline.config.hydra_app import compose
+from bp_pipeline.config.schema import RunConfig, parse_config
 from bp_pipeline.report import Sweep
 from bp_pipeline.report.command import command_line
-from bp_pipeline.tracking.records import _plain
+from bp_pipeline.tracking.format import _plain
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))

@@ -8,7 +8,7 @@ import pytest
 from report.by_hand import DIVERGED, LAST, by_hand, run
 from report.conftest import Make, small_config, sweep_of
 
-from bp_pipeline.config import RunConfig
+from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.report import Sweep
 from bp_pipeline.report.tables import (
     FINAL_LOSS,

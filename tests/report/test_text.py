@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bp_pipeline.ensemble.summary import wilson_interval
 from bp_pipeline.report.text import (
     count,
     epochs_interval,
@@ -14,7 +15,6 @@ from bp_pipeline.report.text import (
     percent_interval,
     plain,
 )
-from bp_pipeline.summary import wilson_interval
 
 NAN, INF = float("nan"), float("inf")
 

@@ -9,10 +9,10 @@ import pytest
 from runs import make_config
 from stores import Store
 
-from bp_pipeline.ensemble import initial_parameters
+from bp_pipeline.arrays import write_arrays
+from bp_pipeline.ensemble.shards import initial_parameters
 from bp_pipeline.sweep import run_jobs
 from bp_pipeline.tracking import Reproductions
-from bp_pipeline.weights_file import write_arrays
 
 SMALL = {
     "replicates": 5,

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from runs import make_config
 
-from bp_pipeline.messages import ConfigError
+from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.reproduce import Request, reproduce
 from bp_pipeline.reproduce.baselines import QUICK, is_quick
 
@@ -66,7 +66,7 @@ def file(folder: Path) -> Path:
 @pytest.fixture
 def study(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compose four runs only, because Hydra takes seconds for all."""
-    from bp_pipeline import hydra_app
+    from bp_pipeline.config import hydra_app
 
     compose = hydra_app.compose
     one = ["init.distribution=normal", "loss=logistic", "optimizer=batch_gd"]

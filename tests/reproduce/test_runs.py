@@ -19,7 +19,7 @@ from mlflow.entities import Run
 from stores import Store
 
 import bp_pipeline
-from bp_pipeline.messages import ConfigError
+from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.reproduce import Request, reproduce
 from bp_pipeline.tracking import NothingYet, Reproductions, TrackingError
 
@@ -240,8 +240,8 @@ def test_an_altered_config_is_drifted_even_with_the_same_result(verify: Any, tan
 
 DUMP = """
 import sys, numpy as np
-from bp_pipeline.ensemble import train_runs
-from bp_pipeline.tracking.records import read_config
+from bp_pipeline.ensemble.shards import train_runs
+from bp_pipeline.tracking.format import read_config
 from pathlib import Path
 [(_, result)] = train_runs([read_config(Path(sys.argv[1]))])
 np.savez(sys.argv[2], loss=result.loss, **{k: result.trajectory[k] for k in ("layer_1", "layer_2")})
@@ -319,7 +319,7 @@ def test_consecutive_seeds_walk_through_the_store(store: Store) -> None:
 
 
 def test_runs_without_a_result_are_missing(store: Store, tmp_path: Path) -> None:
-    from bp_pipeline.tracking.records import read_config
+    from bp_pipeline.tracking.format import read_config
 
     tracker = Reproductions.open(None, "failures")
     config = read_config(store.artifacts(TANH))

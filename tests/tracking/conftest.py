@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from bp_pipeline.config import RunConfig, parse_config
-from bp_pipeline.ensemble import RunResult, train_runs
+from bp_pipeline.config.schema import RunConfig, parse_config
+from bp_pipeline.ensemble.shards import RunResult, train_runs
 from bp_pipeline.tracking import Tracker, database
 
 

@@ -15,12 +15,13 @@ import pytest
 import requests
 from mlflow import MlflowClient
 
-from bp_pipeline.champion import pick
-from bp_pipeline.config import RunConfig
-from bp_pipeline.ensemble import RunResult
-from bp_pipeline.tracking import Tracker, TrackingError, records
+from bp_pipeline.arrays import read_arrays
+from bp_pipeline.config.schema import RunConfig
+from bp_pipeline.ensemble.shards import RunResult
+from bp_pipeline.report.champion import pick
+from bp_pipeline.tracking import Tracker, TrackingError
+from bp_pipeline.tracking import format as records
 from bp_pipeline.tracking import server as module
-from bp_pipeline.weights_file import read_arrays
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 

@@ -13,9 +13,9 @@ import pytest
 from filelock import FileLock
 from mlflow import MlflowClient
 
-from bp_pipeline.config import RunConfig
-from bp_pipeline.ensemble import RunResult
-from bp_pipeline.messages import ConfigError, without_passwords
+from bp_pipeline.config.errors import ConfigError, without_passwords
+from bp_pipeline.config.schema import RunConfig
+from bp_pipeline.ensemble.shards import RunResult
 from bp_pipeline.tracking import Tracker, TrackingError, database, store
 
 
@@ -297,7 +297,7 @@ def test_an_empty_file_is_no_store(folder: Path, empty_database: Path) -> None:
 def test_importing_is_cheap(tmp_path: Path) -> None:
     script = """
         import sys
-        import bp_pipeline.tracking, bp_pipeline.environment, bp_pipeline.summary
+        import bp_pipeline.tracking, bp_pipeline.tracking.provenance, bp_pipeline.ensemble.summary
         print({"mlflow", "pandas", "sqlalchemy", "requests", "scipy.stats"} & set(sys.modules))
     """
     done = run_python(script, tmp_path)

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from bp_pipeline.config import RunConfig, parse_config
-from bp_pipeline.hydra_app import compose
-from bp_pipeline.messages import ConfigError, suggest
+from bp_pipeline.config.errors import ConfigError, suggest
+from bp_pipeline.config.hydra_app import compose
+from bp_pipeline.config.schema import RunConfig, parse_config
 
 _FORMATS = ("terminal", "md", "html", "json")
 _MANY_EPOCHS = 50_000  # of which 100 to 200 µs each make a wait of some seconds
@@ -143,7 +143,7 @@ def _waiting(n_epochs: int) -> Iterator[Callable[[int], None] | None]:
     from rich.console import Console
     from rich.progress import Progress
 
-    from bp_pipeline.progress import say
+    from bp_pipeline.terminal import say
 
     console = Console(stderr=True)
     bar = Progress(console=console, transient=True, disable=not console.is_terminal)

@@ -9,14 +9,14 @@ from functools import cached_property
 
 import numpy as np
 
-from bp_pipeline.config import RunConfig
+from bp_pipeline.config.naming import ALWAYS, run_name
+from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.core.training import Progress
 from bp_pipeline.explain.article import Comparison, compare, is_article
 from bp_pipeline.explain.equation import Equation, Section, spell
 from bp_pipeline.explain.equations import Equations
 from bp_pipeline.explain.names import Weight
 from bp_pipeline.explain.step import Step, take_step
-from bp_pipeline.naming import ALWAYS, run_name
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float64
 
-from bp_pipeline.config import RunConfig
+from bp_pipeline.config.errors import ConfigError
+from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.core.losses import LOSSES
 from bp_pipeline.core.network import Architecture, Block, split_layers
 from bp_pipeline.core.training import OUTCOMES, Progress, Setup, train
-from bp_pipeline.ensemble import initial_parameters, setup_of
-from bp_pipeline.messages import ConfigError
+from bp_pipeline.ensemble.shards import initial_parameters, setup_of
 
 _MOST_EPOCHS = 2**53  # as in `training.epochs`, the last of which is the one that is looked at
 _WAY_OUT = {  # for a network that is frozen before it takes a step

@@ -10,7 +10,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from bp_pipeline.config import RunConfig
+from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.report import tables
 from bp_pipeline.report.ordering import sorted_rows
 from bp_pipeline.report.statistics import Survival

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64, Int64
 
-from bp_pipeline.config import RunConfig
+from bp_pipeline.arrays import layer_names
+from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.core.network import Block, norm
-from bp_pipeline.ensemble import setup_of
+from bp_pipeline.ensemble.shards import setup_of
 from bp_pipeline.report.findings import Findings
 from bp_pipeline.report.tables import ranked
-from bp_pipeline.weights_file import layer_names
 
 _N_SHOWN = 4  # epochs
 _TICKS = np.linspace(-0.25, 1.25, 61)  # a quarter around the unit square, in steps of 1/40

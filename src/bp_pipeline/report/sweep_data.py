@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from bp_pipeline.config import RunConfig, parse_config
-from bp_pipeline.naming import ALWAYS, varied_keys
+from bp_pipeline.arrays import read_arrays
+from bp_pipeline.config.naming import ALWAYS, varied_keys
+from bp_pipeline.config.schema import RunConfig, parse_config
+from bp_pipeline.ensemble.summary import DECILES, quantiles
 from bp_pipeline.report.ordering import sorted_rows
 from bp_pipeline.report.text import plain
-from bp_pipeline.summary import DECILES, quantiles
 from bp_pipeline.tracking import Tracker
-from bp_pipeline.weights_file import read_arrays
 
 LEARNING_RATE = ALWAYS[2]
 _DESCRIBED = ("run_id", "name", "status")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bp_pipeline.ensemble.summary import wilson_interval
 from bp_pipeline.report.ordering import ranks
 from bp_pipeline.report.statistics import (
     Survival,
@@ -25,7 +26,6 @@ from bp_pipeline.report.statistics import (
     signed_rank,
 )
 from bp_pipeline.report.sweep_data import LEARNING_RATE, Sweep
-from bp_pipeline.summary import wilson_interval
 
 RATE, LOW, HIGH = "converged/rate", "converged/rate_low", "converged/rate_high"
 STALLED, DIVERGED = "stalled/rate", "diverged/rate"

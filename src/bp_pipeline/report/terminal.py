@@ -4,10 +4,10 @@ from rich import box
 from rich.table import Table as Grid
 from rich.text import Text
 
-from bp_pipeline.progress import Screen
 from bp_pipeline.report import sentences
 from bp_pipeline.report.findings import Findings
 from bp_pipeline.report.printed import best_learning_rates, rates
+from bp_pipeline.terminal import Screen
 
 _WIDTH_OF_FILES = 160  # columns, where no terminal says how many there are
 _TERMINAL_COLUMNS = 5  # of the best learning rates, after the keys: the others would not fit

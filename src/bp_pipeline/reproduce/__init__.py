@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from bp_pipeline.config import RunConfig
-from bp_pipeline.messages import ConfigError
-from bp_pipeline.progress import counted, say
+from bp_pipeline.config.errors import ConfigError
+from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.reproduce.baselines import (
     cases_of,
     is_quick,
@@ -27,6 +26,7 @@ from bp_pipeline.reproduce.baselines import (
 )
 from bp_pipeline.reproduce.runs import case_of
 from bp_pipeline.reproduce.verdicts import Case, Verdict, print_verdicts, retrain, write_json
+from bp_pipeline.terminal import counted, say
 from bp_pipeline.tracking import NothingYet, Recorded, Reproductions, TrackingError
 
 

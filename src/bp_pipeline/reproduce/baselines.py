@@ -15,13 +15,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bp_pipeline.config import RunConfig, parse_config
+from bp_pipeline.config.errors import ConfigError
+from bp_pipeline.config.naming import run_names
+from bp_pipeline.config.schema import RunConfig, parse_config
 from bp_pipeline.digests import code_digest
-from bp_pipeline.ensemble import RunResult
-from bp_pipeline.environment import package_version
-from bp_pipeline.messages import ConfigError
-from bp_pipeline.naming import run_names
+from bp_pipeline.ensemble.shards import RunResult
 from bp_pipeline.reproduce.verdicts import Case, Verdict
+from bp_pipeline.tracking.provenance import package_version
 
 EXPERIMENTS = Path("experiments")
 QUICK = 10**10  # weights × samples × epochs of a quick study: a minute or so on a laptop
@@ -40,7 +40,7 @@ def study_configs(study: str) -> list[RunConfig]:
     ConfigError
         Where there is no such study, or it cannot be trained.
     """
-    from bp_pipeline.hydra_app import compose
+    from bp_pipeline.config.hydra_app import compose
 
     return compose([f"experiment={study}"], program="bp reproduce").check(parse_config)
 

@@ -11,16 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bp_pipeline.config import RunConfig
+from bp_pipeline.config.errors import ConfigError
+from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.digests import code_digest, digest_arrays
-from bp_pipeline.engines import engine_in_use
-from bp_pipeline.ensemble import RunResult
-from bp_pipeline.environment import environment
-from bp_pipeline.messages import ConfigError
+from bp_pipeline.ensemble.engines import engine_in_use
+from bp_pipeline.ensemble.shards import RunResult
 from bp_pipeline.reproduce.differences import first_difference
 from bp_pipeline.reproduce.verdicts import Case, Verdict
 from bp_pipeline.tracking import Recorded, Reproductions, TrackingError
-from bp_pipeline.tracking.records import NEEDED_FILES, read_config, read_environment, read_result
+from bp_pipeline.tracking.format import NEEDED_FILES, read_config, read_environment, read_result
+from bp_pipeline.tracking.provenance import environment
 
 _DIGESTS = ("bp.config_digest", "bp.code_digest", "bp.result_digest")
 

@@ -15,10 +15,10 @@ from typing import Any, Literal, NamedTuple
 from rich import box
 from rich.table import Table
 
-from bp_pipeline.config import RunConfig
-from bp_pipeline.ensemble import RunResult, train_runs
-from bp_pipeline.progress import Screen, counted, make_ready, say, training_progress
+from bp_pipeline.config.schema import RunConfig
+from bp_pipeline.ensemble.shards import RunResult, train_runs
 from bp_pipeline.reproduce.differences import Difference
+from bp_pipeline.terminal import Screen, counted, make_ready, say, training_progress
 
 Name = Literal["identical", "drifted", "corrupt", "missing"]
 VERDICTS: tuple[Name, ...] = ("identical", "drifted", "corrupt", "missing")

@@ -16,10 +16,10 @@ because that takes seconds.
 """
 
 from bp_pipeline.tracking.failures import NothingYet, TrackingError
-from bp_pipeline.tracking.registry import Network
+from bp_pipeline.tracking.models import Network
 from bp_pipeline.tracking.reproductions import Recorded, Reproductions
 from bp_pipeline.tracking.store import resolve_uri
-from bp_pipeline.tracking.tracker import Tracker
+from bp_pipeline.tracking.writer import Tracker
 
 __all__ = [
     "Network",

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bp_pipeline.messages import without_passwords
+from bp_pipeline.config.errors import without_passwords
 
 ADVICE_403 = "Ask for permission to edit it, or name another experiment with `tracking.experiment`."
 _MODEL = "Ask for permission to edit the model, which is one for all experiments of a server."

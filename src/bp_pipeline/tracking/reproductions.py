@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bp_pipeline.tracking import records
+from bp_pipeline.tracking import format as records
 from bp_pipeline.tracking.failures import TrackingError, failures_explained
-from bp_pipeline.tracking.tracker import Tracker
+from bp_pipeline.tracking.writer import Tracker
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from bp_pipeline.messages import without_passwords
+from bp_pipeline.config.errors import without_passwords
 from bp_pipeline.tracking.failures import ADVICE_403, TrackingError, root_problem
 
 DEADLINE = 4.0  # seconds, so that a command that has to say "no" does so within 5

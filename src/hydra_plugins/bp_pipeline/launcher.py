@@ -32,7 +32,7 @@ class EnsembleLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Remember what the jobs are composed from and who takes them."""
-        from bp_pipeline.jobs import Jobs
+        from bp_pipeline.config.jobs import Jobs
 
         if not isinstance(task_function, Jobs):
             raise HydraException("hydra/launcher=ensemble launches the jobs of `bp train` only.")

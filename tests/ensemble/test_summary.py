@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import stats
 
-from bp_pipeline import summary as module
 from bp_pipeline.core.training import OUTCOMES
-from bp_pipeline.ensemble import RunResult
-from bp_pipeline.summary import (
+from bp_pipeline.ensemble import summary as module
+from bp_pipeline.ensemble.shards import RunResult
+from bp_pipeline.ensemble.summary import (
     converged_fraction,
     curves,
     median_epochs_to_converge,

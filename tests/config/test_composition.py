@@ -20,10 +20,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from bp_pipeline.composition import Composer, Job, labels_of
-from bp_pipeline.config import parse_config
+from bp_pipeline.config.composition import Composer, Job, labels_of
+from bp_pipeline.config.schema import parse_config
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 
 # Files a user might add, each with something that is more than values in the place of its group.
 ADDED = {

@@ -6,7 +6,7 @@ A name is such as `tanh · glorot_uniform · lr=0.5`.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bp_pipeline.config import RunConfig
+from bp_pipeline.config.schema import RunConfig
 
 ALWAYS = ("activation", "init", "optimizer.learning_rate")  # the name of a run on its own
 COLOURS = (  # that can be told apart, also by those who see red and green alike

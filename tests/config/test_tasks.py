@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bp_pipeline.tasks import TASKS, truth_table
+from bp_pipeline.config.tasks import TASKS, truth_table
 
 ROWS = [[0, 0], [0, 1], [1, 0], [1, 1]]
 TARGETS = {

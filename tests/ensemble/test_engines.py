@@ -11,7 +11,7 @@ import bp_pipeline
 PACKAGE = Path(bp_pipeline.__file__).parent
 DIGEST = """
 import sys
-from bp_pipeline.engines import problem_with, train_function
+from bp_pipeline.ensemble.engines import problem_with, train_function
 from bp_pipeline.core.network import Architecture
 from bp_pipeline.core.training import Setup
 import numpy as np

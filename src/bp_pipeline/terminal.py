@@ -14,8 +14,8 @@ from typing import Protocol
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bp_pipeline.engines import is_compiled, problem_with
-from bp_pipeline.ensemble import WORK
+from bp_pipeline.ensemble.engines import is_compiled, problem_with
+from bp_pipeline.ensemble.shards import WORK
 
 _SECONDS_BETWEEN_LINES = 5.0
 

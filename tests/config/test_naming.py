@@ -3,8 +3,8 @@
 import pytest
 from runs import make_config
 
-from bp_pipeline.config import RunConfig
-from bp_pipeline.naming import ALWAYS, COLOURS, run_colours, run_name, varied_keys
+from bp_pipeline.config.naming import ALWAYS, COLOURS, run_colours, run_name, varied_keys
+from bp_pipeline.config.schema import RunConfig
 
 
 def names(*configs: RunConfig) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from bp_pipeline.ensemble import RunResult
+from bp_pipeline.ensemble.shards import RunResult
 
 DECILES = (0.1, 0.5, 0.9)
 

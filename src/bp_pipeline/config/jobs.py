@@ -13,9 +13,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from bp_pipeline.composition import Composer, Job, job_of, lines_of
-from bp_pipeline.hydra_errors import explain
-from bp_pipeline.messages import ConfigError
+from bp_pipeline.config.composition import Composer, Job, job_of, lines_of
+from bp_pipeline.config.errors import ConfigError
+from bp_pipeline.config.hydra_errors import explain
 
 Checked = TypeVar("Checked")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from bp_pipeline.weights_file import write_arrays
+from bp_pipeline.arrays import write_arrays
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

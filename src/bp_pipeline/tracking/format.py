@@ -18,16 +18,16 @@ import joblib
 import numpy as np
 import yaml
 
-from bp_pipeline.config import RunConfig, parse_config
+from bp_pipeline.arrays import read_arrays, write_arrays
+from bp_pipeline.config.errors import ConfigError
+from bp_pipeline.config.schema import RunConfig, parse_config
 from bp_pipeline.core.training import OUTCOMES
 from bp_pipeline.digests import code_digest
-from bp_pipeline.ensemble import RunResult
-from bp_pipeline.environment import environment, git_state, package_version
-from bp_pipeline.messages import ConfigError
-from bp_pipeline.summary import curves, summary
+from bp_pipeline.ensemble.shards import RunResult
+from bp_pipeline.ensemble.summary import curves, summary
 from bp_pipeline.tracking.account import Account
-from bp_pipeline.tracking.comparison import LOG_LEARNING_RATE
-from bp_pipeline.weights_file import read_arrays, write_arrays
+from bp_pipeline.tracking.provenance import environment, git_state, package_version
+from bp_pipeline.tracking.saved_view import LOG_LEARNING_RATE
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Metric, Param, Run
@@ -128,7 +128,7 @@ def dataset(config: RunConfig) -> "DatasetInput":
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     inputs, targets = config.truth_table
-    source = CodeDatasetSource({"mlflow.source.name": "bp_pipeline.tasks"})
+    source = CodeDatasetSource({"mlflow.source.name": "bp_pipeline.config.tasks"})
     table = NumpyDataset(inputs, source, targets=targets, name=config.params()["task"])
     return DatasetInput(Dataset(**table.to_dict()), [InputTag("mlflow.data.context", "training")])
 

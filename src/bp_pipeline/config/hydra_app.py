@@ -18,9 +18,9 @@ from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
-from bp_pipeline.hydra_errors import explain
-from bp_pipeline.jobs import Jobs
-from bp_pipeline.messages import ConfigError
+from bp_pipeline.config.errors import ConfigError
+from bp_pipeline.config.hydra_errors import explain
+from bp_pipeline.config.jobs import Jobs
 
 _CONFIG, _VERSION_BASE = "config", "1.3"
 _FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -106,7 +106,7 @@ def _process(program: str, arguments: Sequence[str]) -> Iterator[None]:
 
 def conf_folder() -> Path:
     """Find the option files: inside an installed package, or beside `src/` in a checkout."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     installed = package / "conf"
     return installed if installed.is_dir() else package.parents[1] / "conf"
 

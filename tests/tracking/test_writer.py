@@ -16,13 +16,14 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from bp_pipeline.champion import pick
-from bp_pipeline.config import RunConfig, parse_config
+from bp_pipeline.config.schema import RunConfig, parse_config
 from bp_pipeline.digests import code_digest
-from bp_pipeline.ensemble import RunResult
+from bp_pipeline.ensemble.shards import RunResult
+from bp_pipeline.ensemble.summary import curves, summary
+from bp_pipeline.report.champion import pick
 from bp_pipeline.report.sweep_data import read_sweep
-from bp_pipeline.summary import curves, summary
-from bp_pipeline.tracking import Network, Tracker, TrackingError, records
+from bp_pipeline.tracking import Network, Tracker, TrackingError
+from bp_pipeline.tracking import format as records
 
 JOBS = [{"name": "lr=5.0", "config_digest": "1" * 64}, {"name": "lr=1.0 · λ"}]
 
@@ -400,7 +401,7 @@ def test_a_sweep_without_runs_is_an_empty_table(tracker: Tracker, parent: str) -
 def test_many_runs_are_read_page_by_page(
     tracker: Tracker, client: MlflowClient, parent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bp_pipeline.tracking.tracker._PAGE", 2)
+    monkeypatch.setattr("bp_pipeline.tracking.writer._PAGE", 2)
     for _ in range(5):
         client.create_run(tracker.experiment_id, tags={"mlflow.parentRunId": parent})
     assert len(tracker.load_runs(parent)) == 5

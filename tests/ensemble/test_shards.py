@@ -12,11 +12,11 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from runs import make_config
 
-from bp_pipeline import ensemble
-from bp_pipeline.config import RunConfig
+from bp_pipeline.arrays import write_arrays
+from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.core.training import train
-from bp_pipeline.ensemble import RunResult, initial_parameters, setup_of, train_runs
-from bp_pipeline.weights_file import write_arrays
+from bp_pipeline.ensemble import shards as ensemble
+from bp_pipeline.ensemble.shards import RunResult, initial_parameters, setup_of, train_runs
 
 SMALL = {"engine": "numpy", "threads": 1, "replicates": 5, "training.epochs": 20,
          "training.record": 8, "training.record_weights": 2}  # fmt: skip

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64
 
-from bp_pipeline.config import RunConfig
+from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.core.network import Block
-from bp_pipeline.ensemble import setup_of
+from bp_pipeline.ensemble.shards import setup_of
 from bp_pipeline.report import Sweep
 from bp_pipeline.report.tables import RATE, ranked
 from bp_pipeline.tracking import Network, Tracker

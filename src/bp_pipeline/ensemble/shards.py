@@ -17,13 +17,13 @@ import joblib
 import numpy as np
 from jaxtyping import Float64, Int8, Int64
 
-from bp_pipeline.config import RunConfig
+from bp_pipeline.arrays import layer_names
+from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.core.initializers import draw_words, initialize
 from bp_pipeline.core.network import Architecture, Parameters, PerNetwork, split_layers
 from bp_pipeline.core.training import OUTCOMES, Setup, Trained
 from bp_pipeline.digests import digest_arrays
-from bp_pipeline.engines import train_function
-from bp_pipeline.weights_file import layer_names
+from bp_pipeline.ensemble.engines import train_function
 
 SHARD_NETWORKS = 1024  # small enough to finish runs in turn, large enough to hide the dispatch
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bp_pipeline import environment as module
-from bp_pipeline.environment import environment, git_state
+from bp_pipeline.tracking import provenance as module
+from bp_pipeline.tracking.provenance import environment, git_state
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_no_tree_and_no_git_are_no_error(
 
 def test_cpu_features_are_those_that_numpy_uses() -> None:
     names = "X86_V4 AVX512_ICL AVX512_SKX AVX512F AVX2 FMA3 X86_V3 ASIMDHP"
-    script = "from bp_pipeline.environment import environment as e; print(e('a', 1)['cpu'])"
+    script = "from bp_pipeline.tracking.provenance import environment as e; print(e('a', 1)['cpu'])"
     features = module._cpu_features()
     disabled = " ".join(name for name in names.split() if name in features)
     done = subprocess.run(

@@ -12,15 +12,15 @@ import yaml
 from mlflow.pyfunc import PythonModelContext
 from runs import make_config
 
-from bp_pipeline.champion import best_replicate, crown, pick, solves, tasks
+from bp_pipeline.arrays import write_arrays
 from bp_pipeline.core.activations import ACTIVATIONS
 from bp_pipeline.core.network import Block
-from bp_pipeline.ensemble import RunResult, initial_parameters, setup_of, train_runs
+from bp_pipeline.ensemble.shards import RunResult, initial_parameters, setup_of, train_runs
 from bp_pipeline.report import Findings, Sweep
+from bp_pipeline.report.champion import best_replicate, crown, pick, solves, tasks
 from bp_pipeline.report.tables import ranked
 from bp_pipeline.showcase import show_sweep_in_mlflow
 from bp_pipeline.tracking import Tracker, champion_model
-from bp_pipeline.weights_file import write_arrays
 
 NO_STORE = Tracker.__new__(Tracker)  # fails whatever is asked of it
 

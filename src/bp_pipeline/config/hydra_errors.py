@@ -13,7 +13,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from bp_pipeline.messages import suggest
+from bp_pipeline.config.errors import suggest
 
 _NOT_A_NAME = "Config group override must be a string"
 _REFUSED_KEY = re.compile(r"Could not override '([^'@]+)'")

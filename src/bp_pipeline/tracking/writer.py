@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 from filelock import FileLock
 
-from bp_pipeline.config import RunConfig
+from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.digests import code_digest
-from bp_pipeline.ensemble import RunResult
-from bp_pipeline.tracking import comparison, records, registry
+from bp_pipeline.ensemble.shards import RunResult
+from bp_pipeline.tracking import format as records
+from bp_pipeline.tracking import models as registry
+from bp_pipeline.tracking import saved_view as comparison
 from bp_pipeline.tracking.account import Account, Status
 from bp_pipeline.tracking.failures import TrackingError, failures_explained
 from bp_pipeline.tracking.store import Store, open_store

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import CONF, DEFAULT_OPTIONS, make_config, raw_config
 
-from bp_pipeline.config import RunConfig, parse_config
+from bp_pipeline.arrays import read_arrays, write_arrays
+from bp_pipeline.config.errors import EXAMPLES, ConfigError, suggest
+from bp_pipeline.config.schema import RunConfig, parse_config
 from bp_pipeline.core.activations import ACTIVATIONS
-from bp_pipeline.messages import EXAMPLES, ConfigError, suggest
-from bp_pipeline.weights_file import read_arrays, write_arrays
 
 NAN, INF = math.nan, math.inf
 XOR_ROWS = "[[0,0],[0,1],[1,0],[1,1]]"

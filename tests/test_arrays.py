@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bp_pipeline.weights_file import layer_names, read_arrays, read_weights, write_arrays
+from bp_pipeline.arrays import layer_names, read_arrays, read_weights, write_arrays
 
 SIZES = (2, 3, 1)
 

@@ -20,12 +20,12 @@ from pydantic import (
     model_validator,
 )
 
+from bp_pipeline.arrays import read_weights
+from bp_pipeline.config.errors import ConfigError, describe, without_passwords
+from bp_pipeline.config.tasks import TruthTable, truth_table
 from bp_pipeline.core.activations import ACTIVATIONS, DEFAULT_SLOPE
 from bp_pipeline.core.losses import LOSSES
 from bp_pipeline.digests import digest_arrays, digest_json
-from bp_pipeline.messages import ConfigError, describe, without_passwords
-from bp_pipeline.tasks import TruthTable, truth_table
-from bp_pipeline.weights_file import read_weights
 
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times faster, where it is built
 
