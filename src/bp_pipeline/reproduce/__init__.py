@@ -2,7 +2,7 @@
 
 Owns what a request means and the order of things: find, train all together, print, record.
 
-    runs.py         runs of a store
+    recorded.py     runs of a store
     baselines.py    the committed digests of whole studies
     differences.py  where two results part
     verdicts.py     what it comes to, and how that is told
@@ -24,7 +24,7 @@ from bp_pipeline.reproduce.baselines import (
     study_configs,
     write_baseline,
 )
-from bp_pipeline.reproduce.runs import case_of
+from bp_pipeline.reproduce.recorded import case_of
 from bp_pipeline.reproduce.verdicts import Case, Verdict, print_verdicts, retrain, write_json
 from bp_pipeline.terminal import counted, say
 from bp_pipeline.tracking import NothingYet, Recorded, Reproductions, TrackingError
