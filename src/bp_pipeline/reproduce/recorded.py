@@ -119,26 +119,19 @@ def _compare(
 
 def _surroundings(run: Recorded, folder: Path, config: RunConfig) -> dict[str, Any]:
     """Return what differs around a run: what it was when it was recorded, and what it is now."""
-    then = read_environment(folder)
-    now = environment(engine_in_use(config.engine), threads=1)
-    flat_then, flat_now = _comparable(then), _comparable(now)
-    flat_then |= {"code": run.tags["bp.code_digest"], "config": run.tags["bp.config_digest"]}
-    flat_now |= {"code": code_digest(), "config": config.config_digest}
-    differs: dict[str, Any] = {
-        key: [flat_then.get(key), value]
-        for key, value in flat_now.items()
-        if flat_then.get(key) != value
-    }
+    then, now = read_environment(folder), environment(engine_in_use(config.engine), threads=1)
+    digests = {"code": code_digest(), "config": config.config_digest}
+    recorded = {name: run.tags[f"bp.{name}_digest"] for name in digests}
+    differs = _changes({**_comparable(then), **recorded}, {**_comparable(now), **digests})
     packages = _changes(_mapping(then, "packages"), now["packages"])
     return {**differs, **({"packages": packages} if packages else {})}
 
 
 def _comparable(made_with: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of an environment could make a difference, apart from packages."""
-    keys = ("engine", "python", "implementation", "os")
     cpu = _mapping(made_with, "cpu")
     return {
-        **{key: made_with.get(key) for key in keys},
+        **{key: made_with.get(key) for key in ("engine", "python", "implementation", "os")},
         **{f"cpu {key}": cpu.get(key) for key in ("model", "machine", "features")},
     }
 
@@ -149,5 +142,5 @@ def _mapping(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[Any]]:
-    both = {name: [then.get(name), now.get(name)] for name in sorted({*then, *now})}
-    return {name: versions for name, versions in both.items() if versions[0] != versions[1]}
+    both = {name: [then.get(name), now.get(name)] for name in {**now, **then}}
+    return {name: pair for name, pair in both.items() if pair[0] != pair[1]}
