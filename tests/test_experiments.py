@@ -6,7 +6,6 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 from shutil import copy, copytree
@@ -17,12 +16,10 @@ import pandas as pd
 import pytest
 
 import experiments.__main__ as make_studies
-from bp_pipeline.config.hydra_app import compose
-from bp_pipeline.config.schema import RunConfig, parse_config
 from bp_pipeline.ensemble.summary import wilson_interval
 from bp_pipeline.report.statistics import eta_squared
 from bp_pipeline.reproduce.baselines import study_configs
-from experiments.making import fill, read_summary, summarize, train
+from experiments.making import configs_of, fill, read_summary, summarize, train
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = ROOT / "experiments"
@@ -38,11 +35,6 @@ N_RUNS = {
     "kolen_pollack_1990": 2 * 114,  # batch and online
     "depth_and_width": 432,  # 3 tasks × 3 learning rates × 3 depths × 16 widths
 }
-
-
-@cache
-def configs_of(*words: str, program: str = "bp train") -> list[RunConfig]:
-    return compose(words, program=program).check(parse_config)
 
 
 @pytest.fixture(autouse=True)

@@ -140,7 +140,7 @@ def _remarks(step: Step, is_printed: bool) -> Iterator[str]:
     if step.epoch >= epochs:
         yield f"Training ends after {_epochs(epochs)}, before this step."
     if study and not is_printed:
-        yield from why_none(study)
+        yield from filter(None, [why_none(study)])
     weights_are_finite = all(np.isfinite(layer).all() for layer in step.block.weights)
     if weights_are_finite and math.isfinite(step.mean_loss(step.after)):  # as in core.training
         return

@@ -7,6 +7,7 @@ the equations give, why.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,32 +46,32 @@ def printed_beside(step: Step, derivation: Derivation) -> tuple[str, list[Printe
     Raises
     ------
     ConfigError
-        Where a study's file of printed numbers cannot be read.
+        Where a study's file of printed numbers holds none.
     """
     for path in (path for folder in _studies() for path in sorted(folder.glob(f"*/{_FILE}"))):
-        document = _read(path)
-        if _is_its(step, document["setup"]):
-            values = _values(derivation)
-            return document["source"], [_beside(entry, values) for entry in document["numbers"]]
+        with _opened(path) as document:
+            if _is_its(step, document["setup"]):
+                values = _values(derivation)
+                return document["source"], [_beside(entry, values) for entry in document["numbers"]]
     return "", []
 
 
-def why_none(study: str) -> Iterator[str]:
-    """Yield why no numbers are shown with a step of a study, where a reader may expect some."""
-    files = [folder / study / _FILE for folder in _studies()]
-    found = next(filter(Path.is_file, files), None)
-    if found is not None:
-        document = _read(found)
-        sample, epoch = (document["setup"][key] for key in ("sample", "epoch"))
-        yield (
-            f"The {document['source']} prints numbers only for its own setup, sample {sample} and "
-            f"epoch {epoch}."
-        )
-    elif not files:
-        yield (
+def why_none(study: str) -> str:
+    """Return why none are shown with a step of a study; empty where nobody may expect any."""
+    folders = _studies()
+    if not folders:
+        return (
             f"Numbers that the source of `experiment={study}` may print are not shown: they are in "
             "`experiments/` of a checkout of bp_pipeline, which is not here."
         )
+    for path in filter(Path.is_file, (folder / study / _FILE for folder in folders)):
+        with _opened(path) as document:
+            source, setup = document["source"], document["setup"]
+            return (
+                f"The {source} prints numbers only for its own setup, sample {setup['sample']} and "
+                f"epoch {setup['epoch']}."
+            )
+    return ""
 
 
 def _studies() -> list[Path]:
@@ -79,19 +80,16 @@ def _studies() -> list[Path]:
     return [place for place in places if place.is_dir()]
 
 
-def _read(path: Path) -> dict[str, Any]:
+@contextmanager
+def _opened(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield what a file holds; what is wrong with it then is one message."""
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        document["source"], document["setup"]["sample"], document["setup"]["epoch"]
-        for entry in document["numbers"]:
-            entry["names"].split(), entry["prints"], entry["place"]
+        yield yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        problem = " ".join(str(error).split())
+        problem = f"{type(error).__name__} {' '.join(str(error).split())}"
         raise ConfigError(
-            f"{path} must hold printed numbers, got {type(error).__name__}: {problem}. Correct it, "
-            "or move it away."
+            f"{path} must hold printed numbers, got {problem}. Correct it, or move it away."
         ) from None
-    return document
 
 
 def _is_its(step: Step, setup: Mapping[str, Any]) -> bool:
@@ -108,7 +106,7 @@ def _is_its(step: Step, setup: Mapping[str, Any]) -> bool:
         "targets": [list(row) for row in step.setup.targets],
         "initial_weights": weights.pop() if len(weights) == 1 else None,
     }
-    return all(key in known and known[key] == value for key, value in setup.items())
+    return all(known[key] == setup[key] for key in ("sample", "epoch", *setup))
 
 
 def _values(derivation: Derivation) -> dict[str, float]:
