@@ -305,6 +305,32 @@ def test_what_differs_around_a_drift_is_named(
     assert f"numpy 1.0 → {np.__version__}" in capsys.readouterr().out
 
 
+# ------------------------------------------------------------------------------ somebody else's
+
+
+def test_a_store_that_may_only_be_read_is_verified_without_a_record(
+    store: Store, tmp_path: Path
+) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    shutil.copy(store.folder / "mlflow.db", theirs)
+    (theirs / "mlflow.db").chmod(0o444)
+    theirs.chmod(0o555)
+    before = (theirs / "mlflow.db").read_bytes()
+    # Root may write everywhere, but for these capabilities.
+    bounded = ["setpriv", "--bounding-set", "-dac_override"] if os.geteuid() == 0 else []
+    done = subprocess.run(
+        [*bounded, BP, "reproduce", *store.runs.values()],
+        env={**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{theirs}/mlflow.db"},
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "4 runs: 4 identical"
+    assert "not recorded" in done.stderr.splitlines()[-1]
+    assert [path.name for path in theirs.iterdir()] == ["mlflow.db"]
+    assert (theirs / "mlflow.db").read_bytes() == before
+
+
 # -------------------------------------------------------------------------------------- requests
 
 
