@@ -30,7 +30,7 @@ def tanh(store: Store) -> Iterator[Path]:
 @pytest.fixture
 def given(store: Store) -> Iterator[Path]:
     """Return the artifacts of the run that started from given weights, to be spoiled."""
-    yield from _restored(store.artifacts("tanh · given · lr=1.0"))
+    yield from _restored(store.artifacts(store.given))
 
 
 def _restored(folder: Path) -> Iterator[Path]:

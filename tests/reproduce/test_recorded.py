@@ -24,7 +24,7 @@ from bp_pipeline.reproduce import Request, reproduce
 from bp_pipeline.tracking import NothingYet, Reproductions, TrackingError
 
 BP = Path(sys.executable).with_name("bp")
-TANH, RELU, GIVEN = "tanh", "relu", "tanh · given · lr=1.0"
+TANH, RELU = "tanh", "relu"
 
 
 @pytest.fixture
@@ -109,9 +109,11 @@ def test_one_altered_bit_is_corrupt(
     assert verify(TANH)[TANH]["verdict"] == "corrupt"
 
 
-def test_altered_given_weights_are_corrupt(verify: Any, given: Path, change_array: Any) -> None:
+def test_altered_given_weights_are_corrupt(
+    verify: Any, store: Store, given: Path, change_array: Any
+) -> None:
     change_array(given / "weights" / "initial.npz", "layer_1")
-    assert verify(GIVEN)[GIVEN]["verdict"] == "corrupt"
+    assert verify(store.given)[store.given]["verdict"] == "corrupt"
 
 
 @pytest.mark.parametrize("file", ["replicates.parquet", "curves.npz", "weights/initial.npz"])
