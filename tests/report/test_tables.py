@@ -1,6 +1,7 @@
 """The tables of a report, as numbers."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,16 +11,14 @@ from report.conftest import Make, small_config, sweep_of
 
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.report import Sweep
+from bp_pipeline.report.sweep_data import MEDIAN, RATE
 from bp_pipeline.report.tables import (
-    FINAL_LOSS,
-    MEDIAN,
-    RATE,
     best_of_halves,
     comparisons,
     factors,
     grid,
+    outcomes_by_run,
     ranked,
-    summary,
     survivals,
 )
 
@@ -27,17 +26,25 @@ LEARNING_RATE = "optimizer.learning_rate"
 
 
 @pytest.mark.parametrize(
-    ("rows", "chosen"),
+    ("others", "best"),
     [
-        pytest.param([(0.1, 0.5, 9.0), (1.0, 0.6, 90.0)], 1.0, id="the higher rate"),
-        pytest.param([(0.1, 0.6, 90.0), (1.0, 0.6, 9.0)], 1.0, id="then the smaller median"),
-        pytest.param([(1.0, 0.6, 9.0), (0.1, 0.6, 9.0)], 0.1, id="then the smaller learning rate"),
-        pytest.param([(0.1, 0.4, np.nan), (1.0, 0.3, np.nan)], 0.1, id="without medians"),
+        (run([1, None, None]), run([9, 9, None])),
+        (run([8, 11, 12]), run([8, 9, 12])),
+        (run([None, None, 1]), run([None, None, 1], network__hidden="[2]")),
+        (run([5], network__hidden="[5]"), run([5], network__hidden="[4]")),
+        (run([5], network__hidden="[2, 2]"), run([5], network__hidden="[4]")),
+        (run([5], 9.0), run([5], 8.0)),
+        (run([None], loss=0.2), run([None], loss=0.1)),
+        (run([5], status="FAILED"), run([None])),
+        (run(None), run([None])),
     ],
 )
-def test_best_learning_rate(rows: list[tuple[float, float, float]], chosen: float) -> None:
-    table = pd.DataFrame(rows, columns=[LEARNING_RATE, RATE, MEDIAN])
-    assert ranked(table.assign(**{FINAL_LOSS: 0.1}))[LEARNING_RATE].iloc[0] == chosen
+def test_the_rule_from_the_rate_down_to_the_learning_rate(
+    others: dict[str, Any], best: dict[str, Any]
+) -> None:
+    others = others | {"task": "other"}  # so that both have a place
+    for runs in ([others, best], [best, others]):
+        assert ranked(by_hand(*runs).finished)["task"].iloc[0] == "xor"
 
 
 def test_axes_are_what_varies_without_what_goes_with_an_option(sweep: Sweep) -> None:
@@ -47,11 +54,11 @@ def test_axes_are_what_varies_without_what_goes_with_an_option(sweep: Sweep) -> 
 def test_a_place_of_the_grid_has_one_run(make_sweep: Make) -> None:
     sweep = make_sweep(small_config(), small_config())
     assert len(sweep.runs) == 2
-    assert len(summary(sweep)) == 1
+    assert len(outcomes_by_run(sweep)) == 1
 
 
-def test_summary_marks_what_draws_nothing(sweep: Sweep) -> None:
-    table = summary(sweep)
+def test_outcomes_marks_what_draws_nothing(sweep: Sweep) -> None:
+    table = outcomes_by_run(sweep)
     ones = table[table["init"] == "ones"]
     assert ones["deterministic"].all()
     assert ones["n"].tolist() == [1] * 4
@@ -68,13 +75,13 @@ def test_grids_have_gaps_where_runs_are_missing(make_sweep: Make) -> None:
     sweep = make_sweep(
         small_config({LEARNING_RATE: 1.0}), small_config({LEARNING_RATE: 3.0}, init="ones")
     )
-    laid_out = grid(summary(sweep), sweep.settings, RATE)
+    laid_out = grid(outcomes_by_run(sweep), sweep.settings, RATE)
     assert laid_out.isna().to_numpy().tolist() == [[False, True], [True, False]]
-    assert "interplay" not in set(factors(sweep, summary(sweep))["factor"])
+    assert "interplay" not in set(factors(sweep, outcomes_by_run(sweep))["factor"])
 
 
 def test_shares_of_a_complete_grid_add_up(sweep: Sweep) -> None:
-    table = factors(sweep, summary(sweep))
+    table = factors(sweep, outcomes_by_run(sweep))
     assert set(table["factor"]) == {*sweep.axes, "interplay"}
     assert table["eta_squared"].sum() == pytest.approx(1)
 
@@ -119,26 +126,7 @@ def test_where_nothing_varies_nothing_is_explained(make_sweep: Make) -> None:
             for i in ("normal", "uniform")
         )
     )
-    assert factors(sweep, summary(sweep))["eta_squared"].isna().all()
-
-
-def test_the_best_is_chosen_on_one_half_and_measured_on_the_other(make_sweep: Make) -> None:
-    sweep = make_sweep(*(small_config({LEARNING_RATE: rate}) for rate in (0.1, 1.0, 3.0)))
-    # Converged: at 0.1 all even ones and no odd one, at 1 half of both, at 3 all odd ones.
-    rows = []
-    for run_id, even, odd in (("0", 6, 0), ("1", 3, 3), ("2", 0, 6)):
-        for replicate in range(12):
-            did = replicate // 2 < (odd if replicate % 2 else even)
-            outcome, epochs = ("converged", 5.0) if did else ("stalled", None)
-            rows.append((run_id, replicate, outcome, epochs))
-    columns = ["run_id", "replicate", "outcome", "epochs_to_converge"]
-    places = sweep.finished[["run_id", *sweep.axes]]
-    replicates = pd.DataFrame(rows, columns=columns).merge(places, on="run_id")
-    vars(sweep)["_files"] = (replicates, None)
-    best_of = best_of_halves(sweep)
-    assert best_of is not None
-    assert best_of[[LEARNING_RATE, "n", RATE]].tolist() == [0.1, 6, 0.0]
-    assert best_of["converged/rate_high"] == pytest.approx(0.390, abs=5e-4)  # z²/(6 + z²)
+    assert factors(sweep, outcomes_by_run(sweep))["eta_squared"].isna().all()
 
 
 def test_a_single_run_that_draws_is_no_choice(make_sweep: Make) -> None:
@@ -187,7 +175,8 @@ LUCKY, GOOD = run(of_halves(SIX, NONE), 0.1), run(of_halves(HALF, SIX), 1.0)
 def test_only_the_even_half_chooses_the_best_of_all() -> None:
     halved = best_of_halves(by_hand(LUCKY, GOOD))
     assert halved is not None
-    assert halved[[LEARNING_RATE, RATE]].tolist() == [0.1, 0.0]
+    assert halved[[LEARNING_RATE, "n", RATE]].tolist() == [0.1, 6, 0.0]
+    assert halved["converged/rate_high"] == pytest.approx(0.390, abs=5e-4)  # z²/(6 + z²)
 
 
 def test_only_the_even_half_chooses_what_is_compared() -> None:
