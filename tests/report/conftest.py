@@ -14,7 +14,7 @@ from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.digests import digest_json
 from bp_pipeline.ensemble.shards import RunResult, train_runs
 from bp_pipeline.report import Findings, write_report
-from bp_pipeline.report.sweep_data import Sweep, assemble
+from bp_pipeline.report.sweep_data import Sweep, assemble, complete, grid_axes, grid_places
 from bp_pipeline.report.sweep_reader import read_files
 from bp_pipeline.tracking import format as records
 
@@ -55,12 +55,12 @@ def sweep_in(folder: Path, runs: pd.DataFrame, **changes: Any) -> Sweep:
     def open_files(run_id: str) -> Iterator[Path]:
         yield folder / run_id
 
-    finished = runs.loc[runs["status"] == "FINISHED", "run_id"]
+    places = grid_places(complete(runs), grid_axes(runs))
     values = {
         "run_id": "parent", "name": "a sweep", "digest": "", "n_jobs": len(runs),
         "command": "bp train -m 'init=ones,normal'",
     }  # fmt: skip
-    tables = read_files(open_files, finished)
+    tables = read_files(open_files, places["run_ids"])
     return assemble(runs, *tables, open_files=open_files, **{**values, **changes})
 
 

@@ -118,3 +118,14 @@ def test_the_model_computes_what_the_trained_network_does(
     outputs = model.predict(context, network.inputs)
     np.testing.assert_allclose(outputs, block.outputs[..., 1], rtol=1e-13)
     assert yaml.safe_dump(dict(network.config))  # plain values, as MLflow writes them to a file
+
+
+def test_pooled_runs_have_one_champion_among_all_their_networks(make_sweep: Make) -> None:
+    sweep = make_sweep(*(small_config({"seed": seed}) for seed in (0, 1, 2)))
+    assert len(sweep.finished) == 1
+    chosen = choose_champion(sweep, "xor")
+    assert isinstance(chosen, Champion)
+    best = sweep.replicates.sort_values("final_loss").iloc[0]
+    assert (chosen.run_id, chosen.replicate) == (best["run_id"], best["replicate"])
+    [name] = sweep.runs.loc[sweep.runs["run_id"] == chosen.run_id, "name"]
+    assert chosen.run_name == name

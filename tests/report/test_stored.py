@@ -123,7 +123,8 @@ def test_files_that_come_at_a_time_are_read_in_order(stored: Sweep) -> None:
         with stored.open_files(run_id) as folder:
             yield folder
 
-    several = read_files(at_a_time, run_ids, n_readers=len(run_ids))
-    for table, one in zip(several, read_files(stored.open_files, run_ids), strict=True):
+    places = [[run_id] for run_id in run_ids]
+    several = read_files(at_a_time, places, n_readers=len(run_ids))
+    for table, one in zip(several, read_files(stored.open_files, places), strict=True):
         assert len(table) > len(run_ids)
         pd.testing.assert_frame_equal(table, one)

@@ -148,7 +148,7 @@ def test_what_else_varies_is_the_same_on_both_sides(make_sweep: Make) -> None:
 
 def test_replicates_and_curves_are_tidy(sweep: Sweep) -> None:
     assert len(sweep.replicates) == 12 * 12
-    assert list(sweep.replicates)[:4] == ["run_id", *sweep.axes]
+    assert list(sweep.replicates)[:5] == ["place", "run_id", *sweep.axes]
     converged = sweep.replicates["outcome"] == "converged"
     assert (sweep.replicates["epochs_to_converge"].notna() == converged).all()
     assert len(sweep.curves) == 12 * sweep.curves["epoch"].nunique()
@@ -212,3 +212,34 @@ def test_p_values_are_adjusted_over_the_table() -> None:
     # Discordant pairs: 5, 6 and 1, all in one direction; p = 2 · 2⁻ⁿ.
     assert table["mcnemar/p"].tolist() == [0.0625, 0.03125, 1.0]
     assert table["mcnemar/p_holm"].tolist() == [0.125, 0.09375, 1.0]
+
+
+def test_runs_that_differ_in_their_seed_only_are_pooled() -> None:
+    runs = [
+        run(ends, rate, seed=seed, activation=activation)
+        for activation, rate, seed, ends in (
+            ("a", 1.0, 0, [3, None]), ("a", 1.0, 7, [1, 2]), ("b", 1.0, 7, [9, 9]),
+            ("b", 1.0, 0, [5, 6]), ("a", 3.0, 0, [None, None]), ("a", 3.0, 7, [None, None]),
+        )
+    ]  # fmt: skip
+    sweep = by_hand(*runs)
+    assert sweep.axes == ["activation", "init", LEARNING_RATE]
+    table = outcomes_by_run(sweep)
+    assert table["n"].tolist() == [4, 4, 4]
+    assert table[RATE].tolist() == [0.75, 0.0, 1.0]
+    assert table[MEDIAN].tolist()[::2] == [2, 6]
+    assert len(sweep.runs) == 6
+    # Pairs are (seed, replicate), of which the odd ones are compared.
+    [row] = comparisons(sweep, "activation").to_dict("records")
+    assert [row[key] for key in ("n", "both", "only_second", "median_difference")] == [2, 1, 1, -7]
+
+
+def test_curves_of_pooled_runs_are_quantiles_over_all_their_replicates(make_sweep: Make) -> None:
+    pooled = make_sweep(*(small_config({"seed": seed}) for seed in (0, 1)))
+    losses = []
+    for run_id in pooled.runs["run_id"]:
+        with pooled.open_files(run_id) as folder:
+            losses.append(np.load(folder / "curves.npz")["loss"])
+    median = np.median(np.concatenate(losses), axis=0)
+    np.testing.assert_array_equal(pooled.curves["loss/median"], median)
+    assert len(pooled.replicates) == 24

@@ -58,20 +58,27 @@ def tasks(sweep: Sweep) -> list[str]:
 
 def choose_champion(sweep: Sweep, task: str) -> Champion | NoChampion:
     """Choose the champion of a task from a sweep whose store is open."""
-    runs = sweep.finished[sweep.finished["task"] == task]
-    missing = "`replicates.parquet` of run {} cannot be read".format
-    unread = [*map(missing, runs.loc[runs[RATE].isna(), "run_id"])]
-    for _, run in ranked(runs[runs[RATE] > 0]).iterrows():
-        try:
-            config, weights = sweep.config(run["run_id"]), sweep.weights(run["run_id"])
-        except TrackingError as error:
-            unread.append(str(error))
-            continue
-        replicate = best_replicate(_losses(sweep, run["run_id"]), solves(config, weights))
-        if replicate is not None:
-            network = network_of(config, weights, replicate)
-            who = run["run_id"], run["name"], run["bp.result_digest"]
-            return Champion(*who, replicate, network, tuple(unread))
+    places = sweep.finished[sweep.finished["task"] == task]
+    run_ids = places["run_ids"].explode().to_list()
+    missing = set(run_ids) - set(sweep.replicates["run_id"])
+    unread = [f"`replicates.parquet` of run {run_id} cannot be read" for run_id in sorted(missing)]
+    for _, place in ranked(places[places[RATE] > 0]).iterrows():
+        able = []
+        for run_id in place["run_ids"]:
+            try:
+                config, weights = sweep.config(run_id), sweep.weights(run_id)
+            except TrackingError as error:
+                unread.append(str(error))
+                continue
+            losses = _losses(sweep, run_id)
+            replicate = best_replicate(losses, solves(config, weights))
+            if replicate is not None:
+                able.append((losses[replicate], run_id, replicate, config, weights))
+        if able:
+            _, run_id, replicate, config, weights = min(able, key=lambda network: network[0])
+            run = sweep.runs.set_index("run_id").loc[run_id]
+            who = run_id, run["name"], run["bp.result_digest"], replicate
+            return Champion(*who, network_of(config, weights, replicate), tuple(unread))
     if unread:
         more = f" (and of {len(unread) - 1} more)" if unread[1:] else ""
         return NoChampion(f"No champion for {task} is known: {unread[0]}{more}")

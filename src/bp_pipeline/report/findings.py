@@ -66,6 +66,11 @@ class Findings:
         return self._with_run_ids(tables.best(self._ranked, [])).iloc[0]
 
     @property
+    def is_pooled(self) -> bool:
+        """Whether runs that differ only in their seed are one place of the grid."""
+        return bool((self.sweep.finished["run_ids"].map(len) > 1).any())
+
+    @property
     def n_unread(self) -> int:
         """How many finished runs have results that cannot be read."""
         return int(self.outcomes[RATE].isna().sum())
@@ -78,7 +83,7 @@ class Findings:
     @property
     def n_drawn(self) -> int:
         """How many runs have replicates that are not copies: those that tests choose among."""
-        return int(tables.drawn_replicates(self.sweep)["run_id"].nunique())
+        return int(tables.drawn_replicates(self.sweep)["place"].nunique())
 
     @cached_property
     def keys_of_rows(self) -> list[str]:

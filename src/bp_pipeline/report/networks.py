@@ -147,8 +147,8 @@ def _kept(findings: Findings) -> pd.DataFrame:
     runs = ranked(findings.sweep.finished).reset_index(drop=True)
     ranks = pd.Series(runs.index, index=runs["run_id"])
     limits = runs.set_index("run_id")["training.record_weights"]
-    is_kept = replicates["replicate"].astype(float) < replicates["run_id"].map(limits).astype(float)
-    return replicates[is_kept].assign(rank=replicates["run_id"].map(ranks))
+    is_kept = replicates["replicate"].astype(float) < replicates["place"].map(limits).astype(float)
+    return replicates[is_kept].assign(rank=replicates["place"].map(ranks))
 
 
 def _load(findings: Findings, row: pd.Series) -> Learned:

@@ -109,7 +109,8 @@ def _networks(shown: ShownNetworks) -> Section:
 
 def _basis(findings: Findings) -> Section:
     """List what a report rests on; a digest of all results stands for them."""
-    runs, command = findings.sweep.finished, findings.sweep.command
+    sweep, command = findings.sweep, findings.sweep.command
+    runs = sweep.runs[sweep.runs["run_id"].isin(sweep.finished["run_ids"].explode())]
     results = sorted(map(str, runs["bp.result_digest"].dropna()))
     facts = [
         ("networks", _n_networks(findings)),
@@ -117,7 +118,7 @@ def _basis(findings: Findings) -> Section:
         ("seed", _values(runs["seed"])),
         ("bp_pipeline", _values(runs["bp.version"])),
         ("code digest", _values(runs["bp.code_digest"])),
-        ("sweep digest", findings.sweep.digest),
+        ("sweep digest", sweep.digest),
         ("digest of all results", digest_json(results)),
     ]
     again = _NO_COMMAND if command is None else _AGAIN

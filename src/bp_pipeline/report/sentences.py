@@ -120,8 +120,9 @@ def selection_bias(findings: Findings) -> str:
     if findings.nothing_converged or halved is None:
         return ""
     interval = percent_interval(halved[LOW], halved[HIGH])
+    choices = counted(findings.n_drawn, "place" if findings.is_pooled else "run")
     return (
-        f"The best of {counted(findings.n_drawn, 'run')} is partly the luckiest: chosen on the "
+        f"The best of {choices} is partly the luckiest: chosen on the "
         f"even replicates alone, it is {findings.place(halved)}, and {percent(halved[RATE])} % of "
         f"the odd ones converge ({interval} %)."
     )
@@ -231,12 +232,13 @@ def _of_shown(findings: Findings, claim: str) -> str:
 def _grid(findings: Findings) -> str:
     """Say which grid was asked for, as far as all its runs are known."""
     sweep = findings.sweep
-    places = sweep.runs[sweep.axes].drop_duplicates()
-    sizes = {axis: size for axis in sweep.axes if (size := _n_values(places, axis)) > 1}
+    keys = [*sweep.axes, "seed"]
+    places = sweep.runs[keys].drop_duplicates()
+    sizes = {key: size for key in keys if (size := _n_values(places, key)) > 1}
     if len(sweep.runs) < sweep.n_jobs or not sizes:
         return ""
     factors = [how_many(size, axis) for axis, size in sizes.items()]
-    if tables.is_complete(sweep, places):
+    if len(places) == prod(sizes.values()):
         return " × ".join(factors)
     of_all = count(prod(sizes.values()))
     return f"{count(len(places))} of {of_all} combinations of {listing(factors)}"
@@ -245,7 +247,7 @@ def _grid(findings: Findings) -> str:
 def _networks(findings: Findings) -> str:
     """Say what each run trains: what all runs share of it."""
     axes, runs = findings.sweep.axes, findings.sweep.finished
-    n_replicates = runs["replicates"].dropna().unique()
+    n_replicates = findings.sweep.runs["replicates"].dropna().unique()
     number = counted(int(n_replicates[0]), "network") if len(n_replicates) == 1 else "networks"
     same_layers = not (_vary(axes, "network") or _vary(axes, "task"))
     layers = f" ({sizes})" if same_layers and (sizes := _layer_sizes(runs.iloc[0])) else ""

@@ -18,7 +18,7 @@ from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.config.naming import ALWAYS, varied_keys
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble.summary import median_epochs_to_converge, quantiles, wilson_interval
-from bp_pipeline.report.notation import as_typed, sorted_rows
+from bp_pipeline.report.notation import as_typed, in_order, sorted_rows
 from bp_pipeline.tracking import TrackingError
 from bp_pipeline.tracking.format import read_config
 
@@ -56,16 +56,21 @@ class Sweep:
     runs
         One row a run: `run_id`, `name`, `status`, every config key, every measure (rates in 0 … 1,
         epochs, loss in nats), and the digests as `bp.config_digest` and so on.
-    finished
-        The runs that have a result, one for each place of the grid, in the grid's order.
     axes
-        Config keys that span the grid: activation, init, what else varies, then learning rate.
+        Config keys that span the grid: activation, init, what else varies, then learning rate. The
+        seed is none of them.
+    finished
+        One row for each place of the grid that has a result, in the grid's order, with the columns
+        of `runs`. Runs that differ only in their seed are pooled: `run_ids` are all of theirs,
+        `run_id` is the first, and measures are over all their replicates.
     replicates
-        One row a replicate: its run's place in the grid, `replicate`, `outcome`,
-        `epochs_to_converge` and `final_loss`, the last two missing where there is none.
+        One row a replicate: its place in the grid (`place` is the `run_id` of its row in
+        `finished`), `run_id`, `replicate`, `pair` (the same for replicates that start from the same
+        draws), `outcome`, `epochs_to_converge` and `final_loss`, the last two missing where there
+        is none.
     curves
-        One row a run and recorded epoch: the run's place in the grid, `epoch`, and quantiles over
-        replicates in nats: `loss/p10`, `loss/median`, `loss/p90`; +inf where so many had diverged.
+        One row a place and recorded epoch: `epoch`, and quantiles over replicates in nats:
+        `loss/p10`, `loss/median`, `loss/p90`; +inf where so many had diverged.
     open_files
         Opens the folder with the files of a run, within a context.
     """
@@ -151,39 +156,79 @@ def assemble(
     runs
         One row a run, as `Tracker.load_runs` returns them; a column may be missing.
     replicates, curves
-        Columns of the runs' files below each other, with their `run_id`.
+        Columns of files below each other: of runs, and of places, each with its `run_id`.
     run_id, name, digest, n_jobs, command, open_files
         As in `Sweep`.
     """
-    axes = _axes(runs)
-    runs = runs.reindex(columns=[*dict.fromkeys([*runs.columns, *_DESCRIBED, *_KEYS, *axes])])
-    runs = runs.drop(columns=[*MEASURES], errors="ignore").join(measures(replicates), on="run_id")
-    finished = _finished(runs, axes)
-    places = finished[["run_id", *axes]]
+    axes, runs = grid_axes(runs), complete(runs)
+    places = grid_places(runs, axes)
+    members = places.explode("run_ids")[["run_id", "run_ids", *axes]]
+    members = members.set_axis(["place", "run_id", *axes], axis=1).astype({"run_id": object})
+    paired = replicates.assign(pair=_pairs(runs, replicates))
+    replicates = members.merge(paired[["run_id", "pair", *REPLICATE_COLUMNS]], on="run_id")
     return Sweep(
         run_id=run_id,
         name=name,
         digest=digest,
         n_jobs=n_jobs,
         command=command,
-        runs=runs,
-        finished=finished,
+        runs=runs.join(measures(replicates, "run_id"), on="run_id"),
+        finished=places.join(measures(replicates, "place"), on="run_id"),
         axes=axes,
-        replicates=_placed(places, replicates, REPLICATE_COLUMNS),
-        curves=_placed(places, curves, CURVE_COLUMNS),
+        replicates=replicates,
+        curves=places[["run_id", *axes]].merge(curves[["run_id", *CURVE_COLUMNS]], on="run_id"),
         open_files=open_files,
     )
 
 
-def measures(replicates: pd.DataFrame) -> pd.DataFrame:
-    """Compute the measures of each run, by its id; what is not finite is missing, as in MLflow."""
+def complete(runs: pd.DataFrame) -> pd.DataFrame:
+    """Add the columns that no run has, and leave out MLflow's measures."""
+    runs = runs.reindex(columns=[*dict.fromkeys([*runs.columns, *_DESCRIBED, *_KEYS])])
+    return runs.drop(columns=[*MEASURES], errors="ignore")
+
+
+def grid_axes(runs: pd.DataFrame) -> list[str]:
+    """Return the config keys that span the grid of some runs."""
+    keys = [name for name in runs.columns if "/" not in name and name[:3] != "bp."]
+    params = [row.dropna().to_dict() for _, row in runs[keys].iterrows()]
+    varied = {key for key in varied_keys(params) if key not in (*_DESCRIBED, *ALWAYS, "seed")}
+    return [ACTIVATION, INIT, *sorted(varied), LEARNING_RATE]
+
+
+def grid_places(runs: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
+    """Return one row for each place of the grid that has a finished run, as in `Sweep.finished`.
+
+    Files of weights go by their names, and values by their texts where some of a key are texts.
+    """
+    runs = runs[runs["status"] == "FINISHED"]
+    runs = runs.assign(**{"init.path": _file_names(runs["init.path"])})
+    runs = runs.assign(**{axis: _of_one_type(runs[axis]) for axis in axes})
+    ordered = sorted_rows(runs, [*axes, "seed", "bp.result_digest", "run_id"])
+    one_a_seed = ordered.drop_duplicates([*axes, "seed"])
+    of_places = one_a_seed.groupby([*axes], sort=False, dropna=False)
+    places = one_a_seed.drop_duplicates(axes, ignore_index=True)
+    run_ids = [tuple(of_place) for _, of_place in of_places["run_id"]]
+    counts = of_places["replicates"].sum().to_numpy()
+    return places.assign(run_ids=pd.Series(run_ids, dtype=object), replicates=counts)
+
+
+def _pairs(runs: pd.DataFrame, replicates: pd.DataFrame) -> pd.Series:
+    """Return one number for all replicates that start from the same draws."""
+    seeds = {seed: number for number, seed in enumerate(in_order(runs["seed"].unique()))}
+    seed_of = dict(zip(runs["run_id"], runs["seed"].map(seeds), strict=True))
+    stride = 1 + int(replicates["replicate"].max()) if len(replicates) else 0
+    return replicates["run_id"].map(seed_of) * stride + replicates["replicate"]
+
+
+def measures(replicates: pd.DataFrame, group: str) -> pd.DataFrame:
+    """Compute the measures of each group; what is not finite is missing, as in MLflow."""
     rows = {
-        run_id: _measures(
-            group["outcome"].to_numpy(dtype=str),
-            group["epochs_to_converge"].fillna(-1).to_numpy(dtype=np.int64),
-            group["final_loss"].fillna(np.inf).to_numpy(dtype=np.float64),
+        key: _measures(
+            part["outcome"].to_numpy(dtype=str),
+            part["epochs_to_converge"].fillna(-1).to_numpy(dtype=np.int64),
+            part["final_loss"].fillna(np.inf).to_numpy(dtype=np.float64),
         )
-        for run_id, group in replicates.groupby("run_id", sort=False)
+        for key, part in replicates.groupby(group, sort=False)
     }
     table = pd.DataFrame.from_dict(rows, orient="index", columns=[*MEASURES], dtype=float)
     return table.where(np.isfinite(table))
@@ -204,25 +249,6 @@ def _measures(
     )
 
 
-def _axes(runs: pd.DataFrame) -> list[str]:
-    keys = [name for name in runs.columns if "/" not in name and name[:3] != "bp."]
-    params = [row.dropna().to_dict() for _, row in runs[keys].iterrows()]
-    varied = {key for key in varied_keys(params) if key not in (*_DESCRIBED, *ALWAYS)}
-    return [ACTIVATION, INIT, *sorted(varied), LEARNING_RATE]
-
-
-def _finished(runs: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
-    """Choose one run for each place of the grid.
-
-    Files of weights go by their names, and values by their texts where some of a key are texts.
-    """
-    runs = runs[runs["status"] == "FINISHED"]
-    runs = runs.assign(**{"init.path": _file_names(runs["init.path"])})
-    runs = runs.assign(**{axis: _of_one_type(runs[axis]) for axis in axes})
-    ordered = sorted_rows(runs, [*axes, "bp.result_digest", "run_id"])
-    return ordered.drop_duplicates(axes, ignore_index=True)
-
-
 def _file_names(paths: pd.Series) -> pd.Series:
     """Shorten paths to the names of their files, with so many folders as tell them apart."""
     parts = {path: PurePath(str(path)).parts for path in paths.dropna().unique()}
@@ -239,11 +265,6 @@ def _of_one_type(values: pd.Series) -> pd.Series:
     if not is_text.any() or (is_text | values.isna()).all():
         return values
     return values.map(as_typed, na_action="ignore")
-
-
-def _placed(places: pd.DataFrame, table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """Put each run's place in the grid before the columns of its file, in the grid's order."""
-    return places.merge(table[["run_id", *names]], on="run_id")
 
 
 def _unreadable(file: str, run_id: str, reason: str) -> TrackingError:

@@ -22,6 +22,9 @@ from bp_pipeline.report.sweep_data import (
     OpenFiles,
     Sweep,
     assemble,
+    complete,
+    grid_axes,
+    grid_places,
 )
 from bp_pipeline.tracking import Tracker
 
@@ -66,9 +69,8 @@ def read_sweep(reader: Tracker, sweep: str | None = None) -> Sweep:
     parent = reader.find_sweep(sweep)
     run_id = parent.info.run_id
     runs = reader.load_runs(run_id)
-    replicates, curves = read_files(
-        reader.artifacts, runs.loc[runs["status"] == "FINISHED", "run_id"], reader.n_readers
-    )
+    places = grid_places(complete(runs), grid_axes(runs))
+    replicates, curves = read_files(reader.artifacts, places["run_ids"], reader.n_readers)
     return assemble(
         runs,
         replicates,
@@ -87,7 +89,7 @@ def _store(uri: str | None, experiment: str) -> AbstractContextManager[Tracker]:
 
 
 def read_files(
-    open_files: OpenFiles, run_ids: Iterable[str], n_readers: int = 1
+    open_files: OpenFiles, places: Iterable[Sequence[str]], n_readers: int = 1
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read replicates and curves, which lie side by side: a server sends a run's files once.
 
@@ -95,28 +97,43 @@ def read_files(
     ----------
     open_files
         Opens the folder with the files of a run, within a context.
-    run_ids
-        Which runs; the tables are in their order. A file that cannot be read is left out.
+    places
+        Ids of the runs that are pooled, for each place of the grid.
     n_readers
-        How many runs' files to read at a time.
+        How many places' files to read at a time.
+
+    Returns
+    -------
+    tuple of DataFrame
+        Replicates with the `run_id` of each, and curves with that of a place's first run, in the
+        order given. A file that cannot be read is left out.
     """
 
-    def read(run_id: str) -> tuple[_Columns | None, _Columns | None]:
-        replicates = curves = None
-        with open_files(run_id) as folder:
-            with suppress(*_UNREADABLE):
-                replicates = _read_replicates(folder)
-            with suppress(*_UNREADABLE):
-                curves = _read_curves(folder)
-        return replicates, curves
+    def read(run_ids: Sequence[str]) -> tuple[dict[str, _Columns], _Columns | None]:
+        replicates, curves = {}, []
+        for run_id in run_ids:
+            with open_files(run_id) as folder:
+                with suppress(*_UNREADABLE):
+                    replicates[run_id] = _read_replicates(folder)
+                with suppress(*_UNREADABLE):
+                    curves.append(_read_curves(folder))
+        return replicates, _pooled(curves)
 
-    run_ids = list(run_ids)
+    places = list(places)
     with ThreadPoolExecutor(n_readers) as readers:
-        files = dict(zip(run_ids, readers.map(read, run_ids), strict=True))
-    return (
-        _stacked({run_id: of_run for run_id, (of_run, _) in files.items()}, REPLICATE_COLUMNS),
-        _stacked({run_id: of_run for run_id, (_, of_run) in files.items()}, CURVE_COLUMNS),
-    )
+        files = list(readers.map(read, places))
+    replicates = {run_id: columns for of_place, _ in files for run_id, columns in of_place.items()}
+    curves = {ids[0]: of_place for ids, (_, of_place) in zip(places, files, strict=True)}
+    return _stacked(replicates, REPLICATE_COLUMNS), _stacked(curves, CURVE_COLUMNS)
+
+
+def _pooled(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> _Columns | None:
+    """Take quantiles over the replicates of some runs, which were recorded at the same epochs."""
+    if not curves:
+        return None
+    losses = [loss for _, loss in curves]
+    columns = [curves[0][0], *quantiles(np.concatenate(losses), DECILES)]
+    return dict(zip(CURVE_COLUMNS, columns, strict=True))
 
 
 def _stacked(of_runs: Mapping[str, _Columns | None], names: Sequence[str]) -> pd.DataFrame:
@@ -147,8 +164,6 @@ def _read_replicates(folder: Path) -> _Columns:
     return {name: table[name].to_numpy() for name in REPLICATE_COLUMNS}
 
 
-def _read_curves(folder: Path) -> _Columns:
+def _read_curves(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     arrays = read_arrays(folder / "curves.npz")
-    return dict(
-        zip(CURVE_COLUMNS, [arrays["epoch"], *quantiles(arrays["loss"], DECILES)], strict=True)
-    )
+    return arrays["epoch"], arrays["loss"]

@@ -51,7 +51,9 @@ def outcomes_by_run(sweep: Sweep) -> pd.DataFrame:
     runs = sweep.finished
     table = runs[sweep.axes].copy()
     table[DETERMINISTIC] = deterministic(runs)
-    table["n"] = runs["replicates"].where(~table[DETERMINISTIC], 1)
+    read = sweep.replicates.groupby("place").size()
+    n = runs["run_id"].map(read).fillna(runs["replicates"])
+    table["n"] = n.where(~table[DETERMINISTIC], 1).astype(runs["replicates"].dtype)
     outcomes = [RATE, LOW, HIGH, STALLED, DIVERGED, MEDIAN]
     table[outcomes] = runs[outcomes]
     intervals = [_median_interval(curve) for _, curve in survivals(sweep, runs["run_id"].tolist())]
@@ -71,7 +73,7 @@ def survivals(sweep: Sweep, run_ids: Sequence[str]) -> Iterator[tuple[str, Survi
 
     A replicate that stalled or diverged is censored at `training.epochs`: it never converges.
     """
-    groups = dict(list(sweep.replicates.groupby("run_id", sort=False)))
+    groups = dict(list(sweep.replicates.groupby("place", sort=False)))
     last = sweep.finished.set_index("run_id")["training.epochs"]
     for run_id in run_ids:
         if run_id not in groups:
@@ -196,7 +198,7 @@ def best_of_halves(sweep: Sweep) -> pd.Series | None:
         Wilson's interval. None where there is nothing to choose from.
     """
     draws = drawn_replicates(sweep)
-    if draws["run_id"].nunique() < 2:
+    if draws["place"].nunique() < 2:
         return None
     odd = _odd_at_best(sweep, draws)
     n, n_converged = len(odd), int((odd["outcome"] == "converged").sum())
@@ -216,7 +218,7 @@ def drawn_replicates(sweep: Sweep) -> pd.DataFrame:
     given = runs["init.name"] == "given"
     same_file = given.all() and runs["init.path"].nunique() == 1
     drawn = runs.loc[~deterministic(runs) & (~given | same_file), "run_id"]
-    return sweep.replicates[sweep.replicates["run_id"].isin(set(drawn))]
+    return sweep.replicates[sweep.replicates["place"].isin(set(drawn))]
 
 
 def _odd_at_best(sweep: Sweep, replicates: pd.DataFrame) -> pd.DataFrame:
@@ -227,12 +229,12 @@ def _odd_at_best(sweep: Sweep, replicates: pd.DataFrame) -> pd.DataFrame:
         converged=even["outcome"] == "converged",
         epochs=even["epochs_to_converge"].fillna(np.inf),
     )
-    scores = even.groupby("run_id", sort=False).agg(
+    scores = even.groupby("place", sort=False).agg(
         rate=("converged", "mean"), median=("epochs", _lower_median)
     )
     runs = sweep.finished.set_index("run_id").loc[scores.index]
     runs = runs.assign(**{RATE: scores["rate"], MEDIAN: scores["median"]})
-    return replicates[~is_even & (replicates["run_id"] == ranked(runs).index[0])]
+    return replicates[~is_even & (replicates["place"] == ranked(runs).index[0])]
 
 
 def _lower_median(epochs: pd.Series) -> float:
@@ -241,8 +243,8 @@ def _lower_median(epochs: pd.Series) -> float:
 
 
 def _compare(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any]:
-    columns = ["replicate", "outcome", "epochs_to_converge"]
-    pairs = first[columns].merge(second[columns], on="replicate", suffixes=("_1", "_2"))
+    columns = ["pair", "outcome", "epochs_to_converge"]
+    pairs = first[columns].merge(second[columns], on="pair", suffixes=("_1", "_2"))
     did = [(pairs[f"outcome_{side}"] == "converged").to_numpy(dtype=bool) for side in (1, 2)]
     both = did[0] & did[1]
     epochs = [pairs[f"epochs_to_converge_{side}"][both].to_numpy(dtype=float) for side in (1, 2)]
