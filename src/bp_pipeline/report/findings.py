@@ -11,9 +11,10 @@ from functools import cached_property
 import pandas as pd
 
 from bp_pipeline.report import tables
+from bp_pipeline.report.comparisons import axes_to_compare, comparisons, drawn_replicates
 from bp_pipeline.report.notation import NONE, as_typed, brief, name_of, sorted_rows
 from bp_pipeline.report.statistics import Survival
-from bp_pipeline.report.sweep_data import ACTIVATION, INIT, RATE, Sweep
+from bp_pipeline.report.sweep_data import ACTIVATION, INIT, LEARNING_RATE, RATE, Sweep
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,26 @@ class Findings:
         return tables.factors(self.sweep, self.outcomes)
 
     @cached_property
-    def activations(self) -> pd.DataFrame:
-        """Tests between activations."""
-        return self._compared(ACTIVATION)
+    def tests(self) -> Mapping[str, pd.DataFrame]:
+        """Tests between the values of each axis of which there are some."""
+        tables = {axis: comparisons(self.sweep, axis) for axis in axes_to_compare(self.sweep)}
+        return {
+            axis: sorted_rows(table, [key for key in self.sweep.settings if key != axis])
+            for axis, table in tables.items()
+            if len(table)
+        }
 
-    @cached_property
-    def inits(self) -> pd.DataFrame:
-        """Tests between inits."""
-        return self._compared(INIT)
+    @property
+    def is_top_tested(self) -> bool:
+        """Whether the best run of all is one side of a test."""
+        for axis, table in self.tests.items():
+            for side in ("first", "second"):
+                sides = table.drop(columns=axis, errors="ignore").rename(
+                    columns={side: axis, f"{side}/{LEARNING_RATE}": LEARNING_RATE}
+                )
+                if (sides[self.sweep.axes] == self.top[self.sweep.axes]).all(axis=1).any():
+                    return True
+        return False
 
     @cached_property
     def top(self) -> pd.Series:
@@ -83,7 +96,7 @@ class Findings:
     @property
     def n_drawn(self) -> int:
         """How many runs have replicates that are not copies: those that tests choose among."""
-        return int(tables.drawn_replicates(self.sweep)["place"].nunique())
+        return int(drawn_replicates(self.sweep)["place"].nunique())
 
     @cached_property
     def keys_of_rows(self) -> list[str]:
@@ -114,10 +127,6 @@ class Findings:
     @property
     def _ranked(self) -> pd.DataFrame:
         return self.outcomes.loc[tables.ranked(self.sweep.finished).index]
-
-    def _compared(self, axis: str) -> pd.DataFrame:
-        rows = tables.comparisons(self.sweep, axis)
-        return sorted_rows(rows, self.sweep.settings[2:]) if len(rows) else rows
 
     def _with_run_ids(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Add the run's id to rows of `outcomes`, which goes to files and so has none."""

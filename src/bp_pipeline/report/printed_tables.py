@@ -12,6 +12,7 @@ from bp_pipeline.report.notation import (
     brief,
     count,
     epochs_interval,
+    how_many,
     name_of,
     nats,
     p_value,
@@ -19,11 +20,9 @@ from bp_pipeline.report.notation import (
     percent_interval,
 )
 from bp_pipeline.report.sweep_data import (
-    ACTIVATION,
     DIVERGED,
     FINAL_LOSS,
     HIGH,
-    INIT,
     LEARNING_RATE,
     LOW,
     MEDIAN,
@@ -69,8 +68,7 @@ def printed_tables(findings: Findings) -> list[PrintedTable]:
         median_epochs(findings),
         best_learning_rates(findings),
         shares_of_factors(findings),
-        paired_tests(findings, ACTIVATION),
-        paired_tests(findings, INIT),
+        *(paired_tests(findings, axis) for axis in findings.tests),
         every_run(findings),
     ]
     return [table for table in made if len(table.numbers)]
@@ -130,37 +128,39 @@ def shares_of_factors(findings: Findings) -> PrintedTable:
 
 
 def paired_tests(findings: Findings, axis: str) -> PrintedTable:
-    """Show the paired tests between activations, or between inits."""
-    rows = findings.activations if axis == ACTIVATION else findings.inits
-    other = INIT if axis == ACTIVATION else ACTIVATION
-    same = findings.sweep.settings[2:]
-    text = pd.DataFrame()
-    if len(rows):
-        text = _keys(rows, same)
-        for side in ("first", "second"):
-            places = zip(
-                rows[side], rows[f"{side}/{other}"], rows[f"{side}/{LEARNING_RATE}"], strict=True
-            )
-            text[{"first": "A", "second": "B"}[side]] = [
-                f"{level} ({with_}, lr={as_typed(rate)})" for level, with_, rate in places
-            ]
-        text["A, %"] = rows["first/rate"].map(percent)
-        text["B, %"] = rows["second/rate"].map(percent)
-        text["only A"] = rows["only_first"].map(count)
-        text["only B"] = rows["only_second"].map(count)
-        text["p"] = rows["mcnemar/p_holm"].map(p_value)
-        text["both"] = rows["both"].map(count)
-        text["A − B, epochs"] = rows["median_difference"].map(count)
-        text["p, epochs"] = rows["signed_rank/p_holm"].map(p_value)
+    """Show the tests between the values of an axis."""
+    rows = findings.tests[axis]
+    varied = [key for key in findings.sweep.settings if findings.outcomes[key].nunique() > 1]
+    same = [key for key in varied if key != axis]
+    text = _keys(rows, same)
+    for side, letter in (("first", "A"), ("second", "B")):
+        text[letter] = rows[side].map(as_typed)
+        if axis != LEARNING_RATE:
+            text[f"{letter}: lr"] = rows[f"{side}/{LEARNING_RATE}"].map(as_typed)
+    text["pairs"] = rows["n"].map(count)
+    text["A, %"] = rows["first/rate"].map(percent)
+    text["B, %"] = rows["second/rate"].map(percent)
+    text["only A"] = rows["only_first"].map(count)
+    text["only B"] = rows["only_second"].map(count)
+    text["p"] = rows["mcnemar/p_holm"].map(p_value)
+    text["both"] = rows["both"].map(count)
+    text["A − B, epochs"] = rows["median_difference"].map(count)
+    text["p, epochs"] = rows["signed_rank/p_holm"].map(p_value)
+    draws = "Pairs start from the same draws."
+    if axis.split(".")[0] == "network":
+        draws = "Layers of other sizes start from other draws: pairs are any two networks."
+    best = "" if axis == LEARNING_RATE else ", each side at its best learning rate"
     note = (
-        "Each side at its best, chosen on the even replicates and tested on the odd ones, which "
-        "are pairs: both start from the same draws. Converging at all: McNemar's exact test on the "
-        "pairs of which only A or only B converged. Epochs: the median difference of the pairs "
-        "that both converged, and Wilcoxon's signed-rank test. p-values after Holm's correction "
-        "over this table. Inits that draw nothing take no part."
+        f"All else is the same on both sides{best}, which is chosen on the even replicates and "
+        f"tested on the odd ones. {draws} Converging at all: McNemar's exact test on the pairs of "
+        "which only A or only B converged. Epochs: the median difference of the pairs that both "
+        "converged, and Wilcoxon's signed-rank test. The p-values of each column are one family "
+        f"of {count(len(rows))}, corrected by Holm. Inits that draw nothing take no part. A large "
+        "p-value says that these pairs do not tell the two apart, and not that they are equal."
     )
-    title = f"Tests between {axis}s"
-    return PrintedTable(f"{axis}_tests", title, rows, text, len(same) + 2, note)
+    title = f"Tests between {how_many(2, axis).removeprefix('2 ')}"
+    n_keys = len(same) + (2 if axis == LEARNING_RATE else 4)
+    return PrintedTable(f"{axis.replace('.', '_')}_tests", title, rows, text, n_keys, note)
 
 
 def every_run(findings: Findings) -> PrintedTable:

@@ -91,7 +91,7 @@ def _sections(
         Section("loss", "How the loss falls", sentences.losses(findings)),
         Section(
             "tests", "What makes the difference", headline, others,
-            named("factors", "activation_tests", "init_tests"),
+            named("factors", *(name for name in tables if name.endswith("_tests"))),
         ),
         *([_networks(shown)] if any(shown) else []),
         Section("runs", "In full", "Every run", tables=named("summary")),

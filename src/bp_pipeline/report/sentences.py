@@ -12,7 +12,7 @@ from math import prod
 import pandas as pd
 
 from bp_pipeline.config.tasks import truth_table
-from bp_pipeline.report import tables
+from bp_pipeline.report.comparisons import ALPHA, best_of_halves
 from bp_pipeline.report.findings import Findings
 from bp_pipeline.report.notation import (
     INTERPLAY,
@@ -35,7 +35,7 @@ from bp_pipeline.report.sweep_data import (
     RATE,
     STALLED,
 )
-from bp_pipeline.report.tables import ALPHA, DETERMINISTIC
+from bp_pipeline.report.tables import DETERMINISTIC
 from bp_pipeline.terminal import counted
 
 _OUTCOMES = {RATE: "converged", STALLED: "stalled", DIVERGED: "diverged"}
@@ -116,7 +116,7 @@ def winner(findings: Findings) -> str:
 
 def selection_bias(findings: Findings) -> str:
     """Say how the best run would do on other replicates than those it was chosen on."""
-    halved = tables.best_of_halves(findings.sweep)
+    halved = best_of_halves(findings.sweep)
     if findings.nothing_converged or halved is None:
         return ""
     interval = percent_interval(halved[LOW], halved[HIGH])
@@ -205,15 +205,45 @@ def matters(findings: Findings) -> str:
 
 
 def tests(findings: Findings) -> str:
-    """Count the comparisons that are significant."""
-    parts = []
-    for name, table in (("activations", findings.activations), ("inits", findings.inits)):
-        if len(table):
-            significant = int((table["mcnemar/p_holm"] < ALPHA).sum())
-            parts.append(f"{significant} of {len(table)} differences between {name}")
-    if not parts:
+    """Count the comparisons that are significant, and name the largest difference that is not."""
+    if not findings.tests:
         return "There are no two settings to compare by tests."
-    return f"After Holm's correction, {listing(parts)} in how often they converge are significant."
+    parts, unsure = [], []
+    for axis, table in findings.tests.items():
+        is_significant = table["mcnemar/p_holm"] < ALPHA
+        values = how_many(2, axis).removeprefix("2 ")
+        parts.append(f"{is_significant.sum()} of {len(table)} differences between {values}")
+        unsure.append(table[~is_significant])
+    text = f"Tests find {listing(parts)} in how often they converge (Holm, each table a family)."
+    return " ".join(
+        part for part in (text, _unsure(pd.concat(unsure)), _untested(findings)) if part
+    )
+
+
+def _unsure(rows: pd.DataFrame) -> str:
+    """Say how large the largest difference is that tests do not find."""
+    if rows.empty:
+        return ""
+    row = rows.loc[(rows["first/rate"] - rows["second/rate"]).abs().idxmax()]
+    rates = [f"{percent(row[f'{side}/rate'])} %" for side in ("first", "second")]
+    if rates[0] == rates[1]:
+        return ""
+    return (
+        "What they do not find may be there all the same: the largest such difference is "
+        f"{rates[0]} against {rates[1]}, of {counted(int(row['n']), 'pair')}."
+    )
+
+
+def _untested(findings: Findings) -> str:
+    """Say why the best run is in no test."""
+    if findings.is_top_tested or findings.nothing_converged:
+        return ""
+    if findings.top[DETERMINISTIC]:
+        return "The best run is in no test, since it draws nothing that could be paired."
+    return (
+        "The best run is in no test: on the even replicates alone another learning rate was the "
+        "best of its setting, or there is nothing to compare it with."
+    )
 
 
 def which_shown(findings: Findings) -> str:

@@ -1,29 +1,23 @@
 """The tables of a report, made with pandas from a sweep, as numbers.
 
 Owns which rows and columns there are and how the best of a setting is chosen. Each table has one
-row for each place in the grid, or setting, or comparison; a missing number is NaN. How they look as
-text is `printed_tables.py`'s.
+row for each place in the grid, or setting, or factor; a missing number is NaN. Comparisons by tests
+are `comparisons.py`'s, how tables look as text `printed_tables.py`'s.
 """
 
 import ast
 from collections.abc import Hashable, Iterator, Sequence
-from itertools import combinations
 from math import prod
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bp_pipeline.ensemble.summary import wilson_interval
 from bp_pipeline.report.notation import INTERPLAY, ranks
 from bp_pipeline.report.statistics import (
     Survival,
     eta_squared,
-    holm,
     kaplan_meier,
-    mcnemar,
     median_interval,
-    signed_rank,
 )
 from bp_pipeline.report.sweep_data import (
     DIVERGED,
@@ -39,7 +33,6 @@ from bp_pipeline.report.sweep_data import (
 
 MEDIAN_LOW, MEDIAN_HIGH = "epochs_to_converge/low", "epochs_to_converge/high"
 DETERMINISTIC = "deterministic"
-ALPHA = 0.05  # tests below it are called significant
 
 
 def outcomes_by_run(sweep: Sweep) -> pd.DataFrame:
@@ -153,149 +146,8 @@ def is_complete(sweep: Sweep, table: pd.DataFrame) -> bool:
     return len(table) == prod(table[axis].nunique(dropna=False) for axis in sweep.axes)
 
 
-def comparisons(sweep: Sweep, axis: str) -> pd.DataFrame:
-    """Compare each two values of `axis`, the activation or the init, each at its best.
-
-    The best learning rate of a value, and its best init or activation, are chosen on the even
-    replicates; both tests are made on the odd ones. Whatever else varies is the same on both sides.
-    Replicate k of both starts from the same draws: they are pairs.
-
-    Returns
-    -------
-    DataFrame
-        One row a comparison: what was the same, `first`, `second` and where they were best, the
-        pairs and the share that converged, McNemar's test of converging at all, and the signed-rank
-        test of the epochs of pairs that both converged. p-values also as Holm adjusts them, over
-        all rows.
-    """
-    draws = drawn_replicates(sweep)
-    same = sweep.settings[2:]
-    rows = []
-    for context, runs in _groups(draws, same):
-        chosen = {
-            level: _odd_at_best(sweep, of_level) for (level,), of_level in _groups(runs, [axis])
-        }
-        for first, second in combinations(chosen, 2):
-            row = _compare(chosen[first], chosen[second])
-            if row["n"]:
-                places = _places(sweep, axis, chosen[first], chosen[second])
-                rows.append({**dict(zip(same, context, strict=True)), **places, **row})
-    table = pd.DataFrame(rows)
-    for test in ("mcnemar", "signed_rank") if rows else ():
-        table[f"{test}/p_holm"] = _holm_where_tested(table[f"{test}/p"])
-    return table
-
-
-def best_of_halves(sweep: Sweep) -> pd.Series | None:
-    """Choose the best run on the even replicates, and measure it on the odd ones.
-
-    The best of many runs is partly the luckiest, and luck does not carry over to other replicates.
-
-    Returns
-    -------
-    Series or None
-        The run's place in the grid and, of its odd replicates, `n` and the convergence rate with
-        Wilson's interval. None where there is nothing to choose from.
-    """
-    draws = drawn_replicates(sweep)
-    if draws["place"].nunique() < 2:
-        return None
-    odd = _odd_at_best(sweep, draws)
-    n, n_converged = len(odd), int((odd["outcome"] == "converged").sum())
-    if n == 0:
-        return None
-    low, high = wilson_interval(n_converged, n)
-    measures = {"n": n, RATE: n_converged / n, LOW: low, HIGH: high}
-    return pd.Series({**odd.iloc[0][sweep.axes], **measures})
-
-
-def drawn_replicates(sweep: Sweep) -> pd.DataFrame:
-    """Return the replicates that start from the same draws, in all runs that draw.
-
-    Weights that are given are no draws of ours: they are pairs only where all runs have the same.
-    """
-    runs = sweep.finished
-    given = runs["init.name"] == "given"
-    same_file = given.all() and runs["init.path"].nunique() == 1
-    drawn = runs.loc[~deterministic(runs) & (~given | same_file), "run_id"]
-    return sweep.replicates[sweep.replicates["place"].isin(set(drawn))]
-
-
-def _odd_at_best(sweep: Sweep, replicates: pd.DataFrame) -> pd.DataFrame:
-    """Choose the best run, as runs are ranked, on the even replicates; return its odd ones."""
-    is_even = replicates["replicate"].astype(int) % 2 == 0
-    even = replicates[is_even]
-    even = even.assign(
-        converged=even["outcome"] == "converged",
-        epochs=even["epochs_to_converge"].fillna(np.inf),
-    )
-    scores = even.groupby("place", sort=False).agg(
-        rate=("converged", "mean"), median=("epochs", _lower_median)
-    )
-    runs = sweep.finished.set_index("run_id").loc[scores.index]
-    runs = runs.assign(**{RATE: scores["rate"], MEDIAN: scores["median"]})
-    return replicates[~is_even & (replicates["place"] == ranked(runs).index[0])]
-
-
-def _lower_median(epochs: pd.Series) -> float:
-    """Compute the lower median, which is Kaplan and Meier's where all censoring comes last."""
-    return float(np.sort(epochs.to_numpy())[(len(epochs) - 1) // 2])
-
-
-def _compare(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any]:
-    columns = ["pair", "outcome", "epochs_to_converge"]
-    pairs = first[columns].merge(second[columns], on="pair", suffixes=("_1", "_2"))
-    did = [(pairs[f"outcome_{side}"] == "converged").to_numpy(dtype=bool) for side in (1, 2)]
-    both = did[0] & did[1]
-    epochs = [pairs[f"epochs_to_converge_{side}"][both].to_numpy(dtype=float) for side in (1, 2)]
-    rate_test, epochs_test = mcnemar(*did), signed_rank(*epochs)
-    return {
-        "n": len(pairs),
-        "first/rate": float(did[0].mean()) if len(pairs) else np.nan,
-        "second/rate": float(did[1].mean()) if len(pairs) else np.nan,
-        "only_first": int((did[0] & ~did[1]).sum()),
-        "only_second": int((did[1] & ~did[0]).sum()),
-        "mcnemar/p": rate_test.p_value,
-        "both": int(both.sum()),
-        "median_difference": float(np.median(epochs[0] - epochs[1])) if both.any() else np.nan,
-        "signed_rank/p": epochs_test.p_value if both.any() else np.nan,
-    }
-
-
-def _places(
-    sweep: Sweep, axis: str, first: pd.DataFrame, second: pd.DataFrame
-) -> dict[str, Hashable]:
-    """Return what is compared, and where in the rest of the grid each of the two was best."""
-    other = next(key for key in sweep.settings[:2] if key != axis)
-    sides = {"first": first.iloc[0], "second": second.iloc[0]}
-    places = {side: row[axis] for side, row in sides.items()}
-    for side, row in sides.items():
-        places[f"{side}/{other}"] = row[other]
-        places[f"{side}/{LEARNING_RATE}"] = row[LEARNING_RATE]
-    return places
-
-
-def _holm_where_tested(p_values: pd.Series) -> pd.Series:
-    tested = p_values.notna()
-    adjusted = p_values.copy()
-    adjusted[tested] = holm(p_values[tested].to_list())
-    return adjusted
-
-
 def _median_interval(curve: Survival | None) -> tuple[float, float]:
     return (np.nan, np.nan) if curve is None else median_interval(curve)
-
-
-def _groups(
-    table: pd.DataFrame, keys: Sequence[str]
-) -> Iterator[tuple[tuple[Hashable, ...], pd.DataFrame]]:
-    """Group by any number of keys, also none."""
-    if table.empty:
-        return
-    if not keys:
-        yield (), table
-        return
-    yield from table.groupby([*keys], sort=True, dropna=False)
 
 
 def _levels(values: pd.Series) -> list[Hashable]:
