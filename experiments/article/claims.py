@@ -11,7 +11,7 @@ from bp_pipeline.core.network import Block, split_layers
 from bp_pipeline.core.training import train as train_core
 from bp_pipeline.ensemble.shards import initial_parameters, setup_of
 from bp_pipeline.explain import explain_step
-from bp_pipeline.report.text import percent
+from bp_pipeline.report.notation import percent
 from experiments.making import Run, configs_of, outputs, unit_difference
 
 LINEAR_LOSS = 0.125  # least mean squared error of a linear network on XOR: 0.5 for every sample

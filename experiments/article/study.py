@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bp_pipeline.report.text import count, percent
+from bp_pipeline.report.notation import count, percent
 from experiments.article.claims import tested_claims
 from experiments.making import (
     Run,

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from bp_pipeline.core.initializers import layer_shapes
 from bp_pipeline.report import tables
-from bp_pipeline.report.text import count, percent
+from bp_pipeline.report.notation import count, percent
 from experiments.making import Run, fill, picture, read_summary, summarize, train, write_summary
 
 BITS, RATE = "task.bits", "optimizer.learning_rate"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
-from bp_pipeline.report.text import percent
+from bp_pipeline.report.notation import percent
 from experiments.making import (
     Run,
     converged_within,

@@ -8,7 +8,7 @@ from shutil import copy
 
 import pandas as pd
 
-from bp_pipeline.report.text import percent
+from bp_pipeline.report.notation import percent
 from experiments.making import (
     converged_within,
     fill,
