@@ -23,9 +23,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bp_pipeline.config.hydra_app import compose
+from bp_pipeline.config import RunConfig, compose
 from bp_pipeline.config.naming import varied_keys
-from bp_pipeline.config.schema import RunConfig, parse_config
 from bp_pipeline.core.network import Block
 from bp_pipeline.ensemble.shards import RunResult, setup_of, train_runs
 from bp_pipeline.ensemble.summary import summary
@@ -63,7 +62,7 @@ class Run(NamedTuple):
 
 def train(*overrides: str) -> list[Run]:
     """Do what `bp train OVERRIDES` does, and give the runs in their order; nothing is recorded."""
-    return train_configs(compose(overrides).check(parse_config))
+    return train_configs([job.config for job in compose(overrides).jobs])
 
 
 def train_configs(configs: Sequence[RunConfig]) -> list[Run]:

@@ -17,8 +17,7 @@ import pandas as pd
 import pytest
 
 import experiments.__main__ as make_studies
-from bp_pipeline.config.hydra_app import compose
-from bp_pipeline.config.schema import RunConfig, parse_config
+from bp_pipeline.config import RunConfig, compose
 from bp_pipeline.ensemble.summary import wilson_interval
 from bp_pipeline.report.statistics import eta_squared
 from bp_pipeline.reproduce.baselines import study_configs
@@ -42,7 +41,7 @@ N_RUNS = {
 
 @cache
 def configs_of(*words: str, program: str = "bp train") -> list[RunConfig]:
-    return compose(words, program=program).check(parse_config)
+    return [job.config for job in compose(words, program=program).jobs]
 
 
 @pytest.fixture(autouse=True)

@@ -5,9 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from bp_pipeline.config.errors import ConfigError
-from bp_pipeline.config.hydra_app import compose
-from bp_pipeline.config.schema import RunConfig, parse_config
+from bp_pipeline.config import ConfigError, RunConfig, compose
 from bp_pipeline.core.network import Block, split_layers
 from bp_pipeline.core.training import train as train_core
 from bp_pipeline.ensemble.shards import initial_parameters, setup_of
@@ -120,7 +118,7 @@ def _delta_is_the_loss(article: Run) -> Row:
 def _logistic_cost(article: Run) -> Row:
     [output], refusal = _values(article.config, "D0"), ""
     try:
-        compose(["experiment=article", "loss=logistic"]).check(parse_config)
+        compose(["experiment=article", "loss=logistic"])
     except ConfigError as error:
         refusal = str(error).split(". ")[0]
     return (
@@ -134,8 +132,8 @@ def _batch_descent() -> Row:
     new = []
     for optimizer in ("online_gd", "batch_gd"):
         overrides = ["experiment=article", f"optimizer={optimizer}", "optimizer.learning_rate=0.1"]
-        [config] = compose(overrides).check(parse_config)
-        new.append(_values(config, "W10", "W11"))
+        [job] = compose(overrides).jobs
+        new.append(_values(job.config, "W10", "W11"))
     (online, online_input), (batch, batch_input) = new
     size = abs(PRINTED_WEIGHT - 1)  # of the printed step of W10, whatever its sign
     is_online = bool(np.isclose(1 - online, size) and not np.isclose(1 - batch, size))

@@ -7,8 +7,7 @@ from typing import Any
 
 from runs import make_config
 
-from bp_pipeline.config.hydra_app import compose
-from bp_pipeline.config.schema import RunConfig, parse_config
+from bp_pipeline.config import RunConfig, compose
 from bp_pipeline.core.activations import ACTIVATIONS
 from bp_pipeline.explain import FORMATS, Explanation
 
@@ -60,8 +59,8 @@ def diverging() -> RunConfig:
 
 
 def article(*overrides: str) -> RunConfig:
-    [config] = compose(["experiment=article", *overrides]).check(parse_config)
-    return config
+    [job] = compose(["experiment=article", *overrides]).jobs
+    return job.config
 
 
 def document(explanation: Explanation) -> dict[str, Any]:

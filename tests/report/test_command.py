@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 from runs import make_config
 
-from bp_pipeline.config.hydra_app import compose
-from bp_pipeline.config.schema import RunConfig, parse_config
+from bp_pipeline.config import RunConfig, compose
 from bp_pipeline.report import Sweep
 from bp_pipeline.report.command import command_line
 from bp_pipeline.tracking.format import _plain
@@ -21,7 +20,7 @@ EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("
 
 
 def configs_of(command: str) -> list[RunConfig]:
-    return compose(shlex.split(command)[2:]).check(parse_config)
+    return [job.config for job in compose(shlex.split(command)[2:]).jobs]
 
 
 def sweep_of(configs: list[RunConfig]) -> Sweep:

@@ -66,13 +66,13 @@ def file(folder: Path) -> Path:
 @pytest.fixture
 def study(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compose four runs only, because Hydra takes seconds for all."""
-    from bp_pipeline.config import hydra_app
+    from bp_pipeline.reproduce import baselines
 
-    compose = hydra_app.compose
+    compose = baselines.compose
     one = ["init.distribution=normal", "loss=logistic", "optimizer=batch_gd"]
     few = [*one, "activation=tanh,relu", "network.hidden=[3],[4,3]"]
     monkeypatch.setattr(
-        hydra_app, "compose", lambda arguments, **rest: compose([*arguments, *few], **rest)
+        baselines, "compose", lambda arguments, **rest: compose([*arguments, *few], **rest)
     )
 
 

@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from bp_pipeline.config.errors import ConfigError, suggest
-from bp_pipeline.config.hydra_app import compose
-from bp_pipeline.config.schema import RunConfig, parse_config
+from bp_pipeline.config import ConfigError, RunConfig, compose
+from bp_pipeline.config.errors import suggest
 
 _FORMATS = ("terminal", "md", "html", "json")
 _MANY_EPOCHS = 50_000  # of which 100 to 200 µs each make a wait of some seconds
@@ -162,14 +161,13 @@ def _waiting(n_epochs: int) -> Iterator[Callable[[int], None] | None]:
 
 
 def _one_config(arguments: Sequence[str]) -> RunConfig:
-    jobs = compose(arguments, program="bp explain")
-    if jobs.n_seen > 1:
+    asked = compose(arguments, program="bp explain")
+    if len(asked.jobs) != 1:
         raise ConfigError(
-            f"`bp explain` must be asked for one run, got a sweep of {jobs.n_seen} "
-            f"({jobs.sweep_name}). Give one value to every key that it varies."
+            f"`bp explain` must be asked for one run, got a sweep of {len(asked.jobs)} "
+            f"({asked.sweep_name}). Give one value to every key that it varies."
         )
-    [config] = jobs.check(parse_config)
-    return config
+    return asked.jobs[0].config
 
 
 def _write(path: Path, text: str) -> None:

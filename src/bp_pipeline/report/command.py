@@ -19,8 +19,7 @@ import pandas as pd
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from bp_pipeline.config.hydra_app import conf_folder
-from bp_pipeline.config.schema import flat
+from bp_pipeline.config.keys import conf_folder, flat
 from bp_pipeline.report.sweep_data import Sweep
 
 _GROUPS = ("task", "network", "activation", "init", "loss", "optimizer", "training")
