@@ -23,9 +23,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bp_pipeline.config.hydra_app import compose
+from bp_pipeline.config import RunConfig, compose
 from bp_pipeline.config.naming import varied_keys
-from bp_pipeline.config.schema import RunConfig, parse_config
 from bp_pipeline.core.network import Block
 from bp_pipeline.ensemble.shards import RunResult, setup_of, train_runs
 from bp_pipeline.ensemble.summary import summary
@@ -63,7 +62,7 @@ class Run(NamedTuple):
 
 def configs_of(*overrides: str, program: str = "bp train") -> list[RunConfig]:
     """Return the configs of the runs that `PROGRAM OVERRIDES` asks for."""
-    return compose(overrides, program=program).check(parse_config)
+    return [job.config for job in compose(overrides, program=program).jobs]
 
 
 def train(*overrides: str) -> list[Run]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bp_pipeline.config.schema import RunConfig
+from bp_pipeline.config import RunConfig
 from bp_pipeline.ensemble.shards import train_runs
 from experiments.making import configs_of
 

@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from bp_pipeline.config.errors import ConfigError
-from bp_pipeline.config.schema import RunConfig
+from bp_pipeline.config import ConfigError, RunConfig
 from bp_pipeline.core.network import Block, split_layers
 from bp_pipeline.core.training import train as train_core
 from bp_pipeline.ensemble.shards import initial_parameters, setup_of

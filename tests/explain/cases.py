@@ -7,7 +7,7 @@ from typing import Any
 
 from runs import make_config
 
-from bp_pipeline.config.schema import RunConfig
+from bp_pipeline.config import RunConfig
 from bp_pipeline.core.activations import ACTIVATIONS
 from bp_pipeline.explain import FORMATS, Explanation
 from experiments.making import configs_of

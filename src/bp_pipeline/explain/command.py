@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from bp_pipeline.config.errors import ConfigError, suggest
-from bp_pipeline.config.hydra_app import compose
-from bp_pipeline.config.schema import RunConfig, parse_config
+from bp_pipeline.config import ConfigError, RunConfig, compose
+from bp_pipeline.config.errors import suggest
 
 _FORMATS = ("terminal", "md", "html", "json")
 _NUMBERS = {
@@ -122,14 +121,13 @@ def _one_config(chosen: Namespace) -> RunConfig:
             f"`--config-dir` must be a folder, got {folder!r}. Name one that has option files."
         )
     flags += [] if folder is None else ["--config-dir", folder]
-    jobs = compose([*flags, *chosen.overrides], program="bp explain")
-    if jobs.n_seen > 1:
+    asked = compose([*flags, *chosen.overrides], program="bp explain")
+    if len(asked.jobs) != 1:
         raise ConfigError(
-            f"`bp explain` must be asked for one run, got a sweep of {jobs.n_seen} "
-            f"({jobs.sweep_name}). Give one value to every key that it varies."
+            f"`bp explain` must be asked for one run, got a sweep of {len(asked.jobs)} "
+            f"({asked.sweep_name}). Give one value to every key that it varies."
         )
-    [config] = jobs.check(parse_config)
-    return config
+    return asked.jobs[0].config
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from bp_pipeline.config.errors import ConfigError
-from bp_pipeline.config.hydra_app import conf_folder
+from bp_pipeline.config.keys import conf_folder
 from bp_pipeline.explain.derivation import Derivation
 from bp_pipeline.explain.step import Step
 

@@ -14,9 +14,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bp_pipeline.config.errors import ConfigError
+from bp_pipeline.config import ConfigError, RunConfig, compose
 from bp_pipeline.config.naming import run_names
-from bp_pipeline.config.schema import RunConfig, parse_config
 from bp_pipeline.digests import code_digest
 from bp_pipeline.ensemble.shards import RunResult
 from bp_pipeline.reproduce.verdicts import Case, Verdict
@@ -39,9 +38,7 @@ def study_configs(study: str) -> list[RunConfig]:
     ConfigError
         Where there is no such study, or it cannot be trained.
     """
-    from bp_pipeline.config.hydra_app import compose
-
-    return compose([f"experiment={study}"], program="bp reproduce").check(parse_config)
+    return [job.config for job in compose([f"experiment={study}"], program="bp reproduce").jobs]
 
 
 def is_quick(configs: Sequence[RunConfig]) -> bool:

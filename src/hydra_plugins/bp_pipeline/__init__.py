@@ -17,4 +17,5 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
 
 # A folder for what Hydra's basic launcher and sweeper insist on writing; it goes when the process
 # ends.
-OmegaConf.register_new_resolver("bp.scratch", lambda: _scratch().name, replace=True)
+_register = getattr(OmegaConf, "register_resolver", OmegaConf.register_new_resolver)  # since 2.4
+_register("bp.scratch", lambda: _scratch().name, replace=True)
