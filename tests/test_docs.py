@@ -13,7 +13,6 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES += sorted((ROOT / "experiments").glob("*/README.md"))
 
 
-
 def test_the_tables_of_keys_are_made_from_the_schema() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert page(text) == text, "python scripts/config_page.py writes them anew"
