@@ -162,7 +162,7 @@ class Composer:
         if key in self._chosen and isinstance(value, str):
             return _Typed(line, key, option=value)
         sets_values = bool(value) if isinstance(value, dict) else key not in self._chosen
-        if not sets_values or override.is_hydra_override():
+        if not sets_values or override.is_hydra_override() or "[" in key:
             return _Typed(line, key)
         return _Typed(line, key, leaves=tuple(flat({key: value})))
 
