@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from runs import make_config
-from stores import Store
+from stores import GIVEN, Store
 
 from bp_pipeline.arrays import write_arrays
 from bp_pipeline.ensemble.shards import initial_parameters
@@ -55,7 +55,7 @@ def tanh(store: Store) -> Iterator[Path]:
 @pytest.fixture
 def given(store: Store) -> Iterator[Path]:
     """Give the artifacts of the run that started from given weights, to be spoiled."""
-    yield from _restored(store.artifacts("tanh · given · lr=1.0"))
+    yield from _restored(store.artifacts(GIVEN))
 
 
 def _restored(folder: Path) -> Iterator[Path]:

@@ -14,3 +14,8 @@ class Store(NamedTuple):
     def artifacts(self, name: str) -> Path:
         [folder] = self.folder.glob(f"mlruns/*/{self.runs[name]}/artifacts")
         return folder
+
+
+# The run that starts from given weights, which is one on its own.
+OPTIONS = "epochs=40 · record=8 · record_weights=2 · replicates=5"
+GIVEN = f"tanh · given · path=given.npz · lr=1.0 · {OPTIONS}"

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from stores import Store
+from stores import GIVEN, Store
 
 import bp_pipeline
 from bp_pipeline.config.errors import ConfigError
@@ -24,7 +24,7 @@ from bp_pipeline.reproduce import Request, reproduce
 from bp_pipeline.tracking import NothingYet, Reproductions, TrackingError
 
 BP = Path(sys.executable).with_name("bp")
-TANH, RELU, GIVEN = "tanh", "relu", "tanh · given · lr=1.0"
+TANH, RELU = "tanh", "relu"
 
 
 @pytest.fixture
