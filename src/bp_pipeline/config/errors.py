@@ -182,12 +182,13 @@ def explain(error: Exception, overrides: Sequence[str], keys: Keys) -> str:
     if found := re.search("Additional config directory '(.+)' not found", text):
         return f"`--config-dir` must be a folder, got {found[1]!r}. Name one that has option files."
     if isinstance(error, OmegaConfBaseException) and error.full_key:
-        reason = text.split("\n")[0]
+        reason = text.split("\n")[0].rpartition("resolving interpolation: ")[2]
         return f"`{error.full_key}` must be a value or lead to one: {reason}."
     if isinstance(error.__cause__, OmegaConfBaseException):
-        text = "\n".join(filter(None, [text, explain(error.__cause__, overrides, keys)]))
+        return explain(error.__cause__, overrides, keys)
     if isinstance(error, HydraException | OmegaConfBaseException | ValueError):
-        return text
+        reason = " ".join(text.partition(" : Override(")[0].split())
+        return text if text[:1] == "`" else f"`{' '.join(overrides)}` cannot be had: {reason}"
     if sys.flags.optimize:
         return "`PYTHONOPTIMIZE` must not be set: Hydra reads overrides by assertions. Unset it."
     hydras = [override for override in overrides if override.lstrip("+~").startswith("hydra")]
