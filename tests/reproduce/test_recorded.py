@@ -347,12 +347,10 @@ def test_consecutive_seeds_walk_through_the_store(store: Store) -> None:
 
 
 def test_runs_without_a_result_are_missing(store: Store, tmp_path: Path) -> None:
-    from bp_pipeline.tracking.format import read_config
-
-    tracker = Reproductions.open(None, "failures")
-    config = read_config(store.artifacts(TANH))
-    failed = tracker.record_failure(config, ValueError("no"), name="failed", parent_run_id=None)
-    tracker.close()
+    client = MlflowClient()
+    run = client.create_run(client.create_experiment("failures"), run_name="failed")
+    failed = run.info.run_id
+    client.set_terminated(failed, "FAILED")
     assert reproduce(Request(runs=[failed], json=tmp_path / "verdicts.json")) == 1
     [verdict] = json.loads((tmp_path / "verdicts.json").read_text())
     assert verdict["verdict"] == "missing"
