@@ -87,4 +87,4 @@ def _warm_up(train: Train) -> None:
         (1, 1), False, True, "identity", "identity", 0.0, "squared_error", True
     )
     setup = training.Setup(architecture, ((0.0,),), ((0.0,),), False, 0, 0.5, False, 2)
-    train(setup, np.zeros((1, 1)), np.ones(1), np.zeros(1))
+    train(setup, np.zeros((1, 1)), np.ones((1, 1)), np.zeros(1))

@@ -137,7 +137,8 @@ def take_step(
     parameters = np.ascontiguousarray(initial_parameters(config)[:, replicate : replicate + 1])
     watch = _Watch(epoch, sample, parameters)
     optimizer = config.optimizer
-    rate, momentum = np.array([optimizer.learning_rate]), np.array([optimizer.momentum])
+    rate = np.full((len(setup.architecture.shapes), 1), optimizer.learning_rate)
+    momentum = np.array([optimizer.momentum])
     trained = train(setup, parameters, rate, momentum, progress=progress, watch=watch)
     if watch.block is None:
         raise ConfigError(_frozen(OUTCOMES[trained.outcome[0]], epoch, replicate, watch.n_epochs))
