@@ -239,12 +239,15 @@ def _serve_ui(experiment: str, sweep: str | None, port: int | None, *, browser: 
 def _sweep_pages(experiment: str, name: str | None) -> tuple[str, dict[str, str]]:
     """Return the store's URI and a sweep's pages, having made sure that there is something."""
     from bp_pipeline.report import read_sweep
-    from bp_pipeline.tracking import open_for_reading, open_for_writing
+    from bp_pipeline.tracking import TrackingError, open_for_reading, open_for_writing
 
     with open_for_reading(None, experiment) as reader:
         run_id = reader.find_sweep(name).info.run_id
         uri, pages = reader.uri, reader.page_links(run_id)
         if reader.has_comparison(run_id):
+            if reader.is_moved:
+                with suppress(TrackingError):  # somebody else's is shown as far as MLflow can
+                    open_for_writing(None, experiment).close()
             return uri, pages
         sweep = read_sweep(reader, run_id)  # one that was broken off
     with open_for_writing(None, experiment) as writer:

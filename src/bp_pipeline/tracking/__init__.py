@@ -12,6 +12,7 @@ because that takes seconds.
     models.py        a network as a registered model; champion_model.py, the model's code
     ui_server.py     MLflow's server with its UI, as a child process
     store.py         finds, opens and closes the place where runs are kept
+    places.py        paths as MLflow takes them, also after a store has moved
     server.py        asks a server or a database whether it is there
     failures.py      says in one line why a store cannot be used
 """

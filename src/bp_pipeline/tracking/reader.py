@@ -68,6 +68,11 @@ class Reader:
         return self._store.uri
 
     @property
+    def is_moved(self) -> bool:
+        """Whether MLflow's own UI would not find the artifacts before somebody has written."""
+        return self._store.is_moved
+
+    @property
     def experiment_id(self) -> str:
         """MLflow's id of the experiment, as in the addresses of its UI."""
         return self._store.experiment_id
@@ -146,8 +151,8 @@ class Reader:
         if run_id not in self._artifact_uris:
             with failures_explained(self.uri, reading):
                 self._artifact_uris[run_id] = self._client.get_run(run_id).info.artifact_uri
-        place = Path(self._artifact_uris[run_id])
-        if place.is_absolute():
+        place = self._store.artifacts.path(self._artifact_uris[run_id])
+        if place is not None:
             yield place
             return
         with tempfile.TemporaryDirectory(prefix="bp_pipeline-") as folder:
