@@ -19,7 +19,7 @@ because that takes seconds.
 
 from bp_pipeline.tracking.failures import NothingYet, TrackingError
 from bp_pipeline.tracking.format import Account, FrozenSweep
-from bp_pipeline.tracking.models import TrainedNetwork
+from bp_pipeline.tracking.models import TrainedNetwork, model_name
 from bp_pipeline.tracking.reader import Reader, latest_attempts, open_for_reading
 from bp_pipeline.tracking.saved_view import run_colours
 from bp_pipeline.tracking.store import resolve_uri
@@ -37,6 +37,7 @@ __all__ = [
     "TrainedNetwork",
     "Writer",
     "latest_attempts",
+    "model_name",
     "open_for_reading",
     "open_for_writing",
     "resolve_uri",
