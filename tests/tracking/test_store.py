@@ -19,6 +19,7 @@ from bp_pipeline.config.errors import ConfigError, without_passwords
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult
 from bp_pipeline.tracking import (
+    FrozenSweep,
     TrackingError,
     Writer,
     open_for_reading,
@@ -269,6 +270,32 @@ def test_a_kill_while_the_store_is_made_leaves_none_or_a_whole_one(folder: Path)
     assert sorted(os.listdir()) == ["mlflow.db.lock", "mlflow.db.new", "new"]
     open_for_writing(None, "bp_pipeline").close()
     assert sorted(os.listdir()) == ["mlflow.db", "mlflow.db.lock", "new"]
+
+
+def test_databricks_is_no_store_of_plain_files(folder: Path) -> None:
+    for uri in ("databricks", "databricks://profile", "databricks-uc", "uc:http://localhost"):
+        message = problem_of(uri)
+        assert repr(uri) in message
+        assert "plain files" not in message
+
+
+def test_workspaces_are_a_servers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_ENABLE_WORKSPACES", "true")
+    for _ in range(2):
+        with open_for_writing(None, "bp_pipeline") as writer:
+            writer.start_sweep("a", FrozenSweep("", "0" * 64, "0" * 64, []))
+    with open_for_reading(None, "bp_pipeline") as reader:
+        assert len(list(reader.sweeps())) == 2
+    assert os.environ["MLFLOW_ENABLE_WORKSPACES"] == "true"
+
+
+def test_an_experiment_of_another_name_is_named(folder: Path, empty_database: Path) -> None:
+    shutil.copy(empty_database, folder)
+    with open_for_writing(None, "bp_pipeline") as writer:
+        MlflowClient(writer.uri).rename_experiment(writer.experiment_id, "mine")
+    message = problem_of(None, to_write=False)
+    assert "'mine'" in message
+    assert "make " not in message
 
 
 @pytest.mark.parametrize("chosen", ["POOLCLASS=NullPool", "POOLCLASS=QueuePool MAX_OVERFLOW=2"])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from bp_pipeline.tracking import format as names
 from bp_pipeline.tracking import saved_view
 from bp_pipeline.tracking.failures import TrackingError, failures_explained
-from bp_pipeline.tracking.store import Store, open_store
+from bp_pipeline.tracking.store import A_SWEEP, Store, open_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,7 +112,7 @@ class Reader:
             problem = f"sweep {name!r}" if name else "sweep"
             raise TrackingError(
                 f"There is no {problem} in {self.uri}. "
-                "Without an id the newest is taken; `make sweep` makes one."
+                f"`bp list` names those that there are. {A_SWEEP}"
             )
         if len(found) > 1:
             ids = ", ".join(sweep.info.run_id[:8] for sweep in found[:5])

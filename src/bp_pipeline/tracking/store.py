@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 DEFAULT_URI = "sqlite:///mlflow.db"  # MLflow's own, which plain `mlflow ui` reads
+A_SWEEP = "`bp train experiment=xor_sweep` makes and fills one."
+_NAMED = 10  # experiments that a message names; a server may have thousands
 LOCK_DEADLINE = 120.0  # seconds; a run of a million replicates takes several to write
 BUSY_DEADLINE = 20.0  # seconds, as long as MLflow waits while another program writes
 
@@ -126,6 +128,8 @@ def open_store(configured: str | None, experiment: str, *, to_write: bool) -> St
     uri = resolve_uri(configured)
     with ExitStack() as opened:
         opened.enter_context(variables(_SETTINGS, override=False))
+        if uri.startswith("sqlite"):  # workspaces are a server's; MLflow finds no experiment else
+            opened.enter_context(variables({"MLFLOW_ENABLE_WORKSPACES": None}, override=True))
         ask(uri, experiment)
         with failures_explained(uri, f"open the experiment {experiment!r}"):
             if uri.startswith("sqlite"):
@@ -149,6 +153,11 @@ def resolve_uri(configured: str | None) -> str:
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or configured or DEFAULT_URI
     scheme, colon, _ = uri.partition(":")
+    if scheme in ("databricks", "databricks-uc", "uc"):
+        raise TrackingError(
+            f"`tracking.uri` must name a database or a server of MLflow, got {uri!r}: Databricks "
+            "is not supported. Use http://HOST:PORT, or sqlite:///mlflow.db."
+        )
     if not colon or scheme == "file":
         raise TrackingError(
             f"`tracking.uri` must name a database or a server, got {uri!r}: MLflow no longer "
@@ -217,7 +226,7 @@ def _open_to_read(path: Path, experiment: str, opened: ExitStack) -> Store:
     from mlflow import MlflowClient
 
     if not is_made(path):
-        raise NothingYet(f"There is no store {path} yet. `make sweep` makes and fills one.")
+        raise NothingYet(f"There is no store {path} yet. {A_SWEEP}")
     is_ours = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
     query = {} if is_ours else _read_only(path)
     with closing(_checked(path, {"mode": "rw"} if is_ours else query)) as database:
@@ -250,7 +259,8 @@ def _experiment_id(client: "MlflowClient", name: str, make: Callable[[str], str]
     if found is None and make is not None:
         return str(make(name))
     if found is None:
-        raise NothingYet(f"There is no experiment {name!r} yet. `make sweep` makes one.")
+        known = ", ".join(repr(one.name) for one in client.search_experiments(max_results=_NAMED))
+        raise NothingYet(f"There is no experiment {name!r} yet, but {known}. {A_SWEEP}")
     if found.lifecycle_stage != "active":
         raise TrackingError(
             f"The experiment {name!r} was deleted. Bring it back with `mlflow experiments restore "
