@@ -62,7 +62,7 @@ FLAGS = [
 # What Python, Hydra, OmegaConf, ANTLR, argparse or pydantic say, and no user should have to read.
 FOREIGN = re.compile(
     r"Traceback|\b[A-Z]\w*(?:Error|Exception|Warning)\b|\bantlr|omegaconf|pydantic|full_key|"
-    r"object_type| at 0x[0-9a-f]|HYDRA_FULL_ERROR|NoneType|mismatched input|no viable|argument of"
+    r"object_type| at 0x[0-9a-f]|NoneType|mismatched input|no viable|argument of"
 )
 
 settings_of_values = st.one_of(
