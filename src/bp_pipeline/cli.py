@@ -121,7 +121,7 @@ class _Messages:
 @contextmanager
 def _messages() -> Iterator[None]:
     stream = sys.stderr
-    sys.stderr = _Messages(stream)  # type: ignore[assignment]
+    sys.stderr = _Messages(stream)
     try:
         yield
     finally:
