@@ -140,6 +140,7 @@ def test_a_complete_sweep_is_left_alone_and_trained_anew_on_request(uninterrupte
     done = bp(uninterrupted, *SWEEP)
     assert done.stderr.startswith("Complete: 12 runs in sweep ")
     assert len(done.stderr.splitlines()) == 1
+    assert f"`bp report {before[0][0].info.run_id}`" in done.stderr, "a newer sweep may be there"
     assert done.stdout == ""
     assert [run.info for run in all_runs(uninterrupted)[1]] == [run.info for run in before[1]]
 

@@ -45,6 +45,7 @@ from bp_pipeline.tracking import (
     TrackingError,
     Writer,
     latest_attempts,
+    model_name,
     open_for_writing,
     run_colours,
 )
@@ -105,7 +106,8 @@ def _run_sweep(composition: Composition, name: str, training: "_Training", write
             if not any(job.config.sweep.rerun for job in composition.jobs):
                 say(
                     f"Complete: {counted(len(frozen.jobs), 'run')} in sweep {parent.info.run_id}. "
-                    "`bp report` shows what came out, `sweep.rerun=true` trains it anew."
+                    f"`bp report {parent.info.run_id}` shows what came out, `sweep.rerun=true` "
+                    "trains it anew."
                 )
                 return 0
             parent, runs, training = None, [], _Training(composition.jobs)
@@ -354,7 +356,7 @@ def _crown(writer: Writer, sweep: Sweep, task: str) -> str:
     chosen = choose_champion(sweep, task)
     if isinstance(chosen, NoChampion):
         return chosen.reason
-    name = f"bp_pipeline-{task}"
+    name = model_name(task)
     tags = {"bp.result_digest": chosen.result_digest, "bp.replicate": str(chosen.replicate)}
     version = writer.register(chosen.network, name=name, run_id=chosen.run_id, tags=tags)
     said = f"Champion: {chosen.run_name}, replicate {chosen.replicate}, is models:/{name}/{version}"

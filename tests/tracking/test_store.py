@@ -19,6 +19,7 @@ from bp_pipeline.config.errors import ConfigError, without_passwords
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult
 from bp_pipeline.tracking import (
+    FrozenSweep,
     TrackingError,
     Writer,
     open_for_reading,
@@ -77,26 +78,6 @@ def test_the_default_experiment_is_kept_beside_the_database(empty_database: Path
     assert locations == [(f"{empty_database.parent}/mlruns/0",)]
 
 
-@pytest.mark.parametrize("name", ["a b", "50%", "naïve·λ", "c#d", "it's"])
-def test_any_folder_name_will_do(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    empty_database: Path,
-    config: RunConfig,
-    result: RunResult,
-    name: str,
-) -> None:
-    (tmp_path / name).mkdir()
-    monkeypatch.chdir(tmp_path / name)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    shutil.copy(empty_database, tmp_path / name)
-    with open_for_writing(None, "bp_pipeline") as writer:
-        run_id = record(writer, config, result)
-        paths = [file.path for file in MlflowClient(writer.uri).list_artifacts(run_id)]
-    assert "curves.npz" in paths
-    assert (tmp_path / name / "mlruns" / "1" / run_id / "artifacts" / "curves.npz").is_file()
-
-
 def test_artifacts_are_kept_beside_the_database_wherever_a_command_starts(
     tmp_path: Path, folder: Path, empty_database: Path
 ) -> None:
@@ -118,9 +99,13 @@ def test_tracking_uri_of_the_environment_wins(
 
 
 @pytest.mark.parametrize(
-    "uri", ["mlruns", "./mlruns", "file:///srv/mlruns", "sqlite://", "sqlite:///:memory:"]
-)
-def test_places_that_keep_nothing_for_long_are_refused(folder: Path, uri: str) -> None:
+    "uri",
+    [
+        "mlruns", "./mlruns", "file:///srv/mlruns", "sqlite://", "sqlite:///:memory:",
+        "sqlite:///~/mlflow.db", "sqlite:///what?x=1/mlflow.db",
+    ],
+)  # fmt: skip
+def test_places_that_are_not_just_one_file_are_refused(folder: Path, uri: str) -> None:
     message = problem_of(uri)
     assert message.startswith("`tracking.uri` must name a")
     assert repr(uri) in message
@@ -285,6 +270,48 @@ def test_a_kill_while_the_store_is_made_leaves_none_or_a_whole_one(folder: Path)
     assert sorted(os.listdir()) == ["mlflow.db.lock", "mlflow.db.new", "new"]
     open_for_writing(None, "bp_pipeline").close()
     assert sorted(os.listdir()) == ["mlflow.db", "mlflow.db.lock", "new"]
+
+
+def test_databricks_is_no_store_of_plain_files(folder: Path) -> None:
+    for uri in ("databricks", "databricks://profile", "databricks-uc", "uc:http://localhost"):
+        message = problem_of(uri)
+        assert repr(uri) in message
+        assert "plain files" not in message
+
+
+def test_workspaces_are_a_servers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_ENABLE_WORKSPACES", "true")
+    for _ in range(2):
+        with open_for_writing(None, "bp_pipeline") as writer:
+            writer.start_sweep("a", FrozenSweep("", "0" * 64, "0" * 64, []))
+    with open_for_reading(None, "bp_pipeline") as reader:
+        assert len(list(reader.sweeps())) == 2
+    assert os.environ["MLFLOW_ENABLE_WORKSPACES"] == "true"
+
+
+def test_an_experiment_of_another_name_is_named(folder: Path, empty_database: Path) -> None:
+    shutil.copy(empty_database, folder)
+    with open_for_writing(None, "bp_pipeline") as writer:
+        MlflowClient(writer.uri).rename_experiment(writer.experiment_id, "mine")
+    message = problem_of(None, to_write=False)
+    assert "'mine'" in message
+    assert "make " not in message
+
+
+@pytest.mark.parametrize("chosen", ["POOLCLASS=NullPool", "POOLCLASS=QueuePool MAX_OVERFLOW=2"])
+def test_a_store_is_made_whatever_pool_is_chosen(folder: Path, chosen: str) -> None:
+    variables = dict(f"MLFLOW_SQLALCHEMYSTORE_{word}".split("=") for word in chosen.split())
+    script = f"""
+        import os
+        from bp_pipeline.tracking import open_for_writing
+
+        os.environ.update({variables})
+        open_for_writing(None, "bp_pipeline").close()
+        print([os.environ[name] for name in {variables}])
+    """
+    done = run_python(script, folder)
+    assert (done.stderr, done.stdout) == ("", f"{[*variables.values()]}\n")
+    assert len(schema_of(folder / "mlflow.db")) > 30
 
 
 def test_an_empty_file_is_no_store(folder: Path, empty_database: Path) -> None:

@@ -138,7 +138,7 @@ def _read(study: str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(
             f"{path} is not a baseline: {error!r}. Take it back from git, or make it anew: "
-            f"make baseline ARGS={study}"
+            f"bp reproduce --baselines {study} --update"
         ) from None
     return baseline
 

@@ -12,13 +12,14 @@ because that takes seconds.
     models.py        a network as a registered model; champion_model.py, the model's code
     ui_server.py     MLflow's server with its UI, as a child process
     store.py         finds, opens and closes the place where runs are kept
+    places.py        paths as MLflow takes them, also after a store has moved
     server.py        asks a server or a database whether it is there
     failures.py      says in one line why a store cannot be used
 """
 
 from bp_pipeline.tracking.failures import NothingYet, TrackingError
 from bp_pipeline.tracking.format import Account, FrozenSweep
-from bp_pipeline.tracking.models import TrainedNetwork
+from bp_pipeline.tracking.models import TrainedNetwork, model_name
 from bp_pipeline.tracking.reader import Reader, latest_attempts, open_for_reading
 from bp_pipeline.tracking.saved_view import run_colours
 from bp_pipeline.tracking.store import resolve_uri
@@ -36,6 +37,7 @@ __all__ = [
     "TrainedNetwork",
     "Writer",
     "latest_attempts",
+    "model_name",
     "open_for_reading",
     "open_for_writing",
     "resolve_uri",

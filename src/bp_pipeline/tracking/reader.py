@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from bp_pipeline.tracking import format as names
 from bp_pipeline.tracking import saved_view
 from bp_pipeline.tracking.failures import TrackingError, failures_explained
-from bp_pipeline.tracking.store import Store, open_store
+from bp_pipeline.tracking.store import A_SWEEP, Store, open_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,6 +68,11 @@ class Reader:
         return self._store.uri
 
     @property
+    def is_moved(self) -> bool:
+        """Whether MLflow's own UI would not find the artifacts before somebody has written."""
+        return self._store.is_moved
+
+    @property
     def experiment_id(self) -> str:
         """MLflow's id of the experiment, as in the addresses of its UI."""
         return self._store.experiment_id
@@ -107,7 +112,7 @@ class Reader:
             problem = f"sweep {name!r}" if name else "sweep"
             raise TrackingError(
                 f"There is no {problem} in {self.uri}. "
-                "Without an id the newest is taken; `make sweep` makes one."
+                f"`bp list` names those that there are. {A_SWEEP}"
             )
         if len(found) > 1:
             ids = ", ".join(sweep.info.run_id[:8] for sweep in found[:5])
@@ -146,8 +151,8 @@ class Reader:
         if run_id not in self._artifact_uris:
             with failures_explained(self.uri, reading):
                 self._artifact_uris[run_id] = self._client.get_run(run_id).info.artifact_uri
-        place = Path(self._artifact_uris[run_id])
-        if place.is_absolute():
+        place = self._store.artifacts.path(self._artifact_uris[run_id])
+        if place is not None:
             yield place
             return
         with tempfile.TemporaryDirectory(prefix="bp_pipeline-") as folder:

@@ -270,8 +270,8 @@ class Writer(Reader):
 
         Where those are kept in a folder it is that one; a copy would double a large run's writes.
         """
-        place = Path(run.info.artifact_uri)
-        if place.is_absolute():
+        place = self._store.artifacts.path(run.info.artifact_uri)
+        if place is not None:
             place.mkdir(parents=True, exist_ok=True)
             yield place
             return
