@@ -70,6 +70,18 @@ def writer(folder: Path, empty_database: Path) -> Iterator[Writer]:
 
 
 @pytest.fixture
+def one_by_one(
+    folder: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Writer]:
+    """Open the same store as one whose tables are not known, which MLflow's client writes."""
+    if not (folder / "mlflow.db").exists():
+        shutil.copy(empty_database, folder)
+    monkeypatch.setattr(store, "TESTED_REVISIONS", frozenset({"0" * 12}))
+    with open_for_writing(None, "bp_pipeline") as writer:
+        yield writer
+
+
+@pytest.fixture
 def client(writer: Writer) -> MlflowClient:
     return MlflowClient(writer.uri)
 

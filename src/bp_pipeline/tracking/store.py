@@ -20,10 +20,12 @@ from filelock import FileLock
 
 from bp_pipeline.tracking.failures import NothingYet, TrackingError, failures_explained
 from bp_pipeline.tracking.server import ask, variables
+from bp_pipeline.tracking.transaction import TESTED_REVISIONS, Transactions, revision_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from sqlalchemy import Engine
 
 DEFAULT_URI = "sqlite:///mlflow.db"  # MLflow's own, which plain `mlflow ui` reads
 LOCK_DEADLINE = 120.0  # seconds; a run of a million replicates takes several to write
@@ -54,6 +56,8 @@ class Store:
         To be held while writing.
     sweep_locks
         A folder for the locks of sweeps, of this machine alone where the store is a server.
+    transactions
+        What writes many runs at once, where the store's tables are known.
     """
 
     uri: str
@@ -63,6 +67,7 @@ class Store:
     lock: AbstractContextManager[object] = field(default_factory=nullcontext)
     sweep_locks: Path = Path(tempfile.gettempdir())
     opened: ExitStack = field(default_factory=ExitStack)
+    transactions: Transactions | None = None
 
     @property
     def is_served(self) -> bool:
@@ -188,8 +193,21 @@ def _open_to_write(uri: str, experiment: str, opened: ExitStack) -> Store:
         # The store knows that artifacts belong beside the database; the client alone would put
         # them into the folder that a scheduled command happens to start in.
         experiment_id = _experiment_id(client, experiment, store.create_experiment)
+        transactions = _transactions(client, experiment_id, store.engine, path)
     locks = Path(f"{path}.locks")
-    return Store(uri, client, experiment, experiment_id, lock, locks, opened.pop_all())
+    return Store(
+        uri, client, experiment, experiment_id, lock, locks, opened.pop_all(), transactions
+    )
+
+
+def _transactions(
+    client: "MlflowClient", experiment_id: str, engine: "Engine", path: Path
+) -> Transactions | None:
+    """Return what writes many runs at once, where tables and files are as it was tested with."""
+    artifacts = Path(client.get_experiment(experiment_id).artifact_location)
+    if revision_of(engine) not in TESTED_REVISIONS or not artifacts.is_absolute():
+        return None
+    return Transactions(engine, experiment_id, artifacts, Path(f"{path}.recording"))
 
 
 def _open_to_read(uri: str, experiment: str, opened: ExitStack) -> Store:
