@@ -22,7 +22,7 @@ from bp_pipeline import sweep
 from bp_pipeline.config import Composition, Job
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.sweep import run_jobs, states_of
-from bp_pipeline.tracking.store import create
+from bp_pipeline.tracking.new_store import create
 
 Bp = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = ("replicates=10", "training.epochs=50", "training.record=5")

@@ -14,6 +14,7 @@ because that takes seconds.
     models.py        a network as a registered model; champion_model.py, the model's code
     ui_server.py     MLflow's server with its UI, as a child process
     store.py         finds, opens and closes the place where runs are kept
+    new_store.py     makes the embedded one, whole or not at all
     server.py        asks a server or a database whether it is there
     failures.py      says in one line why a store cannot be used
 """

@@ -1,8 +1,8 @@
 """Where runs are kept: MLflow's own database in the current folder, or whatever a URI names.
 
-Owns finding that place, making the embedded one so that no kill leaves half of it, and opening and
-closing it: for writing, with the lock that makes one process at a time its writer; for reading,
-without a lock and without writing anything. What runs are is left to `format.py`.
+Owns finding that place, opening and closing it: for writing, with the lock that makes one process
+at a time its writer; for reading, without a lock and without writing anything. How the embedded one
+is made is left to `new_store.py`, what runs are to `format.py`.
 """
 
 import os
@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from filelock import FileLock
 
+from bp_pipeline.tracking import new_store
 from bp_pipeline.tracking.failures import NothingYet, TrackingError, failures_explained
 from bp_pipeline.tracking.server import ask, variables
 from bp_pipeline.tracking.transaction import TESTED_REVISIONS, Transactions, revision_of
@@ -149,27 +150,6 @@ def is_made(path: Path) -> bool:
     return path.exists() and (not path.is_file() or path.stat().st_size > 0)
 
 
-def create(path: Path) -> None:
-    """Make an embedded store, whole or not at all.
-
-    MLflow makes its tables by migrating through all its versions, and a database in which that was
-    cut short never opens again. So they are made in memory, which also takes half the time, copied
-    to a file beside `path`, and that file is renamed.
-    """
-    # The query only keeps it apart from any other in-memory database of this process.
-    in_memory = _sql_store(f"sqlite:///:memory:?timeout={BUSY_DEADLINE}", path)
-    new = path.with_name(f"{path.name}.new")
-    try:
-        for leftover in path.parent.glob(f"{new.name}*"):
-            leftover.unlink()
-        with closing(sqlite3.connect(new)) as file, in_memory.engine.connect() as connection:
-            connection.connection.driver_connection.backup(file)  # type: ignore[union-attr]
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
-        in_memory.engine.dispose()
-
-
 def _open_to_write(uri: str, experiment: str, opened: ExitStack) -> Store:
     """Open an embedded store in WAL mode, in which readers and the writer do not wait."""
     from mlflow import MlflowClient
@@ -180,7 +160,7 @@ def _open_to_write(uri: str, experiment: str, opened: ExitStack) -> Store:
     lock = FileLock(f"{path}.lock", timeout=LOCK_DEADLINE)
     with lock:
         if not is_made(path):
-            create(path)
+            new_store.create(path)
         with closing(_checked(path, f"file:{quote(str(path))}?mode=rw")) as database:
             database.execute("PRAGMA journal_mode=WAL")
             database.execute("BEGIN IMMEDIATE")  # fails where the file cannot be written

@@ -90,12 +90,13 @@ class Transactions:
         from mlflow.store.tracking.dbmodels import models
 
         end_time = int(time.time() * 1000)
+        points = [_metric_rows(*run) for run in runs.items()]
         rows: list[tuple[Any, _Rows]] = [
             (models.SqlRun, [self._run_row(*run, end_time) for run in runs.items()]),
             (models.SqlTag, [row for run in runs.items() for row in _tag_rows(*run)]),
             (models.SqlParam, [row for run in runs.items() for row in _param_rows(*run)]),
-            (models.SqlMetric, [row for run in runs.items() for row in _metric_rows(*run)]),
-            (models.SqlLatestMetric, [row for run in runs.items() for row in _latest_rows(*run)]),
+            (models.SqlMetric, [row for of_run in points for row in of_run]),
+            (models.SqlLatestMetric, [row for of_run in points for row in _latest(of_run)]),
         ]
         for model, some in [*rows, *self._input_rows(connection, runs)]:
             if some:
@@ -201,10 +202,10 @@ def _metric_rows(run_id: str, run: EndedRun) -> _Rows:
     ]
 
 
-def _latest_rows(run_id: str, run: EndedRun) -> _Rows:
-    """Return the row of each metric that MLflow shows where it shows one value."""
+def _latest(of_run: _Rows) -> _Rows:
+    """Return the row of each of a run's metrics that MLflow shows where it shows one value."""
     latest: dict[str, dict[str, Any]] = {}
-    for row in _metric_rows(run_id, run):
+    for row in of_run:
         latest[row["key"]] = max(latest.get(row["key"], row), row, key=_recency)
     return [*latest.values()]
 
