@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from runs import make_config
@@ -158,6 +159,12 @@ def test_a_sweep_says_what_is_left_and_counts_its_runs(uninterrupted: Path, tmp_
         "missing": 0,
     }
     assert sweep.data.tags["mlflow.note.content"].startswith("12 runs expected: 12 finished")
+
+
+def test_mlflow_lists_runs_in_the_order_of_the_sweep(uninterrupted: Path) -> None:
+    [sweep], runs = all_runs(uninterrupted)
+    frozen = yaml.safe_load((Path(sweep.info.artifact_uri) / "sweep.yaml").read_text())
+    assert [run.info.run_name for run in runs] == [job["name"] for job in frozen["jobs"]]
 
 
 def test_a_complete_sweep_is_left_alone_and_trained_anew_on_request(uninterrupted: Path) -> None:

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
-from time import perf_counter
+from time import perf_counter, time
 from typing import TYPE_CHECKING, Literal
 
 from filelock import FileLock, Timeout
@@ -238,13 +238,13 @@ class _Training:
             say(remark)
         if writer is not None and writer.remark:
             say(writer.remark)
-        started, failures, printed = perf_counter(), [], {}
+        started, failures, printed = time(), [], {}
         with ExitStack() as opened:
             progress = opened.enter_context(training_progress(len(configs), self.network_epochs))
             size, count = writer.n_at_once if writer else 1, progress.count_network_epochs
             for trained in opened.enter_context(batches_of_results(configs, size, progress=count)):
                 batch = [(self.left[index], result) for index, result in trained]
-                recorded = self._record(batch, perf_counter() - started, writer, sweep)
+                recorded = self._record(batch, started, writer, sweep)
                 for (n, result), outcome in zip(batch, recorded, strict=True):
                     job = self._jobs[n]
                     self._states[n] = "failed" if isinstance(outcome, Exception) else "finished"
@@ -270,14 +270,14 @@ class _Training:
     def _record(
         self,
         batch: Sequence[tuple[int, RunResult | Exception]],
-        seconds: float,
+        started: float,
         writer: Writer | None,
         sweep: Parent | None,
     ) -> list[str | Exception]:
         """Record runs; return of each its id, or its error, which is recorded then."""
         if writer is None:
             return [result if isinstance(result, Exception) else "" for _, result in batch]
-        ended = [self._ended_run(n, result, seconds, sweep) for n, result in batch]
+        ended = [self._ended_run(n, result, started, sweep) for n, result in batch]
         outcomes = writer.record_all([run for run, _ in ended])
         for (n, _), outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Exception):
@@ -286,7 +286,7 @@ class _Training:
         return [error or run_id for (_, error), run_id in zip(ended, outcomes, strict=True)]
 
     def _ended_run(
-        self, n: int, result: RunResult | Exception, seconds: float, sweep: Parent | None
+        self, n: int, result: RunResult | Exception, started: float, sweep: Parent | None
     ) -> tuple[EndedRun, Exception | None]:
         """Return what is to be recorded of a job, and its error, if there is one."""
         name, config = self._jobs[n].name, self._jobs[n].config
@@ -296,7 +296,7 @@ class _Training:
             run = trained_run(
                 config, result, name=name, sweep=sweep, engine=engine_in_use(config.engine),
                 # MLflow's lists begin with the newest: a millisecond makes it the sweep's order.
-                seconds=seconds + n / 1000, colour=self._colours[n],
+                start_time=int(started * 1000) - n, colour=self._colours[n],
             )  # fmt: skip
         except Exception as error:  # of this run alone: the others are to be recorded
             return failed_run(config, error, name=name, sweep=sweep), error

@@ -31,7 +31,12 @@ def runs() -> list[EndedRun]:
     ]
     trained = [result for _, result in sorted(train_runs(configs), key=lambda pair: pair[0])]
     named = list(zip(configs, trained, strict=True))
-    how = {"sweep": ("f" * 32, DIGEST), "seconds": 2.0, "engine": "numpy", "colour": "#aabbcc"}
+    how = {
+        "sweep": ("f" * 32, DIGEST),
+        "start_time": 1_700_000_000_000,
+        "engine": "numpy",
+        "colour": "#aabbcc",
+    }
     failed = failed_run(configs[0], ValueError("x" * 10**4), name="failed", sweep=None)
     return [failed] + [
         ended(config, result, name=f"run {n} · λ", **how)

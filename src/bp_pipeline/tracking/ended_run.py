@@ -51,7 +51,7 @@ def trained_run(
     *,
     name: str,
     sweep: tuple[str, str] | None,
-    seconds: float,
+    start_time: int,
     engine: str,
     colour: str | None = None,
 ) -> EndedRun:
@@ -65,8 +65,8 @@ def trained_run(
         What the run is called.
     sweep
         Run id and digest of the sweep it belongs to, if any.
-    seconds
-        How long ago training began; MLflow shows it as the run's duration.
+    start_time
+        When training began, in milliseconds since 1970.
     engine
         What trained it.
     colour
@@ -82,7 +82,7 @@ def trained_run(
     return EndedRun(
         name=name,
         status="FINISHED",
-        start_time=time_before(seconds),
+        start_time=start_time,
         tags=tags | ({names.COLOUR: colour} if colour else {}),
         write_files=write_files,
         params=names.params(config),

@@ -19,7 +19,13 @@ from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult
 from bp_pipeline.tracking import format as names
 from bp_pipeline.tracking import models, saved_view
-from bp_pipeline.tracking.ended_run import EndedRun, cut_to_tag, failed_run, trained_run
+from bp_pipeline.tracking.ended_run import (
+    EndedRun,
+    cut_to_tag,
+    failed_run,
+    time_before,
+    trained_run,
+)
 from bp_pipeline.tracking.failures import TrackingError, failures_explained
 from bp_pipeline.tracking.reader import Reader
 
@@ -153,9 +159,9 @@ class Writer(Reader):
         except Exception as error:  # of one run: the others are to be recorded
             return [error] if len(runs) == 1 else [self.record_all([run])[0] for run in runs]
 
-    def record(self, config: RunConfig, result: RunResult, **how: Any) -> str:
-        """Record one run, as `trained_run` takes it; return its id."""
-        return self._record_one(trained_run(config, result, **how))
+    def record(self, config: RunConfig, result: RunResult, *, seconds: float, **how: Any) -> str:
+        """Record one run that began so long ago, else as `trained_run` takes it; return its id."""
+        return self._record_one(trained_run(config, result, start_time=time_before(seconds), **how))
 
     def record_failure(self, config: RunConfig, error: BaseException, **how: Any) -> str:
         """Record one run that failed, as `failed_run` takes it; return its id."""
