@@ -22,6 +22,7 @@ from bp_pipeline.tracking import (
     FrozenSweep,
     TrackingError,
     Writer,
+    new_store,
     open_for_reading,
     open_for_writing,
     store,
@@ -67,15 +68,25 @@ def schema_of(path: Path) -> list[list[str]]:
     return [*sorted(tables), [str(version), str(default)]]
 
 
-def test_a_new_store_equals_one_that_mlflow_makes(tmp_path: Path, empty_database: Path) -> None:
-    SqlAlchemyStore(f"sqlite:///{tmp_path}/mlflow.db", str(tmp_path / "mlruns")).engine.dispose()
-    assert schema_of(empty_database) == schema_of(tmp_path / "mlflow.db")
-
-
-def test_the_default_experiment_is_kept_beside_the_database(empty_database: Path) -> None:
-    with closing(sqlite3.connect(empty_database)) as file:
+@pytest.mark.parametrize("kept", ["none", "a good one", "a broken one", "half of one"])
+def test_a_new_store_equals_one_that_mlflow_makes_whatever_was_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "caches"))
+    if kept != "none":
+        new_store.create(folder / "first.db")
+        [file] = (folder / "caches" / "bp_pipeline").iterdir()
+        whole = file.read_bytes()
+        broken = whole[:4096] + b"x" * (len(whole) - 4096)
+        file.write_bytes({"a broken one": broken, "half of one": whole[:8192]}.get(kept, whole))
+    open_for_writing(None, "Default").close()
+    by_mlflow = folder / "by_mlflow.db"
+    SqlAlchemyStore(f"sqlite:///{by_mlflow}", str(folder / "mlruns")).engine.dispose()
+    assert schema_of(folder / "mlflow.db") == schema_of(by_mlflow)
+    with closing(sqlite3.connect("mlflow.db")) as file:
         locations = file.execute("SELECT artifact_location FROM experiments").fetchall()
-    assert locations == [(f"{empty_database.parent}/mlruns/0",)]
+        assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert locations == [(f"{folder}/mlruns/0",)]
 
 
 def test_artifacts_are_kept_beside_the_database_wherever_a_command_starts(
@@ -219,7 +230,7 @@ def test_a_full_disk_is_one_message(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     filler = small_disk / "filler"
     filler.write_bytes(bytes(2_500_000))
-    assert problem_of(None).endswith("is full. Free some space, then type the same again.")
+    assert problem_of(None).endswith("Free some space, then type the same again.")
     assert sorted(path.name for path in small_disk.iterdir()) == ["filler", "mlflow.db.lock"]
     filler.unlink()
     shutil.copy(empty_database, small_disk)
@@ -257,6 +268,7 @@ def test_a_kill_while_the_store_is_made_leaves_none_or_a_whole_one(folder: Path)
                 print(sorted(os.listdir()), flush=True)
 
         event.listen(Engine, "before_cursor_execute", show_what_a_kill_would_leave)
+        os.environ["XDG_CACHE_HOME"] = os.devnull  # where no empty store can be kept
         Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         open_for_writing(None, "bp_pipeline")
     """

@@ -222,8 +222,13 @@ def read_config(folder: Path) -> RunConfig:
 
 def write_environment(folder: Path, config: RunConfig, engine: str) -> None:
     """Write what the run was made with."""
-    made_with = environment(engine, config.threads or joblib.cpu_count())
-    (folder / "environment.json").write_text(json.dumps(made_with, indent=1), encoding="utf-8")
+    text = _environment_text(engine, config.threads or joblib.cpu_count())
+    (folder / "environment.json").write_text(text, encoding="utf-8")
+
+
+@cache
+def _environment_text(engine: str, threads: int) -> str:
+    return json.dumps(environment(engine, threads), indent=1)
 
 
 def read_environment(folder: Path) -> dict[str, Any]:

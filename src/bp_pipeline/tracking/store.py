@@ -1,11 +1,10 @@
 """Where runs are kept: MLflow's own database in the current folder, or whatever a URI names.
 
-Owns finding that place, making the embedded one so that no kill leaves half of it, and opening and
-closing it: for writing, with the lock that makes one process at a time its writer; for reading,
-without a lock and without writing anything. What runs are is left to `format.py`.
+Owns finding that place, opening and closing it: for writing, with the lock that makes one process
+at a time its writer; for reading, without a lock and without writing anything. How the embedded one
+is made is left to `new_store.py`, what runs are to `format.py`.
 """
 
-import glob
 import os
 import sqlite3
 import tempfile
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
+from bp_pipeline.tracking import new_store
 from bp_pipeline.tracking.failures import NothingYet, TrackingError, failures_explained
 from bp_pipeline.tracking.places import (
     ARTIFACTS,
@@ -31,10 +31,12 @@ from bp_pipeline.tracking.places import (
     write_locations,
 )
 from bp_pipeline.tracking.server import ask, variables
+from bp_pipeline.tracking.transaction import TESTED_REVISIONS, Transactions, revision_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from sqlalchemy import Engine
 
 DEFAULT_URI = "sqlite:///mlflow.db"  # MLflow's own, which plain `mlflow ui` reads
 A_SWEEP = "`bp train experiment=xor_sweep` makes and fills one."
@@ -50,13 +52,6 @@ _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}
-# What is in memory is gone with its one connection, whatever pool a user has chosen.
-_IN_MEMORY = {
-    "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "SingletonThreadPool",
-    "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": None,
-    "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": None,
-    "MLFLOW_SQLALCHEMYSTORE_POOL_RECYCLE": None,
 }
 
 
@@ -76,6 +71,8 @@ class Store:
         A folder for the locks of sweeps, of this machine alone where the store is a server.
     artifacts
         Where the files of runs are.
+    transactions
+        What writes many runs at once, where the store's tables are known.
     """
 
     uri: str
@@ -86,6 +83,7 @@ class Store:
     sweep_locks: Path = Path(tempfile.gettempdir())
     artifacts: Artifacts = field(default_factory=Artifacts)
     opened: ExitStack = field(default_factory=ExitStack)
+    transactions: Transactions | None = None
 
     @property
     def is_moved(self) -> bool:
@@ -171,28 +169,6 @@ def is_made(path: Path) -> bool:
     return path.exists() and (not path.is_file() or path.stat().st_size > 0)
 
 
-def create(path: Path) -> None:
-    """Make an embedded store, whole or not at all.
-
-    MLflow makes its tables by migrating through all its versions, and a database in which that was
-    cut short never opens again. So they are made in memory, which also takes half the time, copied
-    to a file beside `path`, and that file is renamed.
-    """
-    # The query only keeps it apart from any other in-memory database of this process.
-    with variables(_IN_MEMORY, override=True):
-        in_memory = _sql_store(f"sqlite:///:memory:?timeout={BUSY_DEADLINE}", path)
-    new = path.with_name(f"{path.name}.new")
-    try:
-        for leftover in path.parent.glob(f"{glob.escape(new.name)}*"):
-            leftover.unlink()
-        with closing(sqlite3.connect(new)) as file, in_memory.engine.connect() as connection:
-            connection.connection.driver_connection.backup(file)  # type: ignore[union-attr]
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
-        in_memory.engine.dispose()
-
-
 def _open_to_write(path: Path, experiment: str, opened: ExitStack) -> Store:
     """Open an embedded store in WAL mode, in which readers and the writer do not wait."""
     from mlflow import MlflowClient
@@ -203,7 +179,7 @@ def _open_to_write(path: Path, experiment: str, opened: ExitStack) -> Store:
     lock = FileLock(f"{path}.lock", timeout=LOCK_DEADLINE)
     with lock:
         if not is_made(path):
-            create(path)
+            new_store.create(path)
         with closing(_checked(path, {"mode": "rw"})) as database:
             database.execute("PRAGMA journal_mode=WAL")
             database.execute("BEGIN IMMEDIATE")  # fails where the file cannot be written
@@ -217,8 +193,22 @@ def _open_to_write(path: Path, experiment: str, opened: ExitStack) -> Store:
         # The store knows that artifacts belong beside the database; the client alone would put
         # them into the folder that a scheduled command happens to start in.
         experiment_id = _experiment_id(client, experiment, store.create_experiment)
+        transactions = _transactions(client, experiment_id, store.engine, path)
     locks, artifacts = Path(f"{path}.locks"), Artifacts(path.parent / ARTIFACTS)
-    return Store(uri, client, experiment, experiment_id, lock, locks, artifacts, opened.pop_all())
+    return Store(
+        uri, client, experiment, experiment_id, lock, locks, artifacts, opened.pop_all(),
+        transactions,
+    )  # fmt: skip
+
+
+def _transactions(
+    client: "MlflowClient", experiment_id: str, engine: "Engine", path: Path
+) -> Transactions | None:
+    """Return what writes many runs at once, where tables and files are as it was tested with."""
+    artifacts = Path(client.get_experiment(experiment_id).artifact_location)
+    if revision_of(engine) not in TESTED_REVISIONS or not artifacts.is_absolute():
+        return None
+    return Transactions(engine, experiment_id, artifacts, Path(f"{path}.recording"))
 
 
 def _open_to_read(path: Path, experiment: str, opened: ExitStack) -> Store:
