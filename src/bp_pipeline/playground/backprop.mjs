@@ -301,7 +301,7 @@ export class Replicate {
     const n = inputs.length;
     const { optimizer, network, activation, loss } = config;
     this.targets = targets;
-    this.loss = LOSSES[loss.name];
+    this.cost = LOSSES[loss.name];
     this.tolerance = config.training.tolerance;
     this.stops = config.training.stop_when_converged;
     this.online = optimizer.name === "online_gd";
@@ -354,7 +354,7 @@ export class Replicate {
       for (let o = 0; o < fanOut; o++) {
         const z = to.z[s * to.width + to.first + o];
         const slope = activation.derivative(z);
-        delta[s * fanOut + o] = next ? brought(next, s, to.first + o) * slope : this.loss.delta(z, targets[o], slope);
+        delta[s * fanOut + o] = next ? brought(next, s, to.first + o) * slope : this.cost.delta(z, targets[o], slope);
       }
     }
   }
@@ -397,7 +397,7 @@ export class Replicate {
       this.forward(s);
       for (let o = 0, at = s * fanOut; o < fanOut; o++, at++) {
         const y = this.targets[s][o];
-        sum += this.loss.value(a[at], to.z[at], y);
+        sum += this.cost.value(a[at], to.z[at], y);
         if (!(Math.abs(to.z[at] - y) < this.tolerance)) this.isWithin = false;
       }
     }
@@ -408,6 +408,22 @@ export class Replicate {
       this.epochsToConverge = this.epoch;
       this.frozen = this.stops;
     }
+  }
+
+  // What all later epochs follow from.
+  save() {
+    const { epoch, epochsToConverge, frozen } = this;
+    const layers = this.layers.map(({ w, velocity }) => ({ w: w.slice(), velocity: velocity.slice() }));
+    return { epoch, epochsToConverge, frozen, layers };
+  }
+
+  restore({ epoch, epochsToConverge, frozen, layers }) {
+    Object.assign(this, { epoch, epochsToConverge, frozen });
+    layers.forEach(({ w, velocity }, l) => {
+      this.layers[l].w.set(w);
+      this.layers[l].velocity.set(velocity);
+    });
+    this.observe();
   }
 
   get finalLoss() {
