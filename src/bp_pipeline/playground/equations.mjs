@@ -8,7 +8,7 @@ const MOST_TERMS = 20; // of a sum; between the first and the last ones stands a
 const subscript = (number) => String(number).replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]);
 
 // How activations and losses are written; z and a are a unit's, y its target.
-const ACTIVATIONS = {
+const ACTIVATION_FORMULAS = {
   identity: { f: (a) => a, derivative: () => "1" },
   sigmoid: { f: (a) => `1/(1 + e^(−${a}))`, derivative: (z) => `${z}·(1 − ${z})` },
   tanh: { f: (a) => `tanh(${a})`, derivative: (z) => `1 − ${z}²` },
@@ -19,7 +19,7 @@ const ACTIVATIONS = {
   },
   softplus: { f: (a) => `ln(1 + e^${a})`, derivative: (z) => `1 − e^(−${z})` },
 };
-const LOSSES = {
+const LOSS_FORMULAS = {
   logistic: { value: (a, z, y) => `ln(1 + e^${a}) − ${y}·${a}`, delta: (z, y) => `${z} − ${y}` },
   squared_error: { value: (a, z, y) => `½·(${y} − ${z})²`, delta: (z, y, slope) => `(${z} − ${y})·${slope}` },
 };
@@ -102,7 +102,7 @@ function equation(step, part, about, name, formula, value, sign = "=") {
 }
 
 const formulaOf = ({ config, network }, layer) =>
-  ACTIVATIONS[layer === network.layers.length ? config.network.output : config.activation.name];
+  ACTIVATION_FORMULAS[layer === network.layers.length ? config.network.output : config.activation.name];
 const slopeOf = ({ config }) => spell(config.activation.slope ?? 0.01);
 const product = ({ name, source }) => `{${name}}·{${source}}`;
 
@@ -138,7 +138,7 @@ function* losses(step, names) {
     const value = network.cost.value(step.values.get(`a_${unit}`), step.values.get(unit), y);
     total += value;
     const name = outputs.length === 1 ? lossName(step) : `${lossName(step)}(${unit})`;
-    const formula = LOSSES[config.loss.name].value(`{a_${unit}}`, `{${unit}}`, `{y_${unit}}`);
+    const formula = LOSS_FORMULAS[config.loss.name].value(`{a_${unit}}`, `{${unit}}`, `{y_${unit}}`);
     return equation(step, "loss", unit, name, formula, value);
   });
   yield* parts;
@@ -154,7 +154,7 @@ function* deltas(step, names) {
       const slope = `f′(a_${unit})`;
       const formula =
         layer === names.last
-          ? LOSSES[config.loss.name].delta(`{${unit}}`, `{y_${unit}}`, `{${slope}}`)
+          ? LOSS_FORMULAS[config.loss.name].delta(`{${unit}}`, `{y_${unit}}`, `{${slope}}`)
           : `${broughtBack(names, layer, unit)}·{${slope}}`;
       if (formula.includes(slope)) {
         const written = formulaOf(step, layer).derivative(`{${unit}}`, slopeOf(step));
