@@ -6,7 +6,7 @@ import { Replicate, architectureOf } from "./backprop.mjs";
 import { rounded } from "./equations.mjs";
 
 const SVG = "http://www.w3.org/2000/svg";
-const RADIUS = 25;
+const RADIUS = 27;
 const GRID = 56; // points a side of the surface
 const MOST_LABELS = 24; // weights written into the diagram; more would cover each other
 const NARROW = 480; // pixels; below it no weights are written
