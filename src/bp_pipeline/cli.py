@@ -137,6 +137,18 @@ def explain(arguments: Sequence[str]) -> int:
         return _refuse(str(error))
 
 
+def playground(arguments: Sequence[str]) -> int:
+    """Run `bp playground [OVERRIDES | RUN] [--out FILE]`."""
+    from bp_pipeline.config.errors import ConfigError
+
+    try:
+        from bp_pipeline.playground.command import run
+
+        return run(arguments)
+    except ConfigError as error:
+        return _refuse(str(error))
+
+
 def ui(arguments: Sequence[str]) -> int:
     """Run `bp ui [SWEEP] [--port N] [--no-browser]`."""
     parser = ArgumentParser(prog="bp ui", description="Serve MLflow's UI and link to a sweep.")
@@ -161,6 +173,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "report": report,
     "reproduce": reproduce,
     "explain": explain,
+    "playground": playground,
     "ui": ui,
 }
 
@@ -173,6 +186,7 @@ When does back-propagation learn XOR? Sweeps, tracked in MLflow, and their repor
   report    write and print the report of a sweep: bp report [SWEEP] [--out DIR]
   reproduce train recorded runs again and compare bits: bp reproduce [RUN…] [--sweep ID]
   explain   show one training step, number by number: bp explain [OVERRIDES] [--sample N] …
+  playground  write a page that trains in the browser: bp playground [OVERRIDES | RUN]
   ui        serve the MLflow UI, with a link to the comparison of a sweep: bp ui [SWEEP]
 
 `bp COMMAND --help` says more. `bp --version` prints the version.

@@ -12,8 +12,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from runs import make_config
 
-from bp_pipeline.config.hydra_app import compose
-from bp_pipeline.config.schema import parse_config
+from bp_pipeline.config.compose import compose
 from bp_pipeline.playground.conformance import conformance_vectors
 
 ROOT = Path(__file__).parents[2]
@@ -65,8 +64,8 @@ def test_studies_have_the_digests_of_the_engines(
     study: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)  # where the weights of `published` are
-    jobs = compose([f"experiment={study}", "tracking=off"])
-    assert failures(training_vectors(jobs.check(parse_config))) == []
+    jobs = compose([f"experiment={study}", "tracking=off"]).jobs
+    assert failures(training_vectors([job.config for job in jobs])) == []
 
 
 Request = tuple[dict[str, Any], dict[str, str]]

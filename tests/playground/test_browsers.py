@@ -8,8 +8,7 @@ from browsers import BROWSERS, answer_of
 from checker import HERE, MODULE, conformance, training_vectors
 from runs import make_config
 
-from bp_pipeline.config.hydra_app import compose
-from bp_pipeline.config.schema import parse_config
+from bp_pipeline.config.compose import compose
 from bp_pipeline.playground import write_playground
 
 ROOT = Path(__file__).parents[2]
@@ -44,8 +43,9 @@ def test_the_module_conforms_and_has_the_digests_of_the_studies(
     monkeypatch.chdir(ROOT)  # where the weights of `published` are
     vectors = conformance()
     for study in ("tripwire", "published"):
-        configs = compose([f"experiment={study}", "tracking=off"]).check(parse_config)
-        vectors = {**vectors, "trainings": vectors["trainings"] + training_vectors(configs)["trainings"]}
+        jobs = compose([f"experiment={study}", "tracking=off"]).jobs
+        more = training_vectors([job.config for job in jobs])["trainings"]
+        vectors = {**vectors, "trainings": vectors["trainings"] + more}
     pages = {
         "check.html": CHECK,
         "backprop.mjs": MODULE,
@@ -59,6 +59,9 @@ def test_the_module_conforms_and_has_the_digests_of_the_studies(
 def test_the_page_shows_the_digest_of_the_engines(browser: str, tmp_path: Path) -> None:
     config = make_config({"replicates": 5, "training.epochs": 200})
     write_playground(config, tmp_path / "playground.html")
-    pages = {"digest.html": DIGEST, "playground.html": (tmp_path / "playground.html").read_text("utf-8")}
+    pages = {
+        "digest.html": DIGEST,
+        "playground.html": (tmp_path / "playground.html").read_text("utf-8"),
+    }
     [vector] = training_vectors([config])["trainings"]
     assert answer_of(browser, pages, "digest.html", tmp_path) == vector["result_digest"]

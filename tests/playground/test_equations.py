@@ -8,8 +8,7 @@ from typing import Any
 
 from checker import HERE, NODE, needs_node
 
-from bp_pipeline.config.hydra_app import compose
-from bp_pipeline.config.schema import parse_config
+from bp_pipeline.config.compose import compose
 from bp_pipeline.playground.portable import portable_config
 
 BP = Path(sys.executable).with_name("bp")
@@ -36,9 +35,9 @@ def test_equations_are_those_of_bp_explain() -> None:
 def _in_node(steps: list[tuple[str, int, int, int]]) -> list[Equations]:
     asked = []
     for overrides, epoch, sample, replicate in steps:
-        [config] = compose([*overrides.split(), "tracking=off"]).check(parse_config)
+        [job] = compose([*overrides.split(), "tracking=off"]).jobs
         place = {"epoch": epoch, "sample": sample, "replicate": replicate}
-        asked.append({"config": portable_config(config), **place})
+        asked.append({"config": portable_config(job.config), **place})
     found = _output([NODE or "node", HERE / "equations_in_node.mjs"], json.dumps(asked))
     return [_by_name(equations) for equations in json.loads(found, parse_int=float)]
 

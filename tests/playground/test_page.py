@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from bp_pipeline.config.errors import ConfigError
-from bp_pipeline.config.hydra_app import compose
-from bp_pipeline.config.schema import RunConfig, parse_config
+from bp_pipeline.config.compose import compose
+from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble.shards import RunResult, train_runs
 from bp_pipeline.playground import ARTICLE, RecordedResult, write_playground
 
@@ -22,8 +22,8 @@ expect.set_options(timeout=8_000)  # milliseconds
 
 
 def composed(*overrides: str) -> RunConfig:
-    [config] = compose([*overrides, "tracking=off"]).check(parse_config)
-    return config
+    [job] = compose([*overrides, "tracking=off"]).jobs
+    return job.config
 
 
 def trained(config: RunConfig) -> RunResult:

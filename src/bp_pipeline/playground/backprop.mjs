@@ -238,8 +238,8 @@ const INITIALIZERS = {
   constant: ({ value, noise = 0 }) => (u) => value + noise * u,
   uniform: ({ bound }) => (u) => bound * u,
   normal: ({ std }) => (u) => std * normalQuantile(0.5 * u),
-  variance_scaling({ scale, fan, distribution }, fanIn, fanOut) {
-    const variance = scale / { in: fanIn, out: fanOut, average: (fanIn + fanOut) / 2 }[fan];
+  variance_scaling({ variance_factor: factor, fan, distribution }, fanIn, fanOut) {
+    const variance = factor / { in: fanIn, out: fanOut, average: (fanIn + fanOut) / 2 }[fan];
     return DISTRIBUTIONS[distribution](variance);
   },
 };
@@ -272,7 +272,7 @@ export function* initialWeights(config) {
   const given = (replicate) => (_, l) => Float64Array.from(init.weights[`layer_${l + 1}`][replicate].flat());
   for (let k = 0; ; k++) {
     const layers = rows.map(init.name === "given" ? given(k) : drawn);
-    const scale = init.name === "variance_scaling" ? 1 : (init.scale ?? 1); // TODO
+    const scale = init.scale ?? 1;
     yield layers.map((layer) => layer.map((w) => w * scale));
   }
 }

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from bp_pipeline.config.hydra_app import compose
-from bp_pipeline.config.schema import RunConfig, parse_config
+from bp_pipeline.config.compose import compose
+from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.core import elementary
 from bp_pipeline.core.initializers import draw_words, standard_normal
 from bp_pipeline.core.training import recorded_epochs
@@ -37,7 +37,17 @@ FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 _ARGUMENTS = 300  # random words that arguments of each function are made of
 _SPECIAL = (0.0, -0.0, 1.0, -1.0, math.inf, -math.inf, math.nan, 5e-324, -2.2250738585072014e-308)
 # Where a formula changes over: reductions to k = 0, clips, and the tails.
-_LIMITS = (0.17328679513998632, 0.34657359027997264, 2.0**-54, 19.0, 20.0, 38.0, 40.0, 709.78, 745.2)
+_LIMITS = (
+    0.17328679513998632,
+    0.34657359027997264,
+    2.0**-54,
+    19.0,
+    20.0,
+    38.0,
+    40.0,
+    709.78,
+    745.2,
+)
 
 STREAMS = [(0, (2, 1)), (1, (2, 3, 1)), (2**32, (2, 4, 3, 1)), (2**63 - 1, (10, 2**32 + 5, 1))]
 RECORDED = [(0, 2), (1, 2), (20, 6), (2000, 60), (2000, 5000), (100_000, 7), (2**53, 60)]
@@ -125,12 +135,11 @@ def _initial_weights(overrides: str) -> Vectors:
 
 
 def _trained(overrides: str) -> tuple[RunConfig, RunResult]:
-    jobs = compose([*_COMMON, *overrides.split()])
-    [config] = jobs.check(parse_config)
-    [(_, result)] = train_runs([config])
+    [job] = compose([*_COMMON, *overrides.split()]).jobs
+    [(_, result)] = train_runs([job.config])
     if isinstance(result, Exception):
         raise result
-    return config, result
+    return job.config, result
 
 
 def _training(config: RunConfig, result: RunResult) -> Vectors:
@@ -153,7 +162,9 @@ def _wrong_sums() -> Iterator[Vectors]:
     inputs = [0.1, 0.7, 0.3]
     config, result = _trained(
         "network.hidden=[] network.output=identity loss=squared_error task=table init=uniform "
-        f"task.inputs=[{inputs}] task.targets=[[0]] training.epochs=0 replicates=20".replace(", ", ",")
+        f"task.inputs=[{inputs}] task.targets=[[0]] training.epochs=0 replicates=20".replace(
+            ", ", ","
+        )
     )
     networks = result.initial_weights["layer_1"].reshape(20, -1).tolist()
     terms = [list(zip(weights, [1.0, *inputs], strict=True)) for weights in networks]

@@ -18,9 +18,10 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from bp_pipeline.config.hydra_app import compose, conf_folder
+from bp_pipeline.config.compose import compose
+from bp_pipeline.config.keys import conf_folder
 from bp_pipeline.config.naming import ALWAYS, run_name
-from bp_pipeline.config.schema import RunConfig, parse_config
+from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.digests import digest_arrays
 from bp_pipeline.playground.portable import portable_config
 from bp_pipeline.playground.rules import entry_rules
@@ -138,8 +139,8 @@ def _data(config: RunConfig, recorded: RecordedResult | None) -> dict[str, Any]:
 
 
 def _composed(overrides: list[str]) -> RunConfig:
-    [config] = compose([*overrides, "tracking=off"]).check(parse_config)
-    return config
+    [job] = compose([*overrides, "tracking=off"]).jobs
+    return job.config
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:

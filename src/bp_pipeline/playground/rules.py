@@ -20,12 +20,6 @@ def entry_rules() -> dict[str, dict[str, Any]]:
     rules: dict[str, dict[str, Any]] = {}
     for key, rule in _rules(schema, schema["$defs"], ""):
         rules.setdefault(key, rule)
-    from bp_pipeline.config.errors import EXAMPLES  # TEMPORARY
-    from bp_pipeline.core.activations import ACTIVATIONS  # TEMPORARY
-    rules["network.output"]["values"] = [*ACTIVATIONS]  # TEMPORARY
-    for key in rules:  # TEMPORARY
-        if key in EXAMPLES:
-            rules[key]["example"] = EXAMPLES[key]
     return rules
 
 
