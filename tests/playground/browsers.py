@@ -18,8 +18,9 @@ _LONGEST = 300  # seconds until a browser has answered
 _TYPES = {".html": "text/html", ".mjs": "text/javascript", ".json": "application/json"}
 _COMMANDS = {
     "chromium": [
-        "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+        "--no-first-run", "--disable-background-networking", "--disable-component-update",
+        "--disable-sync",
         "--user-data-dir={profile}",
     ],
     "firefox": ["firefox-esr", "--headless", "--no-remote", "--profile", "{profile}"],

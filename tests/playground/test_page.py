@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.config.compose import compose
+from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble.shards import RunResult, train_runs
 from bp_pipeline.playground import ARTICLE, RecordedResult, write_playground
@@ -34,7 +34,7 @@ def trained(config: RunConfig) -> RunResult:
 
 @pytest.fixture
 def open_page(chromium: Browser, tmp_path: Path) -> Iterator[Open]:
-    """Open the page that starts from a config; whatever it asks for or complains of is a failure."""
+    """Open the page that starts from a config; what it asks for or complains of is a failure."""
     complaints: list[str] = []
     context = chromium.new_context(viewport={"width": 1440, "height": 1000})
     path = tmp_path / "playground.html"
@@ -205,15 +205,15 @@ def test_a_replicate_that_is_not_there_is_refused(article: Page) -> None:
 @pytest.mark.parametrize(
     "overrides",
     [
-        "activation=softplus init=he_normal network.hidden=[4,3] optimizer.momentum=0.9 replicates=3",
+        "activation=softplus init=he_normal network.hidden=[4,3] optimizer.momentum=0.9",
         "task=parity task.bits=4 network.hidden=[5] seed=9223372036854775807 replicates=2",
         "init=constant init.value=-0.25 init.noise=1e-05 loss=squared_error replicates=2",
-        "activation=leaky_relu activation.slope=0.2 training.tolerance=0.1 loss.reduction=sum replicates=2",
-        "task=table task.inputs=[[0.5],[1]] task.targets=[[0,1],[1,0]] network.bias=false replicates=2",
+        "activation=leaky_relu activation.slope=0.2 training.tolerance=0.1 loss.reduction=sum",
+        "task=table task.inputs=[[0.5],[1]] task.targets=[[0,1],[1,0]] network.bias=false",
     ],
 )
 def test_the_command_trains_what_the_page_trains(open_page: Open, overrides: str) -> None:
-    config = composed(*overrides.split(), "training.epochs=100")
+    config = composed("replicates=2", *overrides.split(), "training.epochs=100")
     page = open_page(config)
     assert asked(page).config_digest == config.config_digest
     assert digest_of(page) == trained(config).result_digest

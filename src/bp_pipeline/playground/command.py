@@ -1,7 +1,7 @@
 """`bp playground`: its arguments, and what is said where they are wrong.
 
-Owns which config the page starts from: composed as `bp train` does, or that of a recorded run, whose
-result the page then has its own compared with.
+Owns which config the page starts from: composed as `bp train` does, or that of a recorded run, with
+whose result the page then compares its own.
 """
 
 import re
@@ -20,9 +20,10 @@ Asked = tuple[RunConfig, RecordedResult | None]
 
 _RUN_ID = re.compile("[0-9a-f]{6,}")  # as MLflow makes them, and no override
 _DESCRIPTION = """\
-Write a page that trains in the browser, with the same bits: one file that needs no network. It starts
-from the article's network, which never learns, unless other overrides are given. With a RUN it starts
-from that run's config, trains all its replicates anew, and compares the digest with the recorded one.
+Write a page that trains in the browser, with the same bits: one file that needs no network. It
+starts from the article's network, which never learns, unless other overrides are given. With a RUN
+it starts from that run's config, trains all its replicates anew, and compares the digest with the
+recorded one.
 """
 _EPILOG = """\
 examples
@@ -79,7 +80,7 @@ def _parser() -> ArgumentParser:
 
 @contextmanager
 def _asked_for(words: Sequence[str], experiment: str) -> Iterator[Asked]:
-    """Yield the config to start from, and what was recorded of it; its files are there meanwhile."""
+    """Yield the config to start from, whose files are there meanwhile, and what was recorded."""
     if not any(map(_RUN_ID.fullmatch, words)):
         yield _composed(words or ARTICLE), None
         return

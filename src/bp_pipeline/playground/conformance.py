@@ -1,8 +1,8 @@
 """Conformance vectors: arguments and results of the arithmetic, and wrong results to be noticed.
 
 `python -m bp_pipeline.playground.conformance` writes them to stdout; docs/arithmetic.md, section 9,
-describes the format. Owns which arguments and configs are chosen. Results are those of the core, but
-for the wrong ones, which are made here from exact rational numbers.
+describes the format. Owns which arguments and configs are chosen. Results are the core's, but for
+the wrong ones, which are made here from exact rational numbers.
 """
 
 import json
@@ -17,7 +17,7 @@ import numpy as np
 from bp_pipeline.config.compose import compose
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.core import elementary
-from bp_pipeline.core.initializers import draw_words, standard_normal
+from bp_pipeline.core.initializers import standard_normal
 from bp_pipeline.core.training import recorded_epochs
 from bp_pipeline.digests import digest_arrays
 from bp_pipeline.ensemble.shards import RunResult, train_runs
@@ -25,7 +25,7 @@ from bp_pipeline.playground.portable import portable_config
 
 Vectors = dict[str, Any]
 
-FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+FUNCTIONS: dict[str, Callable[..., Any]] = {
     "exp": elementary.exp,
     "expm1": elementary.expm1,
     "log": elementary.log,
@@ -59,15 +59,15 @@ INITIALIZERS = [
 TRAININGS = [
     "experiment=article",
     "training.epochs=500 replicates=3",
-    "activation=sigmoid optimizer.momentum=0.9 training.epochs=300 replicates=3 seed=9007199254740993",
+    "activation=sigmoid optimizer.momentum=0.9 training.epochs=300 seed=9007199254740993",
     "activation=relu init=he_normal network.hidden=[4,3] training.epochs=200 replicates=4",
-    "activation=leaky_relu loss=squared_error loss.reduction=sum optimizer.learning_rate=0.1 replicates=4",
+    "activation=leaky_relu loss=squared_error loss.reduction=sum replicates=4",
     "activation=softplus optimizer=online_gd training.epochs=100 replicates=3 init=normal",
     "network.output=leaky_relu loss=squared_error activation=relu training.epochs=50 replicates=2",
     "network.hidden=[] task=and training.epochs=50 replicates=2 training.tolerance=0.5",
     "network.bias=false task=parity training.epochs=50 replicates=2",
     "network.train_bias=false training.stop_when_converged=true optimizer=online_gd replicates=3",
-    "activation=relu loss=squared_error network.output=identity optimizer.learning_rate=30 replicates=3",
+    "loss=squared_error network.output=identity optimizer.learning_rate=30 replicates=3",
     "activation=leaky_relu init=normal optimizer.learning_rate=30 training.epochs=100 replicates=6",
     "optimizer=online_gd loss=squared_error network.output=identity optimizer.learning_rate=1e200",
     "task=table task.inputs=[[0.5,-1],[2,0.25]] task.targets=[[0.3,1],[0,0.9]] training.epochs=100",
@@ -96,7 +96,7 @@ def conformance_vectors() -> Vectors:
     }
 
 
-def _pairs(name: str, function: Callable[[np.ndarray], np.ndarray]) -> list[list[str]]:
+def _pairs(name: str, function: Callable[..., Any]) -> list[list[str]]:
     arguments = np.array([*_arguments(name)])
     with np.errstate(all="ignore"):
         results = function(arguments)

@@ -1,8 +1,8 @@
 """The playground as a page of its own: one HTML file that loads nothing.
 
-Owns what the page is given: a config to start from, the options and ranges of the settings, a recorded
-result, and the program, which is the `.mjs` files of this folder one after the other. A content security
-policy allows this program and this style sheet, by their hashes, and nothing else.
+Owns what the page is given: a config to start from, the options and ranges of the settings, a
+recorded result, and the program, which is the `.mjs` files of this folder one after the other. A
+content security policy allows this program and this style sheet, by their hashes, and nothing else.
 """
 
 import base64
@@ -36,7 +36,7 @@ _GROUPS = ("task", "activation", "init", "loss", "optimizer")
 _MOST_LOSSES = 10_000  # recorded ones that a page carries, 107 kB of it
 ARTICLE = ["experiment=article"]  # what the page starts from, unless asked otherwise
 
-# In the order of the study `corrections`: what the article has, and what each correction makes of it.
+# In the order of the study `corrections`: what the article has, and what is made of it.
 _CORRECTIONS = [
     {
         "title": "Loss",
@@ -163,7 +163,7 @@ def _options(group: str, config: RunConfig) -> dict[str, Any]:
 
 
 def _comparable(recorded: RecordedResult) -> dict[str, Any]:
-    """Reduce a result to what tells in which array, replicate and epoch another one differs first."""
+    """Reduce a result to what tells where another one differs first: array, replicate, epoch."""
     loss = recorded.arrays["loss"]
     kept = loss[: _MOST_LOSSES // loss.shape[1]]
     return {
