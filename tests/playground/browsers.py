@@ -16,16 +16,20 @@ import pytest
 
 _LONGEST = 300  # seconds until a browser has answered
 _TYPES = {".html": "text/html", ".mjs": "text/javascript", ".json": "application/json"}
-_COMMANDS = {
+_NAMES = {
+    "chromium": ("chromium", "chromium-browser", "google-chrome"),
+    "firefox": ("firefox-esr", "firefox"),
+}
+_FLAGS = {
     "chromium": [
-        "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
         "--no-first-run", "--disable-background-networking", "--disable-component-update",
         "--disable-sync",
         "--user-data-dir={profile}",
     ],
-    "firefox": ["firefox-esr", "--headless", "--no-remote", "--profile", "{profile}"],
+    "firefox": ["--headless", "--no-remote", "--profile", "{profile}"],
 }  # fmt: skip
-BROWSERS = list(_COMMANDS)
+BROWSERS = list(_NAMES)
 
 
 def answer_of(browser: str, pages: Mapping[str, str], address: str, profile: Path) -> Any:
@@ -40,14 +44,14 @@ def answer_of(browser: str, pages: Mapping[str, str], address: str, profile: Pat
     profile
         An empty folder for what the browser writes.
     """
-    program, *flags = _COMMANDS[browser]
-    if shutil.which(program) is None:
-        if os.environ.get("BP_BROWSER") == "required":
-            pytest.fail(f"There is no {program}; .ci/install-browser should have installed it.")
-        pytest.skip(f"needs {program}")
+    program = next(filter(None, map(shutil.which, _NAMES[browser])), None)
+    if program is None and os.environ.get("BP_BROWSER") == "required":
+        pytest.fail(f"There is no {browser}; .ci/install-browser should have installed it.")
+    if program is None:
+        pytest.skip(f"needs a browser: none of {', '.join(_NAMES[browser])} is installed")
     with _server(pages) as (port, answers):
         url = f"http://127.0.0.1:{port}/{address}"
-        command = [program, *(flag.format(profile=profile) for flag in flags), url]
+        command = [program, *(flag.format(profile=profile) for flag in _FLAGS[browser]), url]
         environment = {**os.environ, "HOME": str(profile)}
         silent = subprocess.DEVNULL
         process = subprocess.Popen(command, env=environment, stdout=silent, stderr=silent)

@@ -32,6 +32,7 @@ export class Names {
     this.short = this.last <= 2 && Math.max(...sizes) <= MOST_UNITS;
     this.sizes = sizes;
     this.rows = rows;
+    this.layers = rows.map((_, l) => this.#named(l + 1)); // of weights
   }
 
   // The unit at this place of a layer, where the bias unit, if any, comes first.
@@ -57,6 +58,10 @@ export class Names {
 
   // The weights of a layer, row after row.
   weights(layer) {
+    return this.layers[layer - 1];
+  }
+
+  #named(layer) {
     const { rows, sizes } = this;
     return Array.from({ length: rows[layer - 1] * sizes[layer] }, (_, at) => {
       const [row, column] = [Math.floor(at / sizes[layer]), at % sizes[layer]];
@@ -66,7 +71,7 @@ export class Names {
   }
 
   get allWeights() {
-    return Array.from({ length: this.last }, (_, l) => this.weights(l + 1)).flat();
+    return this.layers.flat();
   }
 }
 
