@@ -10,7 +10,7 @@ import pytest
 from checker import MODULE, conformance, failures, first_failures, needs_node, training_vectors
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from runs import make_config
+from runs import CONF, make_config
 
 from bp_pipeline.config.compose import compose
 from bp_pipeline.playground.conformance import conformance_vectors
@@ -66,6 +66,19 @@ def test_studies_have_the_digests_of_the_engines(
     monkeypatch.chdir(ROOT)  # where the weights of `published` are
     jobs = compose([f"experiment={study}", "tracking=off"]).jobs
     assert failures(training_vectors([job.config for job in jobs])) == []
+
+
+@needs_node
+def test_every_option_trains_as_in_the_engines() -> None:
+    groups = ("task", "activation", "init", "loss", "optimizer")
+    options = [
+        {group: path.stem}
+        for group in groups
+        for path in sorted((CONF / group).glob("*.yaml"))
+        if path.stem != "given"
+    ]
+    few = {"training.epochs": 5, "replicates": 2}
+    assert failures(training_vectors([make_config(few, option) for option in options])) == []
 
 
 Request = tuple[dict[str, Any], dict[str, str]]

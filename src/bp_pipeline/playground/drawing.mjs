@@ -17,7 +17,7 @@ const DIGITS = 4;
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const short = (x) => {
   const text = rounded(x, DIGITS);
-  return text.length > 7 ? rounded(x, 2) : text;
+  return text.length > 6 ? rounded(x, text.includes("e") ? 2 : 3) : text;
 };
 
 function element(name, attributes, parent) {
