@@ -219,6 +219,23 @@ def test_the_command_trains_what_the_page_trains(open_page: Open, overrides: str
     assert digest_of(page) == trained(config).result_digest
 
 
+def test_given_weights_come_with_the_page(open_page: Open) -> None:
+    given = Path(__file__).parents[2] / "experiments/published/trask.npz"
+    config = composed(
+        "init=given", f"init.path={given}", "network.bias=false", "network.hidden=[4]",
+        "task=table", "task.inputs=[[0,0,1],[0,1,1],[1,0,1],[1,1,1]]",
+    )  # fmt: skip
+    page = open_page(config)
+    assert asked(page).config_digest == config.config_digest
+    digest = digest_of(page)
+    assert digest == trained(config).result_digest
+    enter(page, "network.hidden", "5")
+    expect(page.locator("[id='network.hidden-error']")).to_contain_text("`init.path` must hold")
+    enter(page, "network.hidden", "4")
+    other = open_page(address=page.evaluate("location.hash"))
+    assert digest_of(other) == digest
+
+
 def test_an_address_is_a_state(open_page: Open) -> None:
     page = open_page(composed(*ARTICLE))
     page.locator("[data-key='activation']").select_option("sigmoid")

@@ -19,6 +19,8 @@ const $ = (id) => document.getElementById(id);
 
 class Page {
   constructor(data) {
+    const { start, options } = data;
+    if (start.labels.init === "given") options.init.given = start.config.init;
     this.data = data;
     this.diagram = new Diagram($("diagram"), (about) => this.choose(about));
     this.surface = new Surface($("surface"));
@@ -99,6 +101,7 @@ class Page {
       if (field.tagName === "SELECT" && ![...field.options].some((option) => option.value === text)) field.add(new Option(text));
       if (!this.errors.has(key)) field.value = text;
     }
+    $("replicates").disabled = labels.init === "given";
     this.showErrors();
     $("command").textContent = commandOf("train", this.overrides);
     document.querySelectorAll("[data-correction]").forEach((button) => {
@@ -147,8 +150,7 @@ class Page {
     let settings = { ...structuredClone(defaults), path: start.path, replicate: 0 };
     for (const [key, entry] of entries) {
       if (["epoch", "sample", "about"].includes(key)) continue;
-      if (key === "init" && entry === "given") Object.assign(settings, this.givenInit(settings));
-      else settings = changed(settings, key, entry, this.data);
+      settings = changed(settings, key, entry, this.data);
     }
     checkTogether(settings);
     return settings;

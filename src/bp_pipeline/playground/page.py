@@ -131,7 +131,7 @@ def _data(config: RunConfig, recorded: RecordedResult | None) -> dict[str, Any]:
         "start": _settings(config),
         "article": _settings(_composed(ARTICLE)),
         "defaults": _settings(_composed([])),
-        "options": {group: _options(group, config) for group in _GROUPS},
+        "options": {group: _options(group) for group in _GROUPS},
         "rules": entry_rules(),
         "corrections": _CORRECTIONS,
         "recorded": recorded and _comparable(recorded),
@@ -152,13 +152,11 @@ def _given_path(config: RunConfig) -> str | None:
     return str(getattr(config.init, "path", "")) or None
 
 
-def _options(group: str, config: RunConfig) -> dict[str, Any]:
-    """Read the options of a group; given weights are one only where the page starts from some."""
+def _options(group: str) -> dict[str, Any]:
+    """Read the options of a group, all but given weights, which come with a config."""
     paths = sorted((conf_folder() / group).glob("*.yaml"))
     options = {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in paths}
     options.pop("given", None)
-    if group == "init" and config.given_weights is not None:
-        options["given"] = portable_config(config)["init"]
     return options
 
 

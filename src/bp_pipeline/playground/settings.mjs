@@ -3,6 +3,7 @@
 // Owns how entries are read and refused, and how settings are written as overrides of `bp train`. What
 // may be chosen, its defaults and its ranges come with the page, from the pipeline's own declarations.
 
+import { architectureOf } from "./backprop.mjs";
 import { spell } from "./equations.mjs";
 
 const GROUPS = ["task", "activation", "init", "loss", "optimizer"];
@@ -42,10 +43,14 @@ export function changed(settings, key, entry, data) {
   const value = valueOf(key, entry);
   if (key === "replicate") next.replicate = checkedReplicate(value, settings);
   else if (GROUPS.includes(key)) choose(next, key, value, data);
-  else if (key === "init.path" && value === settings.path) return next;
+  else if (key === "init.path") checkPath(value, settings);
   else set(next.config, key, checked(key, value, data.rules));
   if (next.replicate >= next.config.replicates) next.replicate = 0;
   return next;
+}
+
+function checkPath(value, { path }) {
+  if (value !== path) throw new WrongEntry("init.path", "be the one that this page was made with", value, path ?? undefined);
 }
 
 function choose(settings, group, label, data) {
@@ -66,7 +71,8 @@ function set(config, key, value) {
 }
 
 // What goes together: raise where the config cannot be trained.
-export function checkTogether({ config, labels }) {
+export function checkTogether(settings) {
+  const { config, labels } = settings;
   const { output } = config.network;
   if (config.loss.name === "logistic" && output !== "sigmoid") {
     const use = "Use `network.output=sigmoid` or `loss=squared_error`.";
@@ -75,10 +81,14 @@ export function checkTogether({ config, labels }) {
     throw error;
   }
   if (labels.init !== "given") return;
-  const [first] = config.init.weights.layer_1;
-  const sizes = [first[0].length, ...config.network.hidden.slice(1)];
-  if (config.network.hidden[0] !== sizes[0]) {
-    throw new WrongEntry("network.hidden", "be as in the given weights", config.network.hidden);
+  const { sizes, rows } = architectureOf(config);
+  const layers = Object.values(config.init.weights);
+  const fits = (row, l) => layers[l]?.[0].length === row && layers[l][0][0].length === sizes[l + 1];
+  if (rows.length !== layers.length || !rows.every(fits)) {
+    throw new WrongEntry("init.path", `hold weights for the layer sizes ${text(sizes)}`, settings.path);
+  }
+  if (config.replicates !== layers[0].length) {
+    throw new WrongEntry("replicates", `be ${layers[0].length}, as many as are given`, config.replicates);
   }
 }
 
