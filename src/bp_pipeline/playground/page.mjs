@@ -159,7 +159,8 @@ class Page {
   writeAddress() {
     const { replicate } = this.settings;
     const { about, sample, player } = this;
-    const entries = new URLSearchParams([...this.overrides, ...Object.entries({ replicate, epoch: player.epoch, sample, about })]);
+    const epoch = player.isThere ? player.epoch : player.target;
+    const entries = new URLSearchParams([...this.overrides, ...Object.entries({ replicate, epoch, sample, about })]);
     try {
       history.replaceState(null, "", `#${entries}`);
     } catch {
@@ -271,7 +272,7 @@ class Page {
     });
     this.diagram.draw(network, values, this.about);
     const of = equations.filter(({ about }) => about === this.about);
-    $("equations").replaceChildren(...of.map(equationRow));
+    $("equations").replaceChildren(...of.flatMap((each, i) => (each.part === of[i - 1]?.part ? [] : [partHead(each.part)]).concat(equationRow(each))));
     $("of-sample").textContent = `for sample ${this.sample}, in the step after ${plural(this.player.epoch, "epoch")}`;
   }
 
@@ -416,6 +417,14 @@ class Page {
   }
 }
 
+// What is done in each part of a step.
+const PARTS = {
+  forward: ["Forward pass", "add up the inputs times their weights, then apply f"],
+  loss: ["Loss", "what this sample costs, in nats"],
+  deltas: ["Delta", "∂loss/∂a, brought back from the output"],
+  gradient: ["Gradient", "the activation at the start of the link times the delta at its end"],
+  update: ["Update", "a step against the gradient"],
+};
 const sizesOf = (network) => network.units.map(({ width, first }) => width - first);
 const plural = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
 const cell = (tag, textContent) => Object.assign(document.createElement(tag), { textContent });
@@ -425,6 +434,12 @@ function reasonItem({ title, text, isFine }) {
   item.classList.toggle("fine", isFine);
   item.append(cell("b", title), ` ${text}`);
   return item;
+}
+
+function partHead(part) {
+  const head = Object.assign(document.createElement("h3"), { textContent: PARTS[part][0] });
+  head.append(Object.assign(document.createElement("span"), { className: "note", textContent: ` ${PARTS[part][1]}` }));
+  return head;
 }
 
 function equationRow(equation) {
