@@ -13,7 +13,7 @@ import pytest
 import bp_pipeline.playground
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.digests import digest_arrays
-from bp_pipeline.ensemble.shards import RunResult, train_runs
+from bp_pipeline.ensemble import RunResult, train_runs
 from bp_pipeline.playground.portable import portable_config
 
 HERE = Path(__file__).parent

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from bp_pipeline.config.compose import compose
 from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.config.schema import RunConfig
-from bp_pipeline.ensemble.shards import RunResult, train_runs
+from bp_pipeline.ensemble import RunResult, train_runs
 from bp_pipeline.playground import ARTICLE, RecordedResult, write_playground
 
 DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -7,7 +7,7 @@ whose result the page then compares its own.
 import re
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -110,10 +110,10 @@ def _composed(overrides: Sequence[str]) -> RunConfig:
 
 @contextmanager
 def _recorded(run_id: str, experiment: str) -> Iterator[Asked]:
-    from bp_pipeline.tracking import Reproductions
-    from bp_pipeline.tracking.format import read_config, read_result
+    from bp_pipeline.tracking import RunsToVerify
+    from bp_pipeline.tracking.format import RESULT_DIGEST, read_config, read_result
 
-    with closing(Reproductions.open(None, experiment, create=False)) as store:
+    with RunsToVerify.open(None, experiment) as store:
         [run] = store.find([run_id])
         with store.artifacts(run_id) as folder:
             try:
@@ -123,5 +123,5 @@ def _recorded(run_id: str, experiment: str) -> Iterator[Asked]:
                 raise ConfigError(
                     f"`RUN` must have recorded a config and a result, got {run_id!r}: {problem}"
                 ) from None
-            digest = run.tags.get("bp.result_digest", "")
+            digest = run.tags.get(RESULT_DIGEST, "")
             yield config, RecordedResult(f"{run.name} ({run_id})", digest, arrays)

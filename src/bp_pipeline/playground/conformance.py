@@ -20,7 +20,7 @@ from bp_pipeline.core import elementary
 from bp_pipeline.core.initializers import standard_normal
 from bp_pipeline.core.training import recorded_epochs
 from bp_pipeline.digests import digest_arrays
-from bp_pipeline.ensemble.shards import RunResult, train_runs
+from bp_pipeline.ensemble import RunResult, train_runs
 from bp_pipeline.playground.portable import portable_config
 
 Vectors = dict[str, Any]
