@@ -117,6 +117,10 @@ def test_importing_the_core_loads_neither_config_nor_tracking():
     assert not loaded & CONFIG_AND_TRACKING
 
 
+def test_importing_the_config_loads_no_hydra():
+    assert not loaded_by("import bp_pipeline.config") & {"hydra", "omegaconf", "numba"}
+
+
 def test_importing_the_package_loads_next_to_nothing():
     assert not loaded_by("import bp_pipeline") & {*CONFIG_AND_TRACKING, "numpy", "numba"}
 

@@ -234,10 +234,11 @@ def test_one_run_says_what_came_out_and_has_no_parent(bp: Bp, tmp_path: Path) ->
     experiment = client.get_experiment_by_name("bp_pipeline")
     assert experiment is not None
     [run] = client.search_runs([experiment.experiment_id])
-    assert run.info.run_name == "tanh · glorot_uniform · lr=0.5"
+    name = "tanh · glorot_uniform · lr=0.5 · epochs=50 · record=5 · replicates=10"
+    assert run.info.run_name == name
     assert "mlflow.parentRunId" not in run.data.tags
     n_converged = round(10 * run.data.metrics["converged/rate"])
-    said = f"tanh · glorot_uniform · lr=0.5: {n_converged} of 10 converged ("
+    said = f"{name}: {n_converged} of 10 converged ("
     assert done.stdout.startswith(said)
     assert done.stdout.endswith(f" nats. Run {run.info.run_id}.\n")
 

@@ -278,12 +278,12 @@ usage: bp COMMAND …
 
 When does back-propagation learn XOR? Sweeps, tracked in MLflow, and their reports.
 
-  train     train one run, or a sweep of runs: bp train [OVERRIDES] [--multirun]
-  report    write and print the report of a sweep: bp report [SWEEP] [--out DIR]
-  reproduce train recorded runs again and compare bits: bp reproduce [RUN…] [--sweep ID]
-  explain   show one training step, number by number: bp explain [OVERRIDES] [--sample N] …
+  train       train one run, or a sweep of runs: bp train [OVERRIDES] [--multirun]
+  report      write and print the report of a sweep: bp report [SWEEP] [--out DIR]
+  reproduce   train recorded runs again and compare bits: bp reproduce [RUN…] [--sweep ID]
+  explain     show one training step, number by number: bp explain [OVERRIDES] [--sample N] …
   playground  write a page that trains in the browser: bp playground [OVERRIDES | RUN]
-  ui        serve the MLflow UI, with a link to the comparison of a sweep: bp ui [SWEEP]
+  ui          serve the MLflow UI, with a link to the comparison of a sweep: bp ui [SWEEP]
 
 `bp COMMAND --help` says more. `bp --version` prints the version.
 Tab completion in bash: eval "$(bp -sc install=bash)\""""
