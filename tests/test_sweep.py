@@ -19,8 +19,9 @@ import pytest
 from runs import make_config
 
 from bp_pipeline import sweep
+from bp_pipeline.config import Composition, Job
 from bp_pipeline.config.schema import RunConfig
-from bp_pipeline.sweep import Composition, Job, run_jobs, states_of
+from bp_pipeline.sweep import run_jobs, states_of
 from bp_pipeline.tracking.store import create
 
 Bp = Callable[..., subprocess.CompletedProcess[str]]
@@ -377,7 +378,7 @@ def test_a_sweep_that_breaks_off_raises_what_broke_it_in_any_thread(
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-@pytest.mark.parametrize("what", ["write_report", "crown"])
+@pytest.mark.parametrize("what", ["write_report", "choose_champion"])
 def test_a_bug_of_ours_keeps_its_traceback_and_the_sweep_is_whole(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, what: str
 ) -> None:
