@@ -310,6 +310,6 @@ def test_a_narrow_screen_shows_all_of_it(chromium: Browser, tmp_path: Path, sche
 
 def test_every_control_has_a_name(article: Page) -> None:
     tree = article.locator("main").aria_snapshot()
-    controls = re.findall(r"- (button|combobox|textbox|slider|radio|progressbar)\b(.*)", tree)
+    controls = re.findall(r"- (button|combobox|textbox|slider|radio|progressbar|img)\b(.*)", tree)
     assert len(controls) > 25
     assert [kind for kind, rest in controls if '"' not in rest] == []

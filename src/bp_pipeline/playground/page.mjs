@@ -242,11 +242,26 @@ class Page {
     this.drawOutputs(network);
     this.drawEquations(network);
     this.drawStatus(network);
-    const reasons = reasonsOf(network, config, this.data.isParity);
+    this.describe(network);
+    const reasons = reasonsOf(network, config);
     const texts = reasons.map(({ title, text }) => `${title} ${text}`).join();
     if (texts === this.reasons) return;
     this.reasons = texts;
     $("why").replaceChildren(...reasons.map(reasonItem));
+  }
+
+  // What the pictures show, for who cannot see them.
+  describe({ targets, units, tolerance, finalLoss }) {
+    const { z, width } = units.at(-1);
+    const isWithin = (row, s) => row.every((y, o) => Math.abs(z[s * width + o] - y) < tolerance);
+    const n = targets.filter(isWithin).length;
+    const { losses, epoch } = this.player;
+    const labels = {
+      diagram: `The network, ${this.names.sizes.join("-")}, with weights and activations`,
+      surface: `Output over the inputs: ${n} of ${targets.length} samples are within the tolerance`,
+      curve: `Loss: ${rounded(losses[0], 4)} at the start, ${rounded(finalLoss, 4)} at epoch ${epoch}`,
+    };
+    for (const [id, label] of Object.entries(labels)) $(id).setAttribute("aria-label", label);
   }
 
   drawOutputs(network) {
