@@ -27,7 +27,7 @@ def data_of(path: Path) -> dict[str, Any]:
 def test_it_starts_from_the_article_unless_asked_otherwise(tmp_path: Path) -> None:
     assert bp(tmp_path, "playground").returncode == 0
     data = data_of(tmp_path / "playground.html")
-    assert data["start"] == data["article"]
+    assert data["start"]["config"] == data["article"]["config"]
     assert bp(tmp_path, "playground", "activation=relu", "--out", "relu.html").returncode == 0
     assert data_of(tmp_path / "relu.html")["start"]["labels"]["activation"] == "relu"
 

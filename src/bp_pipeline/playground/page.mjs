@@ -36,8 +36,7 @@ class Page {
   // Settings
 
   get start() {
-    const { config, labels, path } = this.data.start;
-    return { config, labels, path, replicate: 0 };
+    return { replicate: 0, ...this.data.start };
   }
 
   fillChoices() {

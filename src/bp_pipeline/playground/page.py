@@ -77,8 +77,10 @@ class RecordedResult(NamedTuple):
     arrays: Mapping[str, np.ndarray]
 
 
-def render_playground(config: RunConfig, recorded: RecordedResult | None = None) -> str:
-    """Write the page that starts from a config."""
+def render_playground(
+    config: RunConfig, recorded: RecordedResult | None = None, replicate: int = 0
+) -> str:
+    """Write the page that starts from a config and shows one of its replicates."""
     program, style = _program(), (_FOLDER / "page.css").read_text("utf-8")
     policy = (
         f"default-src 'none'; script-src '{_hash(program)}'; style-src '{_hash(style)}'; "
@@ -97,7 +99,7 @@ def render_playground(config: RunConfig, recorded: RecordedResult | None = None)
         policy=Markup(policy),
         style=Markup(style),
         program=Markup(program),
-        data=Markup(_json(_data(config, recorded))),
+        data=Markup(_json(_data(config, recorded, replicate))),
         corrections=_CORRECTIONS,
         recorded=recorded,
     )
@@ -126,9 +128,9 @@ def _json(data: Any) -> str:
     return json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
 
 
-def _data(config: RunConfig, recorded: RecordedResult | None) -> dict[str, Any]:
+def _data(config: RunConfig, recorded: RecordedResult | None, replicate: int) -> dict[str, Any]:
     return {
-        "start": _settings(config),
+        "start": {**_settings(config), "replicate": replicate},
         "article": _settings(_composed(ARTICLE)),
         "defaults": _settings(_composed([])),
         "options": {group: _options(group) for group in _GROUPS},
