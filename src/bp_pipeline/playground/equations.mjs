@@ -76,10 +76,14 @@ export class Names {
 }
 
 // All equations of the update that a network takes next, as seen from one sample. Each is
-// {part, about, name, sign, formula, values, value}: `about` is the unit or weight it belongs to.
-export function equationsOf(config, network, names, sample) {
+// {part, about, name, sign, formula, values, value}: `about` is the unit or weight it belongs to. Where only
+// one of these is asked for, its equations.
+export function equationsOf(config, network, names, sample, only = null) {
   const step = takeStep(config, network, sample);
-  return [...forward(step, names), ...losses(step, names), ...deltas(step, names), ...updates(step, names)];
+  const units = [...forward(step, names), ...losses(step, names), ...deltas(step, names)];
+  if (only === null) return [...units, ...updates(step, names.allWeights)];
+  const weights = names.allWeights.filter(({ name }) => name === only);
+  return [...units.filter(({ about }) => about === only), ...updates(step, weights)];
 }
 
 function takeStep(config, network, sample) {
@@ -176,8 +180,8 @@ function broughtBack(names, layer, unit) {
   return outgoing.length === 1 ? total : `(${total})`;
 }
 
-function* updates(step, names) {
-  for (const weight of names.allWeights) {
+function* updates(step, weights) {
+  for (const weight of weights) {
     if (weight.row < step.network.firstTrainedRow) {
       yield equation(step, "update", weight.name, weight.name, `{${weight.name}}`, newWeight(step, weight));
       continue;

@@ -279,13 +279,12 @@ class Page {
   }
 
   drawEquations(network) {
-    const equations = [...equationsOf(this.settings.config, network, this.names, this.sample)];
+    const of = equationsOf(this.settings.config, network, this.names, this.sample, this.about);
     const values = new Map();
     network.units.forEach(({ z, width }, layer) => {
       for (let i = 0; i < width; i++) values.set(this.names.unit(layer, layer === this.names.last ? i + Number(this.names.hasBias) : i), z[this.sample * width + i]);
     });
     this.diagram.draw(network, values, this.about);
-    const of = equations.filter(({ about }) => about === this.about);
     $("equations").replaceChildren(...of.flatMap((each, i) => (each.part === of[i - 1]?.part ? [] : [partHead(each.part)]).concat(equationRow(each))));
     $("of-sample").textContent = `for sample ${this.sample}, in the step after ${plural(this.player.epoch, "epoch")}`;
   }
