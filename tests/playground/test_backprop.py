@@ -102,6 +102,7 @@ def requests(draw: st.DrawFn) -> Request:
         "network.bias": draw(st.booleans()),
         "network.train_bias": draw(st.booleans()),
         "init.bias": draw(st.sampled_from(["same", "zero"])),
+        "init.scale": draw(st.floats(0.1, 3)),
         "loss.reduction": draw(st.sampled_from(["mean", "sum"])),
         "optimizer.learning_rate": draw(st.floats(0, 1e3, exclude_min=True)),
         "optimizer.momentum": draw(st.floats(0, 1, exclude_max=True)),
@@ -114,6 +115,10 @@ def requests(draw: st.DrawFn) -> Request:
         "seed": draw(st.integers(0, 2**63 - 1)),
         "engine": draw(st.sampled_from(["numpy", "compiled"])),
     }
+    if draw(st.booleans()):
+        n_layers = len(changes["network.hidden"]) + 1
+        factors = st.lists(st.floats(0.01, 9), min_size=n_layers, max_size=n_layers)
+        changes["optimizer.layer_factors"] = draw(factors)
     if options["loss"] == "squared_error":
         changes["network.output"] = draw(st.sampled_from(activations))
     if options["init"] in ("ones", "constant"):
