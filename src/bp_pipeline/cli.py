@@ -291,6 +291,18 @@ def explain(arguments: Sequence[str]) -> int:
         return _refuse(str(error))
 
 
+def playground(arguments: Sequence[str]) -> int:
+    """Run `bp playground [OVERRIDES | RUN] [--out FILE]`."""
+    from bp_pipeline.config.errors import ConfigError
+
+    try:
+        from bp_pipeline.playground.command import run
+
+        return run(arguments)
+    except ConfigError as error:
+        return _refuse(str(error))
+
+
 def ui(arguments: Sequence[str]) -> int:
     """Run `bp ui [SWEEP] [--port N] [--no-browser]`."""
     parser = _sweep_parser("bp ui", "Serve MLflow's UI and link to a sweep.")
@@ -361,6 +373,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "list": list_,
     "reproduce": reproduce,
     "explain": explain,
+    "playground": playground,
     "ui": ui,
 }
 
@@ -369,12 +382,13 @@ usage: bp COMMAND …
 
 When does back-propagation learn XOR? Sweeps, tracked in MLflow, and their reports.
 
-  train     train one run, or a sweep of runs: bp train [OVERRIDES] [--multirun]
-  report    write and print the report of a sweep: bp report [SWEEP] [--out DIR]
-  list      list the sweeps of this store, with what was best in each: bp list
-  reproduce train recorded runs again and compare bits: bp reproduce [RUN…] [--sweep ID]
-  explain   show one training step, number by number: bp explain [OVERRIDES] [--sample N] …
-  ui        serve the MLflow UI, with a link to the comparison of a sweep: bp ui [SWEEP]
+  train       train one run, or a sweep of runs: bp train [OVERRIDES] [--multirun]
+  report      write and print the report of a sweep: bp report [SWEEP] [--out DIR]
+  list        list the sweeps of this store, with what was best in each: bp list
+  reproduce   train recorded runs again and compare bits: bp reproduce [RUN…] [--sweep ID]
+  explain     show one training step, number by number: bp explain [OVERRIDES] [--sample N] …
+  playground  write a page that trains in the browser: bp playground [OVERRIDES | RUN]
+  ui          serve the MLflow UI, with a link to the comparison of a sweep: bp ui [SWEEP]
 
 `bp COMMAND --help` says more. `bp --version` prints the version.
 Tab completion in bash: eval "$(bp -sc install=bash)\""""
