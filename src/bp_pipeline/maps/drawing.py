@@ -1,0 +1,187 @@
+"""A map trained shard by shard on threads, and its boundary a second time, one ulp further.
+
+Owns the order of shards, what is in memory at a time (the result, and one shard a thread), and the
+shards of an unfinished map that are kept in a folder. What a shard is, is said in `pixels.py`.
+"""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from bp_pipeline.arrays import read_arrays, write_arrays
+from bp_pipeline.core.training import Progress
+from bp_pipeline.ensemble.cluster import train_shards
+from bp_pipeline.maps.boundary import boundary_pixels
+from bp_pipeline.maps.pixels import Numbers, Outcomes, Pixels, train_pixels
+from bp_pipeline.maps.values import MapResult
+
+_SHARD_NETWORK_EPOCHS = 1 << 23  # a third of a second
+_SHARD_NETWORKS = 512, 1 << 16  # at least, at most
+_SHARD_BYTES = 1 << 26  # of recorded losses and norms
+
+
+class KeptShards:
+    """The finished shards of a map that is not whole yet, a file each.
+
+    A file is there whole or not at all, and one that cannot be read counts as not there.
+
+    Parameters
+    ----------
+    folder
+        Of this map alone; None keeps nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    def read(self, numbers: Numbers) -> Outcomes | None:
+        """Return what was kept of these networks, if anything was."""
+        if self._folder is None or not self._path(numbers).is_file():
+            return None
+        try:
+            outcomes = Outcomes(**{"loss_ratio": None, **read_arrays(self._path(numbers))})
+        except (ValueError, TypeError):  # cut off by a power failure, or not ours
+            return None
+        arrays = [array for array in outcomes if array is not None]
+        return outcomes if all(array.shape == numbers.shape for array in arrays) else None
+
+    def write(self, numbers: Numbers, outcomes: Outcomes) -> None:
+        """Keep what came of these networks."""
+        if self._folder is not None:
+            path = self._path(numbers)
+            new = path.with_suffix(".new.npz")
+            write_arrays(new, _named(outcomes))
+            new.replace(path)
+
+    def remove(self) -> None:
+        """Forget everything, once the map is whole."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _path(self, numbers: Numbers) -> Path:
+        assert self._folder is not None
+        return self._folder / f"{numbers[0]}-{numbers[-1]}.npz"
+
+
+def shard_size(pixels: Pixels) -> int:
+    """Return how many networks are trained at a time; it changes no bit."""
+    recorded = 24 * len(pixels.setup.recorded_epochs)  # bytes of a network's losses and norms
+    size = min(_SHARD_NETWORK_EPOCHS // max(1, pixels.setup.epochs), _SHARD_BYTES // recorded)
+    return int(np.clip(size, *_SHARD_NETWORKS))
+
+
+def shards_of(n_networks: int, size: int) -> Iterator[Numbers]:
+    """Cut the numbers of networks into shards."""
+    for first in range(0, n_networks, size):
+        yield np.arange(first, min(first + size, n_networks))
+
+
+def draw(
+    pixels: Pixels,
+    *,
+    engine: str,
+    threads: int | None = None,
+    kept: KeptShards | None = None,
+    size: int | None = None,
+    progress: Progress | None = None,
+) -> MapResult:
+    """Train all networks of a map.
+
+    Parameters
+    ----------
+    pixels
+        The map.
+    engine, threads
+        What trains, and how many shards at a time.
+    kept
+        Where finished shards are read from and written to.
+    size
+        Networks of a shard; by default about a third of a second's work.
+    progress
+        Called with how many network-epochs were trained since the last call.
+    """
+    kept = kept or KeptShards(None)
+    flat = _room(pixels, int(np.prod(pixels.shape)))
+    missing = []
+    for numbers in shards_of(int(np.prod(pixels.shape)), size or shard_size(pixels)):
+        outcomes = kept.read(numbers)
+        if outcomes is None:
+            missing.append((numbers[0], numbers[-1] + 1))
+        else:
+            _fill(flat, numbers, outcomes)
+    shards = (np.arange(*ends) for ends in missing)
+    train = partial(_train, pixels, engine)
+    for numbers, outcomes in train_shards(train, shards, threads=threads, progress=progress):
+        _fill(flat, numbers, outcomes)
+        kept.write(numbers, outcomes)
+    return _as_map(pixels, flat, pixels.x[1], pixels.y[1])
+
+
+def count_ulp_flips(
+    pixels: Pixels,
+    result: MapResult,
+    boundary: str,
+    *,
+    engine: str,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Count the boundary's pixels that change sides when the x value moves up by one ulp."""
+    inside = result.inside(boundary)
+    rows, columns = np.nonzero(boundary_pixels(inside))
+    if not len(rows):
+        return 0
+    n_replicates = pixels.shape[2]
+    first = np.ravel_multi_index((rows, columns, np.zeros_like(rows)), pixels.shape)
+    numbers = (first[:, None] + np.arange(n_replicates)).ravel()
+    flat = _room(pixels, len(numbers))
+    shards = shards_of(len(numbers), shard_size(pixels))
+    train = partial(_train_one_ulp_further, pixels, engine, numbers)
+    for places, outcomes in train_shards(train, shards, threads=threads, progress=progress):
+        _fill(flat, places, outcomes)
+    moved = _as_map(pixels, flat, np.zeros(len(rows)), np.zeros(1)).inside(boundary)
+    return int((moved[0] != inside[rows, columns]).sum())
+
+
+def _train(
+    pixels: Pixels, engine: str, numbers: Numbers, progress: Progress
+) -> tuple[Numbers, Outcomes]:
+    return numbers, train_pixels(pixels, numbers, engine, progress)
+
+
+def _train_one_ulp_further(
+    pixels: Pixels, engine: str, all_numbers: Numbers, places: Numbers, progress: Progress
+) -> tuple[Numbers, Outcomes]:
+    numbers = all_numbers[places]
+    columns = np.unravel_index(numbers, pixels.shape)[1]
+    further = np.nextafter(pixels.x[1][columns], np.inf)
+    return places, train_pixels(pixels, numbers, engine, progress, further)
+
+
+def _room(pixels: Pixels, n_networks: int) -> Outcomes:
+    epochs = np.int32 if pixels.setup.epochs < 2**31 else np.int64
+    return Outcomes(
+        outcome=np.empty(n_networks, dtype=np.int8),
+        epochs_to_converge=np.empty(n_networks, dtype=epochs),
+        final_loss=np.empty(n_networks),
+        solved=np.empty(n_networks, dtype=bool),
+        loss_ratio=np.empty(n_networks) if pixels.keeps_loss_ratio else None,
+    )
+
+
+def _named(outcomes: Outcomes) -> dict[str, np.ndarray]:
+    return {name: array for name, array in outcomes._asdict().items() if array is not None}
+
+
+def _fill(flat: Outcomes, numbers: Numbers, outcomes: Outcomes) -> None:
+    for name, array in _named(flat).items():
+        array[numbers[0] : numbers[-1] + 1] = getattr(outcomes, name)
+
+
+def _as_map(pixels: Pixels, flat: Outcomes, x: np.ndarray, y: np.ndarray) -> MapResult:
+    n_replicates = pixels.shape[2]
+    shape: Sequence[int] = (len(y), len(x), *([n_replicates] if n_replicates > 1 else []))
+    return MapResult(x, y, **{name: array.reshape(shape) for name, array in _named(flat).items()})
