@@ -79,45 +79,56 @@ def shards_of(n_networks: int, size: int) -> Iterator[Numbers]:
         yield np.arange(first, min(first + size, n_networks))
 
 
-def draw(
-    pixels: Pixels,
-    *,
-    engine: str,
-    threads: int | None = None,
-    kept: KeptShards | None = None,
-    size: int | None = None,
-    progress: Progress | None = None,
-) -> MapResult:
-    """Train all networks of a map.
+class Drawing:
+    """A map on its way: what is known of it, and which shards are missing.
 
     Parameters
     ----------
     pixels
         The map.
-    engine, threads
-        What trains, and how many shards at a time.
     kept
         Where finished shards are read from and written to.
     size
         Networks of a shard; by default about a third of a second's work.
-    progress
-        Called with how many network-epochs were trained since the last call.
     """
-    kept = kept or KeptShards(None)
-    flat = _room(pixels, int(np.prod(pixels.shape)))
-    missing = []
-    for numbers in shards_of(int(np.prod(pixels.shape)), size or shard_size(pixels)):
-        outcomes = kept.read(numbers)
-        if outcomes is None:
-            missing.append((numbers[0], numbers[-1] + 1))
-        else:
-            _fill(flat, numbers, outcomes)
-    shards = (np.arange(*ends) for ends in missing)
-    train = partial(_train, pixels, engine)
-    for numbers, outcomes in train_shards(train, shards, threads=threads, progress=progress):
-        _fill(flat, numbers, outcomes)
-        kept.write(numbers, outcomes)
-    return _as_map(pixels, flat, pixels.x[1], pixels.y[1])
+
+    def __init__(
+        self, pixels: Pixels, kept: KeptShards | None = None, size: int | None = None
+    ) -> None:
+        self._pixels, self._kept = pixels, kept or KeptShards(None)
+        self._flat = _room(pixels, pixels.n_networks)
+        self._missing: list[tuple[int, int]] = []
+        for numbers in shards_of(pixels.n_networks, size or shard_size(pixels)):
+            outcomes = self._kept.read(numbers)
+            if outcomes is None:
+                self._missing.append((int(numbers[0]), int(numbers[-1]) + 1))
+            else:
+                _fill(self._flat, numbers, outcomes)
+
+    @property
+    def n_missing(self) -> int:
+        """How many networks are still to be trained."""
+        return sum(end - first for first, end in self._missing)
+
+    def finish(
+        self, *, engine: str, threads: int | None = None, progress: Progress | None = None
+    ) -> MapResult:
+        """Train what is missing.
+
+        Parameters
+        ----------
+        engine, threads
+            What trains, and how many shards at a time.
+        progress
+            Called with how many network-epochs were trained since the last call.
+        """
+        shards = (np.arange(first, end) for first, end in self._missing)
+        train = partial(_train, self._pixels, engine)
+        for numbers, outcomes in train_shards(train, shards, threads=threads, progress=progress):
+            _fill(self._flat, numbers, outcomes)
+            self._kept.write(numbers, outcomes)
+        self._missing = []
+        return _as_map(self._pixels, self._flat, self._pixels.x[1], self._pixels.y[1])
 
 
 def count_ulp_flips(

@@ -98,11 +98,6 @@ class MapConfig(RunConfig):
         """SHA-256 over what decides the map: its networks' config and the section `map`."""
         return digest_json({"run": super().config_digest, "map": self.map.model_dump()})
 
-    @property
-    def network_config(self) -> RunConfig:
-        """The config of the networks, in which the axes' keys are still what they were."""
-        return parse_config(self.model_dump(exclude={"map"}, exclude_none=True))
-
     def _misfits(self, given_weights: Path | str | None) -> Iterator[str]:
         yield from super()._misfits(given_weights)
         if self.map.x.key == self.map.y.key:
@@ -168,3 +163,18 @@ class MapConfig(RunConfig):
 
 
 parse_map = partial(parse_config, schema=MapConfig)
+
+
+def zoomed(config: MapConfig, x: float, y: float) -> MapConfig:
+    """Return a map of a tenth of the window, around a point.
+
+    Raises
+    ------
+    ConfigError
+        Where doubles have no room for so many values in it.
+    """
+    raw = config.model_dump(exclude_none=True)
+    for side, axis, centre in zip("xy", config.map.axes(), (x, y), strict=True):
+        window = axis.zoomed(centre)
+        raw["map"][side] |= {"low": window.low, "high": window.high}
+    return parse_map(raw)

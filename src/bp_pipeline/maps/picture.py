@@ -107,6 +107,21 @@ def _kinds(
     yield outside, f"not {what}: final loss, nats", DARK, np.maximum(result.final_loss, tiny)
 
 
+class Placement(NamedTuple):
+    """Where the pixels of a map lie in its picture: their upper left corner and their size."""
+
+    left: int
+    top: int
+    enlarged: int
+
+
+def place(n_columns: int, n_rows: int) -> Placement:
+    """Return where the pixels of a map of this size lie."""
+    enlarged = -(-_LEAST_SIDE // max(n_columns, n_rows))
+    unit = _unit(enlarged * max(n_columns, n_rows))
+    return Placement(round(unit * _LEFT), round(unit * _TOP), enlarged)
+
+
 def write_picture(
     path: Path,
     painting: Painting,
@@ -133,9 +148,9 @@ def write_picture(
     from PIL import Image, PngImagePlugin
 
     pixels = painting.pixels[::-1]  # the low end of y is below
-    enlarged = -(-_LEAST_SIDE // max(pixels.shape[:2]))
+    left, top, enlarged = place(x.n_pixels, y.n_pixels)
     pixels = pixels.repeat(enlarged, axis=0).repeat(enlarged, axis=1)
-    canvas, top, left = _surroundings(painting, pixels.shape[:2], x, y, (title, subtitle))
+    canvas = _surroundings(painting, pixels.shape[:2], x, y, (title, subtitle))
     canvas[top : top + len(pixels), left : left + pixels.shape[1]] = pixels
     info = PngImagePlugin.PngInfo()
     for key, value in text.items():
@@ -143,15 +158,19 @@ def write_picture(
     Image.fromarray(canvas).save(path, format="PNG", pnginfo=info)
 
 
+def _unit(side: int) -> float:
+    return side / _SIDE
+
+
 def _surroundings(
     painting: Painting, shape: tuple[int, ...], x: Axis, y: Axis, titles: tuple[str, str]
-) -> tuple[UInt8[np.ndarray, "row column rgb"], int, int]:
-    """Draw all but the pixels; return the picture, and where they belong."""
+) -> UInt8[np.ndarray, "row column rgb"]:
+    """Draw all but the pixels."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     height, width = shape
-    unit = max(max(shape) / _SIDE, _LEAST_SIDE / _SIDE)
+    unit = _unit(max(shape))
     left, right, top, bottom = (round(unit * m) for m in (_LEFT, _RIGHT, _TOP, _BOTTOM))
     total = np.array([left + width + right, top + height + bottom])
     columns, rows = (total / (_DPI * unit)).tolist()
@@ -163,8 +182,7 @@ def _surroundings(
         figure.text(frame[0], frame[1] + frame[3] + above * unit / total[1], line, fontsize=size)
     _draw_legend(figure, painting, frame, bottom / total[1])
     canvas.draw()  # type: ignore[no-untyped-call]
-    drawn = np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
-    return drawn, len(drawn) - bottom - height, left
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
 
 
 def _draw_axes(axes: "Axes", x: Axis, y: Axis) -> None:

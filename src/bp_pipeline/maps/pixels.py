@@ -7,16 +7,19 @@ keeps of a network comes back.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int8, Int64, Integer
 
 from bp_pipeline.core.network import Parameters, PerNetwork
 from bp_pipeline.core.training import Progress, Setup, Trained
-from bp_pipeline.ensemble.engines import train_function
-from bp_pipeline.maps.axes import Plane
+from bp_pipeline.ensemble import initial_parameters, setup_of, train_function
+from bp_pipeline.maps.axes import Plane, random_plane
+
+if TYPE_CHECKING:
+    from bp_pipeline.maps.options import MapConfig
 
 LEARNING_RATE, MOMENTUM, SCALE = "optimizer.learning_rate", "optimizer.momentum", "init.scale"
 LAYER_FACTOR = "optimizer.layer_factors."  # and the number of a layer, 0 the first with weights
@@ -57,7 +60,7 @@ class Pixels:
     x, y
         Key and values of the columns and of the rows.
     plane
-        The directions of u and v, where one of them is an axis.
+        The directions of u and v; None where a network has one weight.
     keeps_loss_ratio
         Whether `loss_ratio` is kept; all losses are recorded for it.
     """
@@ -74,6 +77,11 @@ class Pixels:
     def shape(self) -> tuple[int, int, int]:
         """Rows, columns, replicates."""
         return len(self.y[1]), len(self.x[1]), self.initial.shape[1]
+
+    @property
+    def n_networks(self) -> int:
+        """How many there are."""
+        return int(np.prod(self.shape, dtype=np.int64))
 
     def networks(
         self, numbers: Numbers, x_values: PerNetwork | None = None
@@ -108,6 +116,29 @@ class Pixels:
         n_layers = len(self.setup.architecture.shapes)
         rates = [rate * value_of(f"{LAYER_FACTOR}{layer}") for layer in range(n_layers)]
         return parameters, np.array(rates), value_of(MOMENTUM)
+
+
+def pixels_of(config: "MapConfig") -> Pixels:
+    """Work out what all networks of a map are made of."""
+    unscaled = config.init.model_copy(update={"scale": 1.0})
+    initial = initial_parameters(config.model_copy(update={"init": unscaled}))
+    x, y = config.map.axes()
+    factors = {f"{LAYER_FACTOR}{n}": factor for n, factor in enumerate(config.layer_factors)}
+    optimizer, keeps_losses = config.optimizer, config.map.boundary == "loss_falls"
+    return Pixels(
+        setup=replace(setup_of(config), record=config.training.epochs + 1 if keeps_losses else 2),
+        initial=initial,
+        fixed={
+            LEARNING_RATE: optimizer.learning_rate,
+            MOMENTUM: optimizer.momentum,
+            SCALE: config.init_scale,
+            **factors,
+        },
+        x=(x.key, x.centres),
+        y=(y.key, y.centres),
+        plane=random_plane(config.map.plane_seed, len(initial)) if len(initial) > 1 else None,
+        keeps_loss_ratio=keeps_losses,
+    )
 
 
 def train_pixels(
