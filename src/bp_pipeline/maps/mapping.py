@@ -32,7 +32,15 @@ from bp_pipeline.maps.record import MAP, PICTURE, ULP_FLIPS, Map, metrics_of, re
 from bp_pipeline.maps.viewer import write_viewer
 from bp_pipeline.terminal import counted, say, training_progress
 from bp_pipeline.tracking import Reader, TrackingError, Writer, open_for_writing
-from bp_pipeline.tracking.format import CODE_DIGEST, COMMAND, CONFIG_DIGEST, KIND, RESULT_DIGEST
+from bp_pipeline.tracking.format import (
+    CODE_DIGEST,
+    COMMAND,
+    CONFIG_DIGEST,
+    KIND,
+    RESULT_DIGEST,
+    metrics_at_once,
+    run_tags,
+)
 from bp_pipeline.tracking.provenance import package_version
 
 REPORTS = Path("reports")
@@ -140,10 +148,11 @@ def _draw_window(name: str, config: MapConfig, command: str, writer: Writer | No
         return window
     digest = digest_json({"config": config.config_digest, "code": code_digest()})
     with writer.lock_sweep(digest):
-        found = None if config.sweep.rerun else writer.find_same(config, MAP)
-        if found is not None:
-            say(f"Complete: this map is run {found}. `sweep.rerun=true` trains it anew.")
-            return show_map(writer, found)
+        known = writer.find_same(config.config_digest, code_digest())
+        if known is not None and not config.sweep.rerun:
+            run_id = known.info.run_id
+            say(f"Complete: this map is run {run_id}. `sweep.rerun=true` draws it anew.")
+            return show_map(writer, run_id)
         kept = KeptShards(writer.unfinished(digest))
         window, seconds = _draw(name, config, command, kept)
         window = _show(window, writer=writer, seconds=seconds)
@@ -193,7 +202,9 @@ def _show(
         folder = folder or REPORTS / f"{name}-{config.config_digest[:8]}"
         write_viewer(Path(made) / PAGE, window.map, picture, verdict(window))
         try:
-            shutil.copytree(made, folder, dirs_exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            for file in (PICTURE, PAGE):
+                shutil.copyfile(Path(made) / file, folder / file)
         except OSError as error:
             raise TrackingError(
                 f"The map cannot be written to {folder}: {error}. "
@@ -215,12 +226,13 @@ def _record(window: MeasuredMap, picture: Path, seconds: float, writer: Writer) 
         shutil.copyfile(picture, folder / PICTURE)
 
     metrics = metrics_of(map_.result, window.boundary, window.ulp_flips, seconds)
+    own = {KIND: MAP, COMMAND: map_.command, RESULT_DIGEST: map_.result.result_digest}
     run_id = writer.record_files(
         map_.config,
         write,
-        metrics,
+        metrics_at_once(metrics),
         name=map_.name,
-        tags={KIND: MAP, COMMAND: map_.command, RESULT_DIGEST: map_.result.result_digest},
+        tags={**run_tags(map_.config, None), **own},
         seconds=seconds,
         engine=engine_in_use(map_.config.engine),
     )
@@ -264,8 +276,8 @@ def verdict(window: MeasuredMap) -> list[str]:
     if boundary.dimension_half is not None:
         sentences.append(f"At half the resolution the dimension is {boundary.dimension_half:.2f}.")
     sentences.append(
-        f"{window.ulp_flips:,} of its pixels change sides when {window.map.config.map.x.key} "
-        "moves up by one ulp."
+        f"When {window.map.config.map.x.key} moves up by one ulp, "
+        f"{counted(window.ulp_flips, 'pixel')} of it would be on the other side."
     )
     if boundary.is_doubtful:
         sentences.append(

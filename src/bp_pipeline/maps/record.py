@@ -149,7 +149,7 @@ def read_map(reader: "Reader", name: str | None = None) -> Map:
     """
     from bp_pipeline.tracking import TrackingError
 
-    run = reader.find_run_of_kind(MAP, name)
+    run = reader.find_of_kind(MAP, name)
     with reader.artifacts(run.info.run_id, "config.yaml", ARRAYS, WEIGHTS) as folder:
         try:
             config, result = read_map_config(folder), read_map_result(folder)

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from bp_pipeline.config import ConfigError, compose
-from bp_pipeline.config.schema import flat
 from bp_pipeline.core.training import OUTCOMES
 from bp_pipeline.maps.options import MapConfig
 from bp_pipeline.maps.picture import place
@@ -95,39 +94,30 @@ def pixel_command(config: MapConfig, run_id: str) -> str:
 
 
 def _differences(config: MapConfig, axes: Collection[str]) -> list[str]:
-    """List, quoted for a shell, what differs from a run with nothing but these options chosen."""
-    options = {
-        group: option for group, option in config.labels.items() if group not in _NOT_OF_A_NETWORK
-    }
-    words = [f"{group}={option}" for group, option in options.items()]
+    """List, quoted for a shell, what differs from a run with nothing but its options chosen."""
+    groups = config.labels.items()
+    chosen = [f"{group}={name}" for group, name in groups if group not in _NOT_OF_A_NETWORK]
     try:
-        plain = compose(words).jobs[0].config
-        usual = compose([]).jobs[0].config.labels
-    except ConfigError:  # an option needs more than its name, or is of a folder of the user's
-        plain = usual = None
-    values = dict(flat(config.model_dump(exclude={"labels"})))
-    before = {} if plain is None else dict(flat(plain.model_dump(exclude={"labels"})))
-    factors = any(key.startswith(LAYER_FACTOR) for key in axes)
+        plain, usual = (compose(words).jobs[0].config for words in (chosen, []))
+    except ConfigError:  # an option needs more than its name, or is from a folder of the user's
+        plain = usual = compose([]).jobs[0].config
+    before, varied = {**plain.params(), **usual.labels}, {*axes}
+    if any(key.startswith(LAYER_FACTOR) for key in axes):
+        varied.add(LAYER_FACTOR[:-1])
     return [
-        *(
-            word
-            for word in words
-            if usual is None or word.partition("=")[2] != usual.get(word.partition("=")[0])
-        ),
-        *(
-            shlex.quote(f"{key}={_typed(value)}")
-            for key, value in values.items()
-            if value != before.get(key)
-            and not key.endswith(".name")
-            and key.partition(".")[0] not in _NOT_OF_A_NETWORK
-            and key not in axes
-            and not (factors and key == LAYER_FACTOR[:-1])
-        ),
+        shlex.quote(f"{key}={_typed(value)}")
+        for key, value in config.params().items()
+        if value != before.get(key)
+        and not key.endswith(".name")
+        and key.partition(".")[0] not in _NOT_OF_A_NETWORK
+        and key not in varied
     ]
 
 
 def _typed(value: Any) -> str:
     """Write a value as Hydra reads it."""
+    if isinstance(value, str):
+        return value
     return json.dumps(value, separators=(",", ":"))
 
 
