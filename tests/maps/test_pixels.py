@@ -206,7 +206,8 @@ def test_linear_regression_diverges_where_rate_times_largest_eigenvalue_passes_2
     design = np.column_stack([np.ones(4), inputs])
     largest = np.linalg.eigvalsh(design.T @ design / 4)[-1]
     product = np.outer(result.y, result.x) * largest
-    # Equal steps on both axes keep whole diagonals apart from 2: no pixel lies so near to 2 that 3,000 epochs could not tell: there a loss grows by (ηλ − 1)²
-    # an epoch, to a hundredfold of what is at least a hundredth of it.
+    # With equal steps on both axes whole diagonals have one product, and none lies so near to 2
+    # that 3,000 epochs could not tell: there a loss grows by (ηλ − 1)² an epoch, from at least a
+    # hundredth of what it is to a hundredfold.
     assert np.abs(np.log(product - 1)[product > 1]).min() > np.log(1e4) / 3000
     np.testing.assert_array_equal(result.inside("diverged"), product < 2)

@@ -15,7 +15,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-from bp_pipeline.config import Composition, ConfigError
+from bp_pipeline.config import Composition, ConfigError, Job
 from bp_pipeline.digests import code_digest, digest_json
 from bp_pipeline.ensemble import engine_in_use, remarks_on_engines
 from bp_pipeline.maps.boundary import (
@@ -57,13 +57,13 @@ class MeasuredMap:
     ulp_flips: int
 
 
-def run_map(composition: Composition, n_zooms: int = 0) -> int:
-    """Draw a map, and zoom into it; record and show each window.
+def run_maps(composition: Composition, n_zooms: int = 0) -> int:
+    """Draw maps one after another, and zoom into each; record and show each window.
 
     Parameters
     ----------
     composition
-        One job, whose config is a `MapConfig`, and what was typed.
+        Jobs whose configs are `MapConfig`s, and what was typed.
     n_zooms
         How often to go on in a tenth of the window.
 
@@ -77,14 +77,12 @@ def run_map(composition: Composition, n_zooms: int = 0) -> int:
     TrackingError
         Where the store cannot be used; nothing was trained then.
     """
-    [job] = composition.jobs
-    config = job.config
-    assert isinstance(config, MapConfig)
-    if config.tracking.name == "off":
-        return _draw_windows(job.name, config, composition.command, n_zooms, None)
-    with open_for_writing(config.tracking.uri, config.tracking.experiment) as writer:
+    tracking = composition.jobs[0].config.tracking
+    if tracking.name == "off":
+        return _draw_all(composition, n_zooms, None)
+    with open_for_writing(tracking.uri, tracking.experiment) as writer:
         try:
-            return _draw_windows(job.name, config, composition.command, n_zooms, writer)
+            return _draw_all(composition, n_zooms, writer)
         except TrackingError as error:
             say(str(error))
             return 1
@@ -110,21 +108,34 @@ def show_map(reader: Reader, name: str | None, folder: Path | None = None) -> Me
 # -------------------------------------------------------------------------------------- windows
 
 
+def _draw_all(composition: Composition, n_zooms: int, writer: Writer | None) -> int:
+    for job in composition.jobs:
+        assert isinstance(job.config, MapConfig)
+        name = _name(job, alone=len(composition.jobs) == 1)
+        _draw_windows(name, job.config, composition.command, n_zooms, writer)
+    return 0
+
+
+def _name(job: Job, *, alone: bool) -> str:
+    """Name a map by its axes, and by what varies or else by where it starts from."""
+    config = job.config
+    assert isinstance(config, MapConfig)
+    axes = " × ".join(axis.key.partition(".")[2] for axis in config.map.axes())
+    labels = config.labels
+    return f"{axes} · " + (f"{labels['activation']} · {labels['init']}" if alone else job.name)
+
+
 def _draw_windows(
     name: str, config: MapConfig, command: str, n_zooms: int, writer: Writer | None
-) -> int:
-    windows: list[MeasuredMap] = []
-    for level in range(n_zooms + 1):
-        said = name if level == 0 else f"{name} · zoom {level}"
-        windows.append(_draw_window(said, config, command, writer))
-        if level < n_zooms:
-            further = _next_window(windows[-1])
-            if further is None:
-                break
-            config = further
+) -> None:
+    windows = [_draw_window(name, config, command, writer)]
+    for level in range(1, n_zooms + 1):
+        further = _next_window(windows[-1])
+        if further is None:
+            break
+        windows.append(_draw_window(f"{name} · zoom {level}", further, command, writer))
     if n_zooms:
         print(_zooms_in_words(windows))
-    return 0
 
 
 def _next_window(window: MeasuredMap) -> MapConfig | None:

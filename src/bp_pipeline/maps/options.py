@@ -5,7 +5,7 @@ value of a key does to a network is left to `pixels.py`.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,15 +16,12 @@ from bp_pipeline.config.keys import Section, declare, integer, number
 from bp_pipeline.config.schema import RunConfig, parse_config
 from bp_pipeline.digests import digest_json
 from bp_pipeline.maps.axes import Axis
-from bp_pipeline.maps.pixels import (
-    LAST_LOSSES,
-    LAYER_FACTOR,
-    LEARNING_RATE,
-    MOMENTUM,
-    PLANE_U,
-    PLANE_V,
-    SCALE,
-)
+
+LEARNING_RATE, MOMENTUM, SCALE = "optimizer.learning_rate", "optimizer.momentum", "init.scale"
+LAYER_FACTOR = "optimizer.layer_factors."  # and the number of a layer, 0 the first with weights
+PLANE_U, PLANE_V = "plane.u", "plane.v"
+LAST_LOSSES = 20  # whose mean `map.boundary=loss_falls` compares with the first
+DEFAULT = "map=learning_rate_by_scale"
 
 _LARGEST_SIDE = 1 << 15  # pixels; Matplotlib draws pictures of up to 2¹⁶
 _BYTES_OF_PIXEL = 64  # of the picture, and of counting boxes
@@ -53,7 +50,7 @@ def _pixels_a_side(value: Any) -> Any:
 class AxisOptions(Section):
     """One side of a map."""
 
-    key: str = declare("the config key that varies", LEARNING_RATE, 1, None)
+    key: str = declare("the config key that varies", f"{LAYER_FACTOR}0", 1, None)
     low: float = number("the edge at which the axis begins", "0.1", None)
     high: float = number("the edge at which it ends", "1000.0", None)
     scale: Literal["log", "linear"] = declare(
@@ -160,6 +157,12 @@ class MapConfig(RunConfig):
     def _ranges(self) -> Mapping[str, tuple[str, _Holds]]:
         factors = [f"{LAYER_FACTOR}{n}" for n in range(len(self.layer_sizes) - 1)]
         return {**_RANGES, **dict.fromkeys(factors, _POSITIVE)}
+
+
+def default_overrides(arguments: Collection[str]) -> list[str]:
+    """Return what stands before the arguments of `bp map`: its help, and axes if none are chosen."""
+    chosen = any(word.lstrip("+").startswith(("map=", "experiment=")) for word in arguments)
+    return ["hydra/help=bp_map", *([] if chosen else [DEFAULT])]
 
 
 parse_map = partial(parse_config, schema=MapConfig)

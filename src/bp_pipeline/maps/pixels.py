@@ -8,7 +8,7 @@ keeps of a network comes back.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int8, Int64, Integer
@@ -17,17 +17,18 @@ from bp_pipeline.core.network import Parameters, PerNetwork
 from bp_pipeline.core.training import Progress, Setup, Trained
 from bp_pipeline.ensemble import initial_parameters, setup_of, train_function
 from bp_pipeline.maps.axes import Plane, random_plane
+from bp_pipeline.maps.options import (
+    LAST_LOSSES,
+    LAYER_FACTOR,
+    LEARNING_RATE,
+    MOMENTUM,
+    PLANE_U,
+    PLANE_V,
+    SCALE,
+    MapConfig,
+)
 
-if TYPE_CHECKING:
-    from bp_pipeline.maps.options import MapConfig
-
-LEARNING_RATE, MOMENTUM, SCALE = "optimizer.learning_rate", "optimizer.momentum", "init.scale"
-LAYER_FACTOR = "optimizer.layer_factors."  # and the number of a layer, 0 the first with weights
-PLANE_U, PLANE_V = "plane.u", "plane.v"
-
-# Sohl-Dickstein (2024): losses before each of the last 20 updates, over the first; what is not
-# finite, or larger, counts as 10⁶.
-LAST_LOSSES = 20
+# Sohl-Dickstein (2024): what is not finite, or larger, counts as 10⁶ times the first loss.
 _LARGEST_RATIO = 1e6
 
 Numbers = Int64[np.ndarray, " network"]
@@ -118,7 +119,7 @@ class Pixels:
         return parameters, np.array(rates), value_of(MOMENTUM)
 
 
-def pixels_of(config: "MapConfig") -> Pixels:
+def pixels_of(config: MapConfig) -> Pixels:
     """Work out what all networks of a map are made of."""
     unscaled = config.init.model_copy(update={"scale": 1.0})
     initial = initial_parameters(config.model_copy(update={"init": unscaled}))

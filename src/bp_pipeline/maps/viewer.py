@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from bp_pipeline.config import ConfigError, compose
+from bp_pipeline.config.keys import default_options, default_values
 from bp_pipeline.core.training import OUTCOMES
-from bp_pipeline.maps.options import MapConfig
+from bp_pipeline.maps.options import LAYER_FACTOR, PLANE_U, PLANE_V, SCALE, MapConfig
 from bp_pipeline.maps.picture import place
-from bp_pipeline.maps.pixels import LAYER_FACTOR, PLANE_U, PLANE_V, SCALE
 from bp_pipeline.maps.record import Map
 
 _MOST_NETWORKS = 1 << 24  # whose values a page carries
@@ -95,19 +94,14 @@ def pixel_command(config: MapConfig, run_id: str) -> str:
 
 def _differences(config: MapConfig, axes: Collection[str]) -> list[str]:
     """List, quoted for a shell, what differs from a run with nothing but its options chosen."""
-    groups = config.labels.items()
-    chosen = [f"{group}={name}" for group, name in groups if group not in _NOT_OF_A_NETWORK]
-    try:
-        plain, usual = (compose(words).jobs[0].config for words in (chosen, []))
-    except ConfigError:  # an option needs more than its name, or is from a folder of the user's
-        plain = usual = compose([]).jobs[0].config
-    before, varied = {**plain.params(), **usual.labels}, {*axes}
+    options = {**default_options(), **config.labels}
+    usual, varied = {**default_values(options), **default_options()}, {*axes}
     if any(key.startswith(LAYER_FACTOR) for key in axes):
         varied.add(LAYER_FACTOR[:-1])
     return [
         shlex.quote(f"{key}={_typed(value)}")
         for key, value in config.params().items()
-        if value != before.get(key)
+        if value != usual.get(key)
         and not key.endswith(".name")
         and key.partition(".")[0] not in _NOT_OF_A_NETWORK
         and key not in varied
