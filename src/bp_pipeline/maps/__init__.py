@@ -6,14 +6,40 @@ pixels.py    from values to networks, and what came of each
 drawing.py   all networks, shard by shard
 values.py    what a map holds
 boundary.py  how long and how ragged the boundary is
+verdict.py   what is said of that
 picture.py   a PNG
 viewer.py    a page
 record.py    files and run of a map, both ways
 mapping.py   what happens in `bp map`
 """
 
-from bp_pipeline.maps.mapping import run_maps, show_map
-from bp_pipeline.maps.options import MapConfig, parse_map
-from bp_pipeline.maps.record import MAP, Map, load_map
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["MAP", "Map", "MapConfig", "load_map", "parse_map", "run_maps", "show_map"]
+from bp_pipeline.maps.options import MapConfig, default_overrides, parse_map
+
+if TYPE_CHECKING:
+    from bp_pipeline.maps.mapping import run_maps, show_map
+    from bp_pipeline.maps.record import MAP, Map, load_map, read_map_config, read_map_result
+
+__all__ = [
+    "MAP",
+    "Map",
+    "MapConfig",
+    "default_overrides",
+    "load_map",
+    "parse_map",
+    "read_map_config",
+    "read_map_result",
+    "run_maps",
+    "show_map",
+]
+
+_DRAWS = ("run_maps", "show_map")
+
+
+def __getattr__(name: str) -> Any:
+    """Load what draws and reads maps only when it is wanted, so that a refusal is quick."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{'mapping' if name in _DRAWS else 'record'}"), name)

@@ -5,30 +5,23 @@ the run whole; show it; and zoom, each window a map of its own. How networks tra
 `drawing.py`, what a store gets to `record.py`.
 """
 
-import math
 import re
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from bp_pipeline.config import Composition, ConfigError, Job
 from bp_pipeline.digests import code_digest, digest_json
 from bp_pipeline.ensemble import engine_in_use, remarks_on_engines
-from bp_pipeline.maps.boundary import (
-    ENOUGH_PIXELS,
-    Boundary,
-    measure_boundary,
-    middle_of_boundary,
-)
+from bp_pipeline.maps.boundary import Boundary, measure_boundary, middle_of_boundary
 from bp_pipeline.maps.drawing import Drawing, KeptShards, count_ulp_flips
 from bp_pipeline.maps.options import MapConfig, zoomed
 from bp_pipeline.maps.picture import paint, write_picture
 from bp_pipeline.maps.pixels import pixels_of
 from bp_pipeline.maps.record import MAP, PICTURE, ULP_FLIPS, Map, metrics_of, read_map, write_map
+from bp_pipeline.maps.verdict import verdict, zooms_in_words
 from bp_pipeline.maps.viewer import write_viewer
 from bp_pipeline.terminal import counted, say, training_progress
 from bp_pipeline.tracking import Reader, TrackingError, Writer, open_for_writing
@@ -135,7 +128,7 @@ def _draw_windows(
             break
         windows.append(_draw_window(f"{name} · zoom {level}", further, command, writer))
     if n_zooms:
-        print(_zooms_in_words(windows))
+        print(zooms_in_words([window.boundary for window in windows]))
 
 
 def _next_window(window: MeasuredMap) -> MapConfig | None:
@@ -211,7 +204,7 @@ def _show(
             window = replace(window, map=_record(window, picture, seconds, writer))
         name = re.sub(r"[^\w.]+", "-", window.map.name)[:_LONGEST_NAME]
         folder = folder or REPORTS / f"{name}-{config.config_digest[:8]}"
-        write_viewer(Path(made) / PAGE, window.map, picture, verdict(window))
+        write_viewer(Path(made) / PAGE, window.map, picture, _verdict(window))
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for file in (PICTURE, PAGE):
@@ -222,7 +215,7 @@ def _show(
                 "Name another folder: bp report RUN --out DIR."
             ) from error
     rates = ", ".join(f"{name} {100 * rate:.1f} %" for name, rate in result.rates().items())
-    print("\n".join([f"{window.map.name}: {rates}.", *verdict(window)]))
+    print("\n".join([f"{window.map.name}: {rates}.", *_verdict(window)]))
     print(f"Picture: {folder / PICTURE}\nPage: {folder / PAGE}")
     if window.map.run_id:
         print(f"Run {window.map.run_id}")
@@ -267,7 +260,7 @@ def _write_picture(path: Path, window: MeasuredMap) -> None:
     }
     x, y = config.map.axes()
     painting = paint(result, config.map.boundary)
-    write_picture(path, painting, x, y, title=title, subtitle=verdict(window)[0], text=text)
+    write_picture(path, painting, x, y, title=title, subtitle=_verdict(window)[0], text=text)
 
 
 def _size(config: MapConfig) -> str:
@@ -276,45 +269,6 @@ def _size(config: MapConfig) -> str:
     return f"{x.n_pixels:,} × {y.n_pixels:,}{replicates}"
 
 
-def verdict(window: MeasuredMap) -> list[str]:
-    """Say what was measured of a boundary, and what would refute it: a sentence each."""
-    boundary, what = window.boundary, window.map.config.map.boundary
-    found = f"Boundary of {what}: {counted(boundary.pixels, 'pixel')}"
-    if boundary.dimension is None:
-        return [f"{found}, too little for a dimension."]
-    boxes = f"boxes of {boundary.smallest_box} – {boundary.largest_box} pixels"
-    sentences = [f"{found}, dimension {boundary.dimension:.2f}{_interval(boundary)} by {boxes}."]
-    if boundary.dimension_half is not None:
-        sentences.append(f"At half the resolution the dimension is {boundary.dimension_half:.2f}.")
-    sentences.append(
-        f"When {window.map.config.map.x.key} moves up by one ulp, "
-        f"{counted(window.ulp_flips, 'pixel')} of it would be on the other side."
-    )
-    if boundary.is_doubtful:
-        sentences.append(
-            f"This is too little boundary for a claim: fewer than {ENOUGH_PIXELS} pixels, or all "
-            "in one share of the picture."
-        )
-    return sentences
-
-
-def _interval(boundary: Boundary) -> str:
-    """Write the interval, rounded outwards."""
-    low, high = boundary.dimension_low, boundary.dimension_high
-    if low is None or high is None:
-        return ""
-    return f" ({math.floor(100 * low) / 100:.2f} – {math.ceil(100 * high) / 100:.2f})"
-
-
-def _zooms_in_words(windows: Sequence[MeasuredMap]) -> str:
-    """Write a line for each window, then the median and the spread of their dimensions."""
-    lines = ["zoom  pixels of boundary  dimension"]
-    for level, window in enumerate(windows):
-        dimension = window.boundary.dimension
-        said = "–" if dimension is None else f"{dimension:.2f}{_interval(window.boundary)}"
-        lines.append(f"{level:4}  {window.boundary.pixels:18,}  {said}")
-    known = [w.boundary.dimension for w in windows if w.boundary.dimension is not None]
-    if known:
-        spread = f"{min(known):.2f} – {max(known):.2f}"
-        lines.append(f"median {median(known):.2f}, {spread} over {counted(len(known), 'window')}")
-    return "\n".join(lines)
+def _verdict(window: MeasuredMap) -> list[str]:
+    options = window.map.config.map
+    return verdict(window.boundary, options.boundary, options.x.key, window.ulp_flips)

@@ -160,7 +160,7 @@ class MapConfig(RunConfig):
 
 
 def default_overrides(arguments: Collection[str]) -> list[str]:
-    """Return what stands before the arguments of `bp map`: its help, and axes if none are chosen."""
+    """Return what stands before what is typed: the help of `bp map`, and axes where none are."""
     chosen = any(word.lstrip("+").startswith(("map=", "experiment=")) for word in arguments)
     return ["hydra/help=bp_map", *([] if chosen else [DEFAULT])]
 
