@@ -21,13 +21,10 @@ def part(name: str) -> Iterator[None]:
     seconds[name] = time.perf_counter() - started
 
 
-with part("import Hydra and compose the jobs"):
-    from bp_pipeline.config.hydra_app import compose
-    from bp_pipeline.config.schema import parse_config
+with part("import Hydra, compose the jobs and check them"):
+    from bp_pipeline.config import compose
 
-    jobs = compose(ARGUMENTS)
-with part("check the configs"):
-    configs = jobs.check(parse_config)
+    configs = [job.config for job in compose(ARGUMENTS).jobs]
 with part("import everything else"):
     import mlflow  # noqa: F401
 

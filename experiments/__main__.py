@@ -21,7 +21,7 @@ from bp_pipeline.arrays import read_arrays
 from bp_pipeline.digests import digest_arrays
 
 FOLDER = Path(__file__).parent
-_NOT_MADE = (".py", ".json")  # the study itself, and its baseline
+_NOT_MADE = (".py", ".json", ".yaml")  # the study, its baseline, what its source prints
 _MOST_LINES = 40  # of a difference; more than a screen helps nobody
 
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _is_same(name: str, *, write: bool) -> bool:
-    """Make one study, tell and show whether its files are those that are committed."""
+    """Make one study, print what differs, and return whether its files are the committed ones."""
     committed, started = FOLDER / name, perf_counter()
     with TemporaryDirectory(prefix="bp_pipeline-") as scratch:
         made = make_anew(name, Path(scratch))
@@ -57,7 +57,7 @@ def _is_same(name: str, *, write: bool) -> bool:
 
 
 def make_anew(name: str, scratch: Path) -> Path:
-    """Make a study as if `scratch` were the project's folder, and give the folder it is in."""
+    """Make a study as if `scratch` were the project's folder, and return the folder it is in."""
     study = import_module(f"experiments.{name}.study")
     made = scratch / "experiments" / name
     made.mkdir(parents=True)
@@ -68,7 +68,7 @@ def make_anew(name: str, scratch: Path) -> Path:
 
 
 def differences(committed: Path, made: Path) -> Iterator[tuple[str, list[str]]]:
-    """Compare the files of two folders: arrays by their values, all others byte by byte."""
+    """Yield the files that differ, arrays by their values, all others byte by byte, and how."""
     skipped = uncompared(committed, made)
     for file in sorted(files(committed) | files(made)):
         before, after = _content(committed / file), _content(made / file)
@@ -77,19 +77,19 @@ def differences(committed: Path, made: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def uncompared(committed: Path, made: Path) -> list[str]:
-    """Name the pictures that are drawn by different versions of Matplotlib, which draw unlike."""
+    """Return the pictures drawn by different versions of Matplotlib, which draw unlike."""
     both = sorted(file for file in files(committed) & files(made) if file.endswith(".svg"))
     return [file for file in both if _drawn_by(committed / file) != _drawn_by(made / file)]
 
 
 def files(folder: Path) -> set[str]:
-    """Name the files that a study makes."""
+    """Return the names of the files that a study makes."""
     paths = (path for path in folder.iterdir() if path.is_file())
     return {path.name for path in paths if path.suffix not in _NOT_MADE}
 
 
 def _drawn_by(picture: Path) -> str:
-    """Find what Matplotlib writes of itself into an SVG."""
+    """Return the version of Matplotlib that an SVG names."""
     _, _, rest = picture.read_text(encoding="utf-8").partition("Matplotlib v")
     return rest.partition(",")[0]
 
@@ -104,7 +104,7 @@ def _replace(committed: Path, made: Path) -> None:
 
 
 def _content(path: Path) -> bytes | None:
-    """Read what must come out again; an archive's own bytes depend on the version of Python."""
+    """Return what must come out again; an archive's own bytes depend on the version of Python."""
     if not path.is_file():
         return None
     return digest_arrays(read_arrays(path)).encode() if path.suffix == ".npz" else path.read_bytes()

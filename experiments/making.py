@@ -23,9 +23,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bp_pipeline.config.hydra_app import compose
+from bp_pipeline.config import RunConfig, compose
 from bp_pipeline.config.naming import varied_keys
-from bp_pipeline.config.schema import RunConfig, parse_config
 from bp_pipeline.core.network import Block
 from bp_pipeline.ensemble.shards import RunResult, setup_of, train_runs
 from bp_pipeline.ensemble.summary import summary
@@ -61,13 +60,18 @@ class Run(NamedTuple):
     result: RunResult
 
 
+def configs_of(*overrides: str, program: str = "bp train") -> list[RunConfig]:
+    """Return the configs of the runs that `PROGRAM OVERRIDES` asks for."""
+    return [job.config for job in compose(overrides, program=program).jobs]
+
+
 def train(*overrides: str) -> list[Run]:
-    """Do what `bp train OVERRIDES` does, and give the runs in their order; nothing is recorded."""
-    return train_configs(compose(overrides).check(parse_config))
+    """Return the runs that `bp train OVERRIDES` trains, in their order; nothing is recorded."""
+    return train_configs(configs_of(*overrides))
 
 
 def train_configs(configs: Sequence[RunConfig]) -> list[Run]:
-    """Train runs side by side, and give them in their order."""
+    """Train runs side by side, and return them in their order."""
     results: dict[int, RunResult] = {}
     for index, result in train_runs(configs):
         if isinstance(result, Exception):
@@ -78,7 +82,7 @@ def train_configs(configs: Sequence[RunConfig]) -> list[Run]:
 
 @contextmanager
 def report(*overrides: str) -> Iterator[Path]:
-    """Type `bp train OVERRIDES` in an empty folder, and give the folder with the sweep's report."""
+    """Run `bp train OVERRIDES` in an empty folder; yield the folder with the sweep's report."""
     bp = Path(sys.executable).with_name("bp")
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
     with TemporaryDirectory(prefix="bp_pipeline-") as folder:
@@ -94,13 +98,13 @@ def report(*overrides: str) -> Iterator[Path]:
 
 
 def tabulate(runs: Sequence[Run]) -> pd.DataFrame:
-    """Give one row a run, with what MLflow has of it: every config key and summary metric."""
+    """Return one row a run, with what MLflow has of it: every config key and summary metric."""
     rows = [{**config.params(), **summary(result)} for config, result in runs]
     return pd.DataFrame(rows).reindex(columns=list(dict.fromkeys([*rows[0], *MEASURES])))
 
 
 def summarize(runs: Sequence[Run]) -> pd.DataFrame:
-    """Give one row a run: the config keys that tell runs apart, then the measures."""
+    """Return one row a run: the config keys that tell runs apart, then the measures."""
     keys = varied_keys([config.params() for config, _ in runs])
     return tabulate(runs)[[*keys, *MEASURES]]
 
@@ -111,18 +115,18 @@ def write_summary(folder: Path, table: pd.DataFrame, name: str = "summary.csv") 
 
 
 def read_summary(folder: Path, name: str = "summary.csv") -> pd.DataFrame:
-    """Read such a table."""
+    """Return a table that `write_summary` wrote."""
     return pd.read_csv(folder / name)
 
 
 def converged_within(run: Run, epochs: int) -> float:
-    """Give the share of a run's networks that had converged after so many epochs."""
+    """Return the share of a run's networks that had converged after so many epochs."""
     taken = run.result.epochs_to_converge
     return float(((taken >= 0) & (taken <= epochs)).mean())
 
 
 def unit_difference(incoming: np.ndarray) -> np.ndarray:
-    """Give the largest difference between two units' weights from the same unit.
+    """Return the largest difference between two units' weights from the same unit.
 
     Parameters
     ----------
@@ -133,7 +137,7 @@ def unit_difference(incoming: np.ndarray) -> np.ndarray:
 
 
 def outputs(run: Run, weights: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """Give the activations of each layer after the input, (replicate, sample, unit).
+    """Return the activations of each layer after the input, (replicate, sample, unit).
 
     Parameters
     ----------
@@ -149,7 +153,7 @@ def outputs(run: Run, weights: dict[str, np.ndarray]) -> list[np.ndarray]:
 
 
 def block_of(run: Run, weights: dict[str, np.ndarray]) -> Block:
-    """Put weights of a run back into the core, to compute what a run does not record."""
+    """Return weights of a run in the core's own form, to compute what a run does not record."""
     columns = [layer.reshape(len(layer), -1).T for layer in weights.values()]
     parameters = np.ascontiguousarray(np.concatenate(columns))
     inputs, targets = run.config.truth_table
@@ -183,7 +187,7 @@ def _filled(body: str, place: re.Match[str]) -> str:
 
 
 def to_markdown(table: pd.DataFrame) -> str:
-    """Write a table whose cells are text already."""
+    """Return a Markdown table of cells that are text already."""
     return table.to_markdown(index=False, disable_numparse=True)
 
 
@@ -191,7 +195,7 @@ def to_markdown(table: pd.DataFrame) -> str:
 def picture(
     path: Path, n_rows: int = 1, n_columns: int = 1, **options: Any
 ) -> Iterator[list[Axes]]:
-    """Draw on these axes, row by row, and write an SVG when done.
+    """Yield axes to draw on, row by row, and write an SVG of them.
 
     Its bytes depend on what is drawn and on the version of Matplotlib alone.
     """

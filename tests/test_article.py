@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bp_pipeline.config.hydra_app import compose
-from bp_pipeline.config.schema import RunConfig, parse_config
+from bp_pipeline.config import RunConfig
 from bp_pipeline.ensemble.shards import train_runs
+from experiments.making import configs_of
 
 STEPS = ("article", "article_loss", "article_activation", "article_init")
 
 
 @pytest.fixture(scope="module")
 def configs() -> list[RunConfig]:
-    return [compose([f"experiment={name}"]).check(parse_config)[0] for name in STEPS]
+    return [configs_of(f"experiment={name}")[0] for name in STEPS]
 
 
 def decisive(config: RunConfig) -> dict[str, Any]:

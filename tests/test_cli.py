@@ -10,10 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from bp_pipeline.config.errors import ConfigError
-from bp_pipeline.config.hydra_app import compose
-from bp_pipeline.config.schema import parse_config
-
 BP = Path(sys.executable).with_name("bp")
 SLOW_TO_IMPORT = {"mlflow", "numba", "pandas", "scipy", "matplotlib"}
 TINY = ["tracking=off", "engine=numpy", "training.epochs=5", "replicates=2"]
@@ -25,13 +21,6 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "temporary").mkdir()
     (tmp_path / "work").mkdir()
     return tmp_path / "work"
-
-
-@pytest.fixture
-def elsewhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in an empty folder."""
-    monkeypatch.chdir(folder)
-    return folder
 
 
 def bp(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -81,9 +70,10 @@ def _litter(folder: Path) -> list[Path]:
         ),
         ("train network.hidden=[3", "`network.hidden=[3` must follow Hydra's grammar"),
         ("train tanh", "`tanh` is not an override. Write `key=value`, e.g. `activation=relu`."),
-        ("train activation=tanh,relu", "Ambiguous value for argument 'activation=tanh,relu'"),
+        ("train activation=tanh,relu", "`activation` must be one value, got tanh,relu."),
         ("train init=null", "`init` must be the name of an option, got null."),
-        ("train --config-dir nowhere", "Additional config directory"),
+        ("train --config-dir nowhere", "`--config-dir` must be a folder, got "),
+        ("train --nonsense", "`bp train` cannot be asked so: unrecognized arguments: --nonsense."),
         ("train seed=${nothing}", "`seed` must be a value or lead to one: Interpolation key"),
         ("train optimizer.learning_rate=-1", "`optimizer.learning_rate` must be > "),
         ("train loss=logistic network.output=identity", "`network.output` must be sigmoid"),
@@ -145,12 +135,6 @@ def test_questions_are_answered(arguments: str, words: Sequence[str], folder: Pa
     assert _litter(folder) == []
 
 
-def test_hydra_flags_it_does_not_know_are_refused_in_its_name(folder: Path) -> None:
-    done = bp(folder, "train", "--nonsense")
-    assert done.returncode == 2
-    assert done.stderr.startswith("usage: bp train [--help]")
-
-
 @pytest.mark.parametrize(
     "arguments", ["--help", "train --help", "train seed=-1", "explain --help", "explain --sample x"]
 )
@@ -176,17 +160,6 @@ def test_a_reader_that_leaves_is_no_error(unbuffered: str, folder: Path) -> None
         )
         assert done.stderr == b""
     os.close(right)
-
-
-def test_own_option_files_need_no_code(elsewhere: Path) -> None:
-    (elsewhere / "mine" / "init").mkdir(parents=True)
-    wide = elsewhere / "mine" / "init" / "wide.yaml"
-    wide.write_text("name: uniform\nbound: 4.0\nbias: same\n")
-    [config] = compose(["--config-dir", "mine", "init=wide"]).check(parse_config)
-    assert config.init.model_dump() == {"name": "uniform", "bound": 4.0, "bias": "same"}
-    assert config.labels["init"] == "wide"
-    with pytest.raises(ConfigError, match="Did you mean `wide`"):
-        compose(["--config-dir", "mine", "init=wied"])
 
 
 @pytest.mark.parametrize(
@@ -221,71 +194,3 @@ def test_ctrl_c_ends_training_with_code_130(folder: Path) -> None:
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "Interrupted."
     assert "Traceback" not in errors
-
-
-def _jobs(arguments: str) -> list[tuple[object, object]]:
-    jobs = compose(arguments.split())
-    return jobs.check(lambda config, labels: (config, labels))
-
-
-def test_all_launchers_and_sweepers_ask_for_the_same_jobs(elsewhere: Path) -> None:
-    sweep = "experiment=xor_sweep activation=tanh,relu init=ones,normal optimizer.learning_rate=1"
-    expected = _jobs(sweep)
-    assert len(expected) == 4
-    batches = "hydra/sweeper=basic hydra.sweeper.max_batch_size=3"
-    for choice in ("hydra/launcher=basic", batches, f"hydra/launcher=basic {batches}"):
-        assert _jobs(f"{sweep} {choice}") == expected, choice
-    assert list(elsewhere.iterdir()) == []
-
-
-def test_what_is_not_a_grid_is_several(elsewhere: Path) -> None:
-    (elsewhere / "mine" / "experiment").mkdir(parents=True)
-    (elsewhere / "mine" / "experiment" / "two_grids.yaml").write_text(TWO_GRIDS)
-    asked = "--config-dir mine experiment=two_grids"
-    expected = _jobs("-m init=ones seed=7 optimizer.learning_rate=1,10")
-    expected += _jobs("-m init=normal seed=7 activation=relu")
-    configs = [config for config, _ in expected]
-    assert [config for config, _ in _jobs(asked)] == configs
-    # The command line wins, in each grid.
-    assert [config["seed"] for config, _ in _jobs(f"{asked} seed=1,2")] == [1, 1, 2, 2, 1, 2]
-    assert {labels["init"] for _, labels in _jobs(f"{asked} init=uniform")} == {"uniform"}
-
-
-TWO_GRIDS = """\
-# @package _global_
-hydra:
-  mode: MULTIRUN
-  sweeper:
-    params: {seed: 7, init: ones}
-    grids:
-      - {optimizer.learning_rate: "1,10"}
-      - {init: normal, activation: relu}
-"""
-
-
-@pytest.mark.parametrize(
-    ("arguments", "name"),
-    [
-        ("activation=relu", None),
-        ("experiment=xor_sweep activation=tanh init=ones", "xor_sweep"),
-        ("--multirun activation=relu,tanh seed=1 init=ones,normal", "activation × init"),
-        ("seed=3 -m activation=relu", "sweep"),
-    ],
-)
-def test_a_sweep_has_a_name(arguments: str, name: str | None, elsewhere: Path) -> None:
-    assert compose(arguments.split()).sweep_name == name
-
-
-def test_launchers_that_run_jobs_elsewhere_are_refused(
-    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("bp_pipeline.config.jobs.Jobs.__call__", lambda jobs, config: None)
-    with pytest.raises(ConfigError, match="`hydra/launcher` must run jobs in this process"):
-        compose(["-m", "seed=1,2", "hydra/launcher=basic"])
-
-
-def test_composing_leaves_the_process_as_it_was(elsewhere: Path) -> None:
-    arguments, variables = list(sys.argv), dict(os.environ)
-    with pytest.raises(ConfigError):
-        compose(["activation=tahn"])
-    assert (sys.argv, dict(os.environ)) == (arguments, variables)

@@ -94,6 +94,9 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
         ("bp train activation=relu optimizer.l", "optimizer.learning_rate="),
         ("bp train optimizer.learning_rate=", "optimizer.learning_rate=0.5"),
         ("bp train --multirun experiment=x", "experiment=xor_sweep"),
+        ("bp train --mul", "bp train --multirun"),
+        ("bp train -m activation=tanh,re", "activation=tanh,relu"),
+        ("bp train -m optimizer=batch_gd,on", "optimizer=batch_gd,online_gd"),
     ],
 )
 def test_tab_completes(typed: str, completed: str, terminal: Terminal) -> None:

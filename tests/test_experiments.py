@@ -6,7 +6,6 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 from shutil import copy, copytree
@@ -17,12 +16,10 @@ import pandas as pd
 import pytest
 
 import experiments.__main__ as make_studies
-from bp_pipeline.config.hydra_app import compose
-from bp_pipeline.config.schema import RunConfig, parse_config
 from bp_pipeline.ensemble.summary import wilson_interval
 from bp_pipeline.report.statistics import eta_squared
 from bp_pipeline.reproduce.baselines import study_configs
-from experiments.making import fill, read_summary, summarize, train
+from experiments.making import configs_of, fill, read_summary, summarize, train
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = ROOT / "experiments"
@@ -38,11 +35,6 @@ N_RUNS = {
     "kolen_pollack_1990": 2 * 114,  # batch and online
     "depth_and_width": 432,  # 3 tasks × 3 learning rates × 3 depths × 16 widths
 }
-
-
-@cache
-def configs_of(*words: str, program: str = "bp train") -> list[RunConfig]:
-    return compose(words, program=program).check(parse_config)
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +107,7 @@ def test_configs_are_those_of_the_baseline(name: str) -> None:
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
-    """Find what READMEs tell to type: the README's folder, and the words of the line."""
+    """Yield what READMEs tell to type: the README's folder, and the words of the line."""
     for readme in sorted(EXPERIMENTS.glob("*/README.md")):
         for line in re.findall(r"^    (\S.*)$", readme.read_text(encoding="utf-8"), re.MULTILINE):
             yield readme.parent.name, shlex.split(line, comments=True)
@@ -145,17 +137,18 @@ def test_combinations_hold_the_steps_of_the_article() -> None:
     assert {config.config_digest for [config] in single} <= digests
 
 
-def said_of(study: str) -> str:
-    """Give what the project's README says of a study, in one line."""
+# What READMEs say of the studies: each test is such a sentence, and holds its numbers.
+
+
+def numbers_said_of(study: str) -> set[str]:
+    """Return the numbers in what the project's README says of a study."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     [said] = re.findall(rf"\(experiments/{study}/README\.md\)(.*?)\n(?:- |\n)", text, re.DOTALL)
-    return " ".join(said.split())
+    return set(re.findall(r"[0-9]+(?:\.[0-9]+)?", said))
 
 
-def test_the_article_is_told_as_it_came_out() -> None:
+def test_no_network_learns_with_the_articles_sign_and_of_the_other_corrections_two_decide() -> None:
     table = read_summary(EXPERIMENTS / "article")
-    assert "no network learns with the wrong sign" in said_of("article")
-    assert "of the other three corrections two decide" in said_of("article")
     assert (table.loc[table["optimizer.learning_rate"] < 0, RATE] == 0).all()
     factors = table[(table["part"] == "factor") & (table["optimizer.learning_rate"] > 0)]
     both = (factors["activation"] == "tanh") & (factors["init"] == "glorot_uniform")
@@ -163,63 +156,52 @@ def test_the_article_is_told_as_it_came_out() -> None:
     assert (factors.loc[~both, RATE] == 0).all()
 
 
-def test_the_default_sweep_is_told_as_it_came_out() -> None:
+def test_learning_rate_decides_more_than_init_small_weights_are_slow_relu_units_are_lost() -> None:
     table, longer = (
         read_summary(EXPERIMENTS / "xor_sweep", f) for f in ("summary.csv", "longer.csv")
     )
-    said = said_of("xor_sweep")
-    assert "learning rate decides more than the initialization" in said
     rates = table[RATE].to_numpy()
     by_rate, by_init = (
         eta_squared(rates, table[key].tolist()) for key in ("optimizer.learning_rate", "init")
     )
     assert by_rate > by_init
-    assert "small weights are slow, relu units are lost" in said
     gained = longer[RATE] - longer["converged within 2000"]
     assert (gained[longer["init"] == "uniform_small"] > 0.5).all()
     assert (gained[longer["activation"] == "relu"] == 0).all()
 
 
-def test_symmetry_is_told_as_it_came_out() -> None:
+def test_little_noise_on_equal_weights_is_not_enough_and_much_is_worse_again() -> None:
     table = read_summary(EXPERIMENTS / "symmetry")
     rates = {noise: part[RATE].to_numpy() for noise, part in table.groupby("init.noise")}
-    said = "noise of ±0.001 on equal weights is not enough, ±0.1 is, ±1 is worse again"
-    assert said in said_of("symmetry")
+    assert {"0.001", "0.1", "1"} <= numbers_said_of("symmetry")
     assert (rates[0.001] == 0).all()
     assert (rates[0.1] == 1).all()
     assert (rates[1] < 1).all()
-    readme = (EXPERIMENTS / "symmetry" / "README.md").read_text(encoding="utf-8")
-    assert "more than half do from 0.005 on" in readme
+    assert "0.005" in (EXPERIMENTS / "symmetry" / "README.md").read_text(encoding="utf-8")
     assert [(rate > 0.5).all() for noise, rate in rates.items() if noise >= 0.005] == [True] * 13
     assert all((rate < 0.5).all() for noise, rate in rates.items() if noise < 0.005)
 
 
-def test_published_numbers_are_told_as_they_came_out() -> None:
+def test_so_many_published_numbers_agree_in_every_digit() -> None:
     table = pd.read_csv(EXPERIMENTS / "published" / "summary.csv", dtype=str)
     printed = table[table["part"].isin(["mazur", "brownlee", "trask"])]
     n_same = (printed["digits that agree"] == "all").sum()
-    said = f"of {len(printed)} numbers that three tutorials print, {n_same} agree in every digit"
-    assert said in said_of("published")
+    assert {str(len(printed)), str(n_same)} <= numbers_said_of("published")
 
 
-def test_kolen_and_pollack_are_told_as_they_came_out() -> None:
+def test_larger_weights_fail_more_and_with_online_updates_tiny_ones_too() -> None:
     table = read_summary(EXPERIMENTS / "kolen_pollack_1990")
     means = 1 - table.pivot_table(index="init.bound", columns="optimizer", values=RATE)
-    said = said_of("kolen_pollack_1990")
-    assert "from ρ = 0.3 up, larger weights fail more, to 7 in 10 at ρ = 10" in said
     assert (means.loc[0.3:].diff().iloc[1:] > 0).all(axis=None)
     assert means.loc[10].round(1).tolist() == [0.7, 0.7]
-    assert "with online updates tiny weights fail too" in said
     assert means.loc[0.1, "online_gd"] > means.loc[1, "online_gd"]
     within = table[table["init.bound"].between(2, 4)][RATE]
-    assert (
-        f"not from as few as they say, 5 percent, but from {100 - 100 * within.max():.0f}" in said
-    )
+    least = f"{100 - 100 * within.max():.0f}"
+    assert {"0.3", "7", "10", "5", least} <= numbers_said_of("kolen_pollack_1990")
 
 
-def test_depth_and_width_are_told_as_they_came_out() -> None:
+def test_deeper_networks_need_more_weights() -> None:
     text = (EXPERIMENTS / "depth_and_width" / "README.md").read_text(encoding="utf-8")
-    assert "fewer epochs, but more weights" in said_of("depth_and_width")
     rows = re.findall(r"^\| parity of 4 bits \| (\d) .*", text, re.MULTILINE)
     assert rows == ["1", "2", "3"] * 2
     needed = re.findall(
@@ -227,7 +209,8 @@ def test_depth_and_width_are_told_as_they_came_out() -> None:
     )
     weights = [(int(half), int(most)) for _, half, _, most in needed]
     ratios = [deep[k] / weights[0][k] for deep in weights[1:] for k in (0, 1)]
-    assert f"{min(ratios):.1f} to {max(ratios):.1f} times as many weights" in " ".join(text.split())
+    assert min(ratios) > 1
+    assert f"{min(ratios):.1f} to {max(ratios):.1f}" in " ".join(text.split())
 
 
 def test_published_numbers_agree_but_for_those_explained() -> None:
@@ -242,7 +225,7 @@ def test_published_numbers_agree_but_for_those_explained() -> None:
 
 @pytest.fixture
 def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Let `make studies` work on a copy, and give the copy of the study that takes least time."""
+    """Return the study that takes least time in a copy, on which `make studies` works."""
     folder = Path(copytree(EXPERIMENTS, tmp_path / "experiments"))
     monkeypatch.setattr(make_studies, "FOLDER", folder)
     monkeypatch.chdir(tmp_path)  # where the committed weights would be found

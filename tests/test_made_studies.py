@@ -31,6 +31,6 @@ def test_a_study_is_made_from_little_training(
 
 
 def unmade(folder: Path) -> str:
-    """Give what of a README is not made."""
+    """Return what of a README is not made."""
     text = (folder / "README.md").read_text(encoding="utf-8")
     return re.sub(r"(<!-- (?!end\b)[^>]*-->).*?<!-- end -->", r"\1", text, flags=re.DOTALL)

@@ -5,15 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from bp_pipeline.config.errors import ConfigError
-from bp_pipeline.config.hydra_app import compose
-from bp_pipeline.config.schema import RunConfig, parse_config
+from bp_pipeline.config import ConfigError, RunConfig
 from bp_pipeline.core.network import Block, split_layers
 from bp_pipeline.core.training import train as train_core
 from bp_pipeline.ensemble.shards import initial_parameters, setup_of
 from bp_pipeline.explain import explain_step
-from bp_pipeline.report.text import percent
-from experiments.making import Run, outputs, unit_difference
+from bp_pipeline.report.notation import percent
+from experiments.making import Run, configs_of, outputs, unit_difference
 
 LINEAR_LOSS = 0.125  # least mean squared error of a linear network on XOR: 0.5 for every sample
 PRINTED_WEIGHT = 1.4  # what the article prints for every weight after its step
@@ -120,7 +118,7 @@ def _delta_is_the_loss(article: Run) -> Row:
 def _logistic_cost(article: Run) -> Row:
     [output], refusal = _values(article.config, "D0"), ""
     try:
-        compose(["experiment=article", "loss=logistic"]).check(parse_config)
+        configs_of("experiment=article", "loss=logistic")
     except ConfigError as error:
         refusal = str(error).split(". ")[0]
     return (
@@ -134,7 +132,7 @@ def _batch_descent() -> Row:
     new = []
     for optimizer in ("online_gd", "batch_gd"):
         overrides = ["experiment=article", f"optimizer={optimizer}", "optimizer.learning_rate=0.1"]
-        [config] = compose(overrides).check(parse_config)
+        [config] = configs_of(*overrides)
         new.append(_values(config, "W10", "W11"))
     (online, online_input), (batch, batch_input) = new
     size = abs(PRINTED_WEIGHT - 1)  # of the printed step of W10, whatever its sign
@@ -162,7 +160,7 @@ def _blamed_units_get_smaller_weights(run: Run, n_epochs: int = 50) -> Row:
 
 
 def _sizes_after_update(run: Run, n_epochs: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tell of each update of a hidden unit's weight whether it became smaller in size.
+    """Return of each update of a hidden unit's weight whether it became smaller in size.
 
     Returns
     -------
@@ -190,7 +188,7 @@ def _sizes_after_update(run: Run, n_epochs: int) -> tuple[np.ndarray, np.ndarray
 
 
 def _answers(run: Run, weights: dict[str, np.ndarray]) -> np.ndarray:
-    """Give what the first network with these weights answers to each sample."""
+    """Return what the first network with these weights answers to each sample."""
     return outputs(run, weights)[-1][0, :, 0]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bp_pipeline.report.text import count, percent
+from bp_pipeline.report.notation import count, percent
 from experiments.article.claims import tested_claims
 from experiments.making import (
     Run,
@@ -54,7 +54,7 @@ def show(folder: Path) -> None:
 
 
 def _uphill(run: Run) -> Run:
-    """Train a run with the article's sign."""
+    """Return a run trained with the article's sign."""
     optimizer = run.config.optimizer
     ascent = optimizer.model_copy(update={"learning_rate": -optimizer.learning_rate})
     [trained] = train_configs([run.config.model_copy(update={"optimizer": ascent})])
@@ -62,7 +62,7 @@ def _uphill(run: Run) -> Run:
 
 
 def _summary(steps: list[Run], factors: list[Run]) -> pd.DataFrame:
-    """Give one row a run, the article's own first."""
+    """Return one row a run, the article's own first."""
     runs = [*steps, *factors]
     table = summarize(runs)
     table.insert(0, "part", ["step"] * len(steps) + ["factor"] * len(factors))

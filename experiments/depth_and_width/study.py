@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from bp_pipeline.core.initializers import layer_shapes
 from bp_pipeline.report import tables
-from bp_pipeline.report.text import count, percent
+from bp_pipeline.report.notation import count, percent
 from experiments.making import Run, fill, picture, read_summary, summarize, train, write_summary
 
 BITS, RATE = "task.bits", "optimizer.learning_rate"
@@ -36,7 +36,7 @@ def show(folder: Path) -> None:
     best = tables.best(tables.ranked(table), SIZE)
     fill(
         folder,
-        flattery=_flattery(table, best),
+        flattery=_selection_bias(table, best),
         needed=_needed(best),
         rates=_rates(best),
         learning_rates=_by_learning_rate(table),
@@ -46,12 +46,12 @@ def show(folder: Path) -> None:
 
 
 def _rate(run: Run, first: int) -> float:
-    """Give the share that converged of every other network, from this one on."""
+    """Return the share that converged of every other network, from this one on."""
     return float((run.result.outcome[first::2] == "converged").mean())
 
 
-def _flattery(table: pd.DataFrame, best: pd.DataFrame) -> str:
-    """Tell how much less it is where other networks are counted than those chosen by."""
+def _selection_bias(table: pd.DataFrame, best: pd.DataFrame) -> str:
+    """Return how much less it is where other networks are counted than those chosen by."""
     chosen = tables.best(tables.ranked(table.assign(**{CONVERGED: table[EVEN]})), SIZE)
     by_which = (best[CONVERGED] - chosen[ODD]) * 100
     return f"{by_which.mean():.1f} points lower on average"
@@ -62,7 +62,7 @@ def _task(bits: int) -> str:
 
 
 def _needed(best: pd.DataFrame) -> pd.DataFrame:
-    """Find the least width from which on all wider networks reach a share, and its weights."""
+    """Return the least width from which on all wider ones reach a share, and its weights."""
     rows = []
     for (bits, depth), part in best.groupby([BITS, "depth"]):
         row = {"task": _task(bits), "hidden layers": str(depth)}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
-from bp_pipeline.report.text import percent
+from bp_pipeline.report.notation import percent
 from experiments.making import (
     Run,
     converged_within,
@@ -57,7 +57,7 @@ def show(folder: Path) -> None:
 
 
 def _within(runs: list[Run]) -> pd.DataFrame:
-    """Give the share that had converged within fewer epochs too, one row a run."""
+    """Return the share that had converged within fewer epochs too, one row a run."""
     table = summarize(runs)
     early, column = next(iter(WITHIN.items()))
     table[column] = [converged_within(run, early) for run in runs]
@@ -97,7 +97,7 @@ def _shares(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _claims(table: pd.DataFrame) -> pd.DataFrame:
-    """Put what the paper says beside what comes out."""
+    """Return what the paper says beside what comes out."""
     claims = {
         "ρ from 2 to 4: from 5 to 50 %": table[BOUND].between(2, 4),
         "ρ up to 0.5: low": table[BOUND] <= 0.5,

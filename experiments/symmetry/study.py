@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bp_pipeline.report.text import count, percent
+from bp_pipeline.report.notation import count, percent
 from experiments.making import (
     Run,
     converged_within,
@@ -49,7 +49,7 @@ def show(folder: Path) -> None:
 
 
 def _lay_out(table: pd.DataFrame) -> pd.DataFrame:
-    """Give one row a noise, with the measures of each activation beside each other."""
+    """Return one row a noise, with the measures of each activation beside each other."""
     rows: dict[float, dict[str, str]] = {}
     for run in table.to_dict("records"):
         row = rows.setdefault(run[NOISE], {"noise ±": f"{run[NOISE]:g}"})

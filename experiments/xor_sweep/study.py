@@ -8,7 +8,7 @@ from shutil import copy
 
 import pandas as pd
 
-from bp_pipeline.report.text import percent
+from bp_pipeline.report.notation import percent
 from experiments.making import (
     converged_within,
     fill,
@@ -68,12 +68,12 @@ def _longer(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _lowered(line: str) -> str:
-    """Put a heading two levels lower, below that of the section it is in."""
+    """Return a line, a heading two levels lower, below that of the section it is in."""
     return f"##{line}" if line.startswith("#") else line
 
 
 def _diverged(table: pd.DataFrame) -> pd.DataFrame:
-    """Give the share of networks that diverged, over all initializations."""
+    """Return the share of networks that diverged, over all initializations."""
     shares = table.pivot_table(index="activation", columns=RATE, values="diverged/rate")
     return shares.map(percent).rename(columns="{:g}".format).reset_index()
 

@@ -71,23 +71,19 @@ def train(arguments: Sequence[str]) -> int:
     """Run `bp train [OVERRIDES] [--multirun]`: a Hydra application."""
     if not set(_COMPLETION).isdisjoint(arguments):
         return _complete(arguments)
-    from bp_pipeline.config.errors import ConfigError
-    from bp_pipeline.config.hydra_app import compose
+    from bp_pipeline.config import ConfigError, compose
 
     try:
-        jobs = compose(arguments)
-        if jobs.n_seen == 0:  # Hydra was only asked to show something
-            return OK
-        from bp_pipeline.config.schema import parse_config
-
-        configs = jobs.check(parse_config)
+        asked = compose(arguments)
     except ConfigError as error:
         return _refuse(str(error))
+    if not asked.jobs:  # Hydra was only asked to show something
+        return OK
     from bp_pipeline.sweep import run_jobs
     from bp_pipeline.tracking import TrackingError
 
     try:
-        return run_jobs(configs, jobs.sweep_name)
+        return run_jobs([job.config for job in asked.jobs], asked.sweep_name)
     except (ConfigError, TrackingError) as error:
         return _refuse(str(error))
 
@@ -118,7 +114,7 @@ def reproduce(arguments: Sequence[str]) -> int:
     chosen = parser.parse_args(arguments)
     if chosen.studies is None and (chosen.update or chosen.quick):
         parser.error("--update and --quick belong to --baselines: add it")
-    from bp_pipeline.config.errors import ConfigError
+    from bp_pipeline.config import ConfigError
     from bp_pipeline.reproduce import Request
     from bp_pipeline.reproduce import reproduce as verify
     from bp_pipeline.tracking import TrackingError
@@ -131,7 +127,7 @@ def reproduce(arguments: Sequence[str]) -> int:
 
 def explain(arguments: Sequence[str]) -> int:
     """Run `bp explain [OVERRIDES] [--sample N] [--epoch E] [--replicate K] [--format F]`."""
-    from bp_pipeline.config.errors import ConfigError
+    from bp_pipeline.config import ConfigError
 
     try:
         from bp_pipeline.explain.command import run
@@ -238,12 +234,11 @@ def _complete(arguments: Sequence[str]) -> int:
         if not space:
             print("\n".join(name for name in COMMANDS if name.startswith(command)))
         elif command in ("train", "explain"):
-            from bp_pipeline.config.hydra_app import complete
+            from bp_pipeline.config import complete
 
             complete(query, _overrides_only(line.lstrip()))
         return OK
-    from bp_pipeline.config.errors import ConfigError
-    from bp_pipeline.config.hydra_app import compose
+    from bp_pipeline.config import ConfigError, compose
 
     try:
         compose(arguments, program="bp")

@@ -1,7 +1,7 @@
 """What a trained sweep shows: its report, here and in MLflow, its comparison and its champion.
 
 Owns the order of things, and that each is tried whatever becomes of the others: the sweep itself is
-safe by then. What they say is in `report/`, `champion.py` and `tracking/`.
+safe by then. What they say is in `report/` and `tracking/`.
 """
 
 import re
@@ -11,9 +11,18 @@ from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
 
-from bp_pipeline.report import Findings, describe, print_report, read_sweep, write_report
-from bp_pipeline.report.champion import crown, tasks
-from bp_pipeline.report.files import escape_markdown
+from bp_pipeline.report import (
+    Findings,
+    NoChampion,
+    Sweep,
+    choose_champion,
+    describe,
+    escape_markdown,
+    print_report,
+    read_sweep,
+    tasks,
+    write_report,
+)
 from bp_pipeline.terminal import say
 from bp_pipeline.tracking import Tracker, TrackingError
 
@@ -87,11 +96,24 @@ def show_sweep_in_mlflow(tracker: Tracker, findings: Findings, report: Path) -> 
         tracker.log_comparison(sweep.run_id, sweep.axes, len(sweep.finished))
     for task in tasks(sweep):
         with _tried(f"The champion of {task}"):
-            remark = crown(tracker, sweep, task)
+            remark = _crown(tracker, sweep, task)
             say(remark)
             remarks.append(escape_markdown(remark))
     with _tried("The description"):
         tracker.describe(sweep.run_id, "\n\n".join([*remarks, describe(findings)]))
+
+
+def _crown(tracker: Tracker, sweep: Sweep, task: str) -> str:
+    """Register the champion of a task, once, and say which it is."""
+    chosen = choose_champion(sweep, task)
+    if isinstance(chosen, NoChampion):
+        return chosen.reason
+    name = f"bp_pipeline-{task}"
+    tags = {"bp.result_digest": chosen.result_digest, "bp.replicate": str(chosen.replicate)}
+    version = tracker.register(chosen.network, name=name, run_id=chosen.run_id, tags=tags)
+    said = f"Champion: {chosen.run_name}, replicate {chosen.replicate}, is models:/{name}/{version}"
+    others = "; ".join(chosen.unread)
+    return f"{said} (others may be better: {others})" if others else said
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from bp_pipeline.config.errors import without_passwords
-from bp_pipeline.report.sweep_data import read_sweep
+from bp_pipeline.report import read_sweep
 from bp_pipeline.terminal import say
 from bp_pipeline.tracking import Tracker, TrackingError, resolve_uri
 from bp_pipeline.tracking.ui_server import UiServer, free_port, is_free

@@ -1,19 +1,40 @@
 """Names of runs: the values that vary in their sweep."""
 
 import pytest
-from runs import make_config
+from runs import make_config, raw_config
 
-from bp_pipeline.config.naming import ALWAYS, COLOURS, run_colours, run_name, varied_keys
-from bp_pipeline.config.schema import RunConfig
+from bp_pipeline.config import RunConfig, parse_config
+from bp_pipeline.config.naming import COLOURS, run_colours, run_names
+
+ALONE, LR, HIDDEN = "tanh · glorot_uniform · lr=0.5", "lr=0.5", "hidden=[8] · "
 
 
 def names(*configs: RunConfig) -> list[str]:
-    keys = varied_keys([config.params() for config in configs])
-    return [run_name(config, keys) for config in configs]
+    return run_names(configs)
 
 
-def test_a_run_on_its_own_has_the_usual_three():
-    assert run_name(make_config(), ALWAYS) == "tanh · glorot_uniform · lr=0.5"
+@pytest.mark.parametrize(
+    ("changes", "options", "name"),
+    [
+        ({}, {}, "tanh · glorot_uniform · lr=0.5"),
+        ({"optimizer.learning_rate": 2}, {"init": "ones"}, "tanh · ones · lr=2.0"),
+        ({"network.hidden": [8]}, {"task": "parity"}, f"parity · {ALONE.replace(LR, HIDDEN + LR)}"),
+        ({}, {"init": "uniform"}, "tanh · uniform · lr=0.5"),
+        ({"init.bound": 1}, {"init": "uniform"}, "tanh · uniform · lr=0.5"),
+        ({"init.bound": 2}, {"init": "uniform"}, "tanh · uniform · bound=2.0 · lr=0.5"),
+        ({"seed": 3, "replicates": 5}, {}, f"{ALONE} · replicates=5 · seed=3"),
+        ({"threads": 3, "engine": "numpy", "sweep.rerun": True}, {}, ALONE),
+        ({"init.scale": 3}, {"init": "ones"}, "tanh · ones · scale=3.0 · lr=0.5"),
+        ({}, {"loss": "squared_error"}, "tanh · glorot_uniform · squared_error · lr=0.5"),
+    ],
+)
+def test_a_run_on_its_own_is_named_by_what_is_unusual(changes, options, name):
+    assert names(make_config(changes, options)) == [name]
+
+
+def test_a_run_with_an_option_of_ones_own_goes_by_its_label():
+    raw = raw_config({"init.bound": 9}, {"init": "uniform"})
+    assert names(parse_config(raw, {"init": "mine"})) == ["tanh · mine · lr=0.5"]
 
 
 def test_what_varies_names_a_run():
@@ -27,9 +48,9 @@ def test_what_varies_names_a_run():
         ({"network.hidden": [3]}, {"network.hidden": [4, 3]}, ["hidden=[3]", "hidden=[4, 3]"]),
         ({"seed": 0}, {"seed": 1}, ["seed=0", "seed=1"]),
         ({"network.bias": True}, {"network.bias": False}, ["bias=True", "bias=False"]),
-        ({"threads": 1}, {"threads": 2}, ["", ""]),
-        ({"engine": "numpy"}, {"engine": "compiled"}, ["", ""]),
-        ({"tracking.uri": "a"}, {"tracking.uri": "b"}, ["", ""]),
+        ({"threads": 1}, {"threads": 2}, [ALONE, ALONE]),
+        ({"engine": "numpy"}, {"engine": "compiled"}, [ALONE, ALONE]),
+        ({"tracking.uri": "a"}, {"tracking.uri": "b"}, [ALONE, ALONE]),
     ],
 )
 def test_values_are_spelt_as_python_does_and_places_are_left_out(one, other, expected):
@@ -47,7 +68,7 @@ def test_what_varies_within_an_option_is_named_too():
         make_config({"init.bound": 0.1}, {"init": "uniform"}),
         make_config({"init.bound": 2.0}, {"init": "uniform"}),
     ]
-    assert names(*runs)[1:] == ["uniform · bound=0.1", "uniform · bound=2.0"]
+    assert names(*runs) == ["ones", "uniform · bound=0.1", "uniform · bound=2.0"]
 
 
 def test_keys_that_only_some_options_have_name_no_run():

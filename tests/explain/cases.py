@@ -7,10 +7,10 @@ from typing import Any
 
 from runs import make_config
 
-from bp_pipeline.config.hydra_app import compose
-from bp_pipeline.config.schema import RunConfig, parse_config
+from bp_pipeline.config import RunConfig
 from bp_pipeline.core.activations import ACTIVATIONS
 from bp_pipeline.explain import FORMATS, Explanation
+from experiments.making import configs_of
 
 ONLINE = {"optimizer": "online_gd"}
 CASES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
@@ -52,7 +52,7 @@ def config_of(case: str, **changes: Any) -> RunConfig:
 
 
 def diverging() -> RunConfig:
-    """Give a run that diverges in its second epoch."""
+    """Return a run that diverges in its second epoch."""
     return make_config(
         {"optimizer.learning_rate": 1e60, "network.output": "identity", "replicates": 1},
         {"activation": "identity", "loss": "squared_error"},
@@ -60,7 +60,7 @@ def diverging() -> RunConfig:
 
 
 def article(*overrides: str) -> RunConfig:
-    [config] = compose(["experiment=article", *overrides]).check(parse_config)
+    [config] = configs_of("experiment=article", *overrides)
     return config
 
 
@@ -69,7 +69,7 @@ def document(explanation: Explanation) -> dict[str, Any]:
 
 
 def evaluate(formula: str) -> float:
-    """Compute a formula with its numbers in, as a reader would."""
+    """Return what a formula with its numbers in comes to, as a reader would compute it."""
     text = formula.replace("−", "-").replace("·", "*").replace("½", "0.5").replace("²", "**2")
     text = text.replace("≥", ">=").replace("ln(1 + ", "log1p(")
     text = re.sub(r"e\^(\(|[0-9])", r"e**\1", text)

@@ -69,8 +69,8 @@ def test_the_gradient_is_that_of_central_differences(case: str) -> None:
     found = explain_step(config, epoch=1)
     step, h = found.step, 1e-6
     setup = replace(setup_of(config), epochs=0)
-    parameters = np.concatenate([layer.ravel() for layer in step.weights])[:, None]
-    gradient = np.concatenate([layer.ravel() for layer in step.gradient])
+    parameters = np.concatenate([layer.ravel() for layer in step.before.weights])[:, None]
+    gradient = np.concatenate([layer.ravel() for layer in step.block.gradients])
     factor = 1 if setup.architecture.mean_gradient else len(setup.inputs)
     for index in range(len(parameters)):
         ends = []
@@ -85,7 +85,9 @@ def test_replicates_are_those_of_the_run() -> None:
     config = config_of("batch")
     initial = initial_parameters(config)
     found = explain_step(config, replicate=3)
-    assert [x for layer in found.step.weights for x in layer.ravel()] == initial[:, 3].tolist()
+    assert [x for layer in found.step.before.weights for x in layer.ravel()] == initial[
+        :, 3
+    ].tolist()
 
 
 # Networks that take no such step

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bp_pipeline.ensemble.summary import wilson_interval
-from bp_pipeline.report import Sweep
+from bp_pipeline.report.sweep_data import CURVE_COLUMNS, REPLICATE_COLUMNS, Sweep, assemble
 
 LEARNING_RATE = "optimizer.learning_rate"
 DIVERGED = -1
@@ -17,59 +16,50 @@ Ends = Sequence[int | None]  # of each replicate: the epoch of convergence, None
 LAST = 100  # epochs of training
 
 
-def run(ends: Ends, rate: float = 1.0, loss: float = 0.1, **params: Any) -> dict[str, Any]:
-    """Describe a run by how its replicates end; `__` in a name stands for a dot."""
+def run(
+    ends: Ends | None, rate: float = 1.0, loss: float | Sequence[float] = 0.1, **params: Any
+) -> dict[str, Any]:
+    """Describe a run by how its replicates end; `__` in a name stands for a dot.
+
+    Where `ends` is None, its files cannot be read.
+    """
     keys = {key.replace("__", "."): value for key, value in params.items()}
-    fixed = {"activation": "tanh", "init": "normal", "init.name": "normal", "training.epochs": LAST}
-    return {
-        **fixed,
-        LEARNING_RATE: rate,
-        "seed": 0,
-        "final_loss/median": loss,
-        **keys,
-        "ends": ends,
-    }
-
-
-def by_hand(*runs: Mapping[str, Any], curves: pd.DataFrame | None = None) -> Sweep:
-    """Make a sweep of runs, whose ids are their numbers."""
-    rows = [_row(str(number), dict(run)) for number, run in enumerate(runs)]
-    ends = [run["ends"] for run in runs]
-    elsewhere = nullcontext(Path("/there is no such folder"))
-    table = pd.DataFrame(rows)
-    sweep = Sweep("parent", "a sweep", "d" * 64, len(runs), table, artifacts=lambda _: elsewhere)
-    parts = [_replicates(str(number), of_run) for number, of_run in enumerate(ends)]
-    places = sweep.finished[["run_id", *sweep.axes]]
-    replicates = places.merge(pd.concat(parts, ignore_index=True), on="run_id")
-    columns = ["run_id", "epoch", "loss/p10", "loss/median", "loss/p90"]
-    vars(sweep)["_files"] = replicates, pd.DataFrame(columns=columns) if curves is None else curves
-    return sweep
-
-
-def _row(run_id: str, run: dict[str, Any]) -> dict[str, Any]:
-    ends = run.pop("ends")
-    n, converged = len(ends), sorted(end for end in ends if end is not None and end >= 0)
-    low, high = wilson_interval(len(converged), n)
-    middle = (n - 1) // 2
-    return {
-        "run_id": run_id, "name": f"run {run_id}", "status": "FINISHED", "replicates": n, **run,
-        "converged/rate": len(converged) / n,
-        "converged/rate_low": low, "converged/rate_high": high,
-        "stalled/rate": list(ends).count(None) / n, "diverged/rate": list(ends).count(DIVERGED) / n,
-        "epochs_to_converge/median": converged[middle] if len(converged) > middle else np.nan,
-        "bp.result_digest": f"{run_id:0>64}",
+    fixed = {
+        "activation": "tanh", "init": "normal", "init.name": "normal", "task": "xor",
+        "task.name": "xor", "network.hidden": "[3]", "training.epochs": LAST,
+        "training.tolerance": 0.4, LEARNING_RATE: rate, "seed": 0, "status": "FINISHED",
+        "replicates": 8 if ends is None else len(ends),
     }  # fmt: skip
+    return {**fixed, **keys, "ends": ends, "final_loss": loss}
 
 
-def _replicates(run_id: str, ends: Ends) -> pd.DataFrame:
+def by_hand(*runs: Mapping[str, Any], n_jobs: int | None = None, **changes: Any) -> Sweep:
+    """Make a sweep of runs, whose ids are their numbers."""
+    parts = [_replicates(str(number), run) for number, run in enumerate(runs)]
+    rows = [
+        {**run, "run_id": str(n), "name": f"run {n}", "bp.result_digest": f"{n:0>64}"}
+        for n, run in enumerate(runs)
+    ]
+    table = pd.DataFrame(rows, columns=None if rows else ["run_id", "name", "status"])
+    values = {
+        "replicates": pd.concat([_replicates("", run([])), *parts], ignore_index=True),
+        "curves": pd.DataFrame(columns=["run_id", *CURVE_COLUMNS]),
+        "run_id": "parent", "name": "a sweep", "digest": "d" * 64, "command": "bp train -m …",
+        "n_jobs": len(runs) if n_jobs is None else n_jobs,
+        "open_files": lambda _: nullcontext(Path("/there is no such folder")),
+    }  # fmt: skip
+    table = table.drop(columns=["ends", "final_loss"], errors="ignore")
+    return assemble(table, **{**values, **changes})
+
+
+def _replicates(run_id: str, run: Mapping[str, Any]) -> pd.DataFrame:
+    ends = run["ends"] or []
     outcomes = {None: "stalled", DIVERGED: "diverged"}
-    epochs = [np.nan if end in outcomes else end for end in ends]
-    return pd.DataFrame(
-        {
-            "run_id": run_id,
-            "replicate": range(len(ends)),
-            "outcome": [outcomes.get(end, "converged") for end in ends],
-            "epochs_to_converge": epochs,
-            "final_loss": 0.1,
-        }
+    columns = (
+        np.arange(len(ends)),
+        [outcomes.get(end, "converged") for end in ends],
+        np.array([np.nan if end in outcomes else end for end in ends], dtype=float),
+        np.broadcast_to(np.array(run["final_loss"], dtype=float), len(ends)),
     )
+    table = dict(zip(REPLICATE_COLUMNS, columns, strict=True))
+    return pd.DataFrame({"run_id": run_id, **table}).astype({"run_id": object, "outcome": object})

@@ -1,79 +1,86 @@
 """Which network is the champion, and that the model computes what the trained network does."""
 
-from contextlib import nullcontext
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from mlflow.pyfunc import PythonModelContext
+from report.by_hand import by_hand, run
+from report.conftest import Make, small_config, sweep_in, sweep_of
 from runs import make_config
 
 from bp_pipeline.arrays import write_arrays
 from bp_pipeline.core.activations import ACTIVATIONS
 from bp_pipeline.core.network import Block
 from bp_pipeline.ensemble.shards import RunResult, initial_parameters, setup_of, train_runs
-from bp_pipeline.report import Findings, Sweep
-from bp_pipeline.report.champion import best_replicate, crown, pick, solves, tasks
-from bp_pipeline.report.tables import ranked
+from bp_pipeline.report import Champion, Findings, NoChampion, choose_champion, tasks
+from bp_pipeline.report.champion import best_replicate, network_of, solves
 from bp_pipeline.showcase import show_sweep_in_mlflow
 from bp_pipeline.tracking import Tracker, champion_model
 
-NO_STORE = Tracker.__new__(Tracker)  # fails whatever is asked of it
-
-
-def a_sweep(*rows: dict[str, Any]) -> Sweep:
-    """Make a sweep of runs that were never trained; later rows are other learning rates."""
-    defaults = {
-        "run_id": "0", "status": "FINISHED", "task": "xor", "activation": "tanh", "init": "normal",
-        "network.hidden": "[3]", "converged/rate": 0.5, "epochs_to_converge/median": 10.0,
-    }  # fmt: skip
-    runs = [
-        {**defaults, "optimizer.learning_rate": 1.0 + n, "name": f"run {n}", **row}
-        for n, row in enumerate(rows)
-    ]
-    return Sweep("0", "a sweep", "", len(runs), pd.DataFrame(runs), NO_STORE.artifacts)
-
-
-@pytest.mark.parametrize(
-    ("others", "best"),
-    [
-        ({"converged/rate": 0.4, "epochs_to_converge/median": 1.0}, {"converged/rate": 0.5}),
-        ({"epochs_to_converge/median": 11.0}, {"epochs_to_converge/median": 9.0}),
-        ({"epochs_to_converge/median": None}, {"network.hidden": "[9]"}),
-        ({"network.hidden": "[5]"}, {"network.hidden": "[4]"}),
-        ({"network.hidden": "[2, 2]"}, {"network.hidden": "[4]"}),
-        ({"optimizer.learning_rate": 9.0}, {"optimizer.learning_rate": 8.0}),
-        ({"status": "FAILED", "converged/rate": 1.0}, {"converged/rate": 0.1}),
-    ],
-)
-def test_the_rule_from_the_rate_down_to_the_learning_rate(
-    others: dict[str, Any], best: dict[str, Any]
-) -> None:
-    best = {**best, "run_id": "best"}
-    for rows in ([others, best, others], [best, others]):
-        assert ranked(a_sweep(*rows).finished)["run_id"].iloc[0] == "best"
-
 
 def test_where_nothing_converged_there_is_none() -> None:
-    none = "No champion for xor: no network solves it when training ends."
-    nothing = a_sweep({"converged/rate": 0.0, "epochs_to_converge/median": None})
-    assert crown(NO_STORE, nothing, "xor") == none
-    without = replace(nothing, runs=nothing.runs.drop(columns="converged/rate"))
-    assert crown(NO_STORE, without, "xor") == none
-    assert tasks(a_sweep({"status": "FAILED"})) == []
-    assert tasks(replace(nothing, runs=pd.DataFrame(columns=["run_id", "name", "status"]))) == []
+    sweep = by_hand(run([None]), run([1], 3.0, status="FAILED"), run([1], task="and"))
+    chosen = choose_champion(sweep, "xor")
+    assert isinstance(chosen, NoChampion)
+    assert "xor" in chosen.reason
+    assert tasks(sweep) == ["and", "xor"]
+    assert tasks(by_hand(run([1], status="FAILED"))) == tasks(by_hand()) == []
+
+
+def test_it_is_of_the_best_run_and_solves_the_task(make_sweep: Make) -> None:
+    sweep = make_sweep(*(small_config({"optimizer.learning_rate": r}) for r in (0.01, 3.0)))
+    chosen = choose_champion(sweep, "xor")
+    assert isinstance(chosen, Champion)
+    assert (chosen.run_id, chosen.unread) == ("1", ())
+    config, weights = sweep.config("1"), sweep.weights("1")
+    assert solves(config, weights)[chosen.replicate]
+    assert chosen.result_digest == sweep.runs["bp.result_digest"][1]
+    np.testing.assert_equal(
+        chosen.network.weights, {name: w[chosen.replicate] for name, w in weights.items()}
+    )
+
+
+@pytest.mark.parametrize("lost", ["config.yaml", "weights/final.npz", "replicates.parquet"])
+@pytest.mark.parametrize(
+    "spoil", [Path.unlink, lambda path: path.write_bytes(b"PK")], ids=["missing", "half"]
+)
+def test_what_cannot_be_read_is_no_failure_to_solve(
+    lost: str, spoil: Callable[[Path], object], tmp_path: Path
+) -> None:
+    configs = [small_config({"optimizer.learning_rate": rate}) for rate in (0.01, 1.0, 3.0)]
+    runs = sweep_of(configs, tmp_path).runs
+    spoil(tmp_path / "2" / lost)
+    chosen = choose_champion(sweep_in(tmp_path, runs), "xor")
+    assert isinstance(chosen, Champion)
+    assert chosen.run_id == "1"
+    assert [lost in line and "run 2" in line for line in chosen.unread] == [True]
+    spoil(tmp_path / "1" / lost)
+    none = choose_champion(sweep_in(tmp_path, runs), "xor")
+    assert isinstance(none, NoChampion)
+    assert lost in none.reason
+
+
+def test_what_mlflow_refuses_is_told_and_the_rest_is_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    no_store = Tracker.__new__(Tracker)  # fails whatever is asked of it
+    show_sweep_in_mlflow(no_store, Findings(by_hand(run([None]))), tmp_path)
+    assert [line.partition(" could not")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "The report",
+        "The comparison of runs",
+        "No champion for xor: no network solves it when training ends.",
+        "The description",
+    ]
 
 
 def test_the_best_replicate_solves_the_task_with_the_lowest_loss() -> None:
-    losses = {"run_id": ["0"] * 4 + ["1"], "replicate": [0, 1, 2, 3, 0],
-              "final_loss": [0.01, 0.3, 0.2, 0.2, 0.0]}  # fmt: skip
-    replicates = pd.DataFrame(losses)
-    assert best_replicate(replicates, "0", np.array([False, True, True, True])) == 2
-    assert best_replicate(replicates, "0", np.zeros(4, dtype=bool)) is None
+    losses = pd.Series([0.01, 0.3, 0.2, 0.2])
+    assert best_replicate(losses, np.array([False, True, True, True])) == 2
+    assert best_replicate(losses, np.zeros(4, dtype=bool)) is None
 
 
 def test_to_have_converged_once_is_not_to_solve_it() -> None:
@@ -102,7 +109,7 @@ def test_the_model_computes_what_the_trained_network_does(
     block = Block(setup.architecture, *config.truth_table, parameters)
     block.forward()
     layers = {f"layer_{n + 1}": np.moveaxis(w, -1, 0) for n, w in enumerate(block.weights)}
-    network = pick(config, layers, 1)
+    network = network_of(config, layers, 1)
     write_arrays(tmp_path / "weights.npz", network.weights)
     model = champion_model.Network()
     artifacts = {"weights": str(tmp_path / "weights.npz")}
@@ -113,16 +120,12 @@ def test_the_model_computes_what_the_trained_network_does(
     assert yaml.safe_dump(dict(network.config))  # plain values, as MLflow writes them to a file
 
 
-def test_what_mlflow_refuses_is_told_and_the_rest_is_done(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    sweep = a_sweep({"converged/rate": 0.0, "epochs_to_converge/median": None})
-    broken = replace(sweep, artifacts=lambda _: nullcontext(tmp_path))
-    show_sweep_in_mlflow(NO_STORE, Findings(broken), tmp_path)
-    told = capsys.readouterr().err.splitlines()
-    assert [line.partition(" could not")[0] for line in told] == [
-        "The report",
-        "The comparison of runs",
-        "No champion for xor: no network solves it when training ends.",
-        "The description",
-    ]
+def test_pooled_runs_have_one_champion_among_all_their_networks(make_sweep: Make) -> None:
+    sweep = make_sweep(*(small_config({"seed": seed}) for seed in (0, 1, 2)))
+    assert len(sweep.finished) == 1
+    chosen = choose_champion(sweep, "xor")
+    assert isinstance(chosen, Champion)
+    best = sweep.replicates.sort_values("final_loss").iloc[0]
+    assert (chosen.run_id, chosen.replicate) == (best["run_id"], best["replicate"])
+    [name] = sweep.runs.loc[sweep.runs["run_id"] == chosen.run_id, "name"]
+    assert chosen.run_name == name

@@ -6,61 +6,29 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from html import unescape
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from bs4 import BeautifulSoup, Tag
 from report.by_hand import by_hand, run
-from report.conftest import Make, small_config
+from report.conftest import Make, page_of, report_of, small_config, sweep_in
 
-from bp_pipeline.report import Sweep, write_report
-from bp_pipeline.report.command import command_line
-from bp_pipeline.report.findings import Findings
+from bp_pipeline.report import Findings, Sweep
 from bp_pipeline.report.networks import best_and_stalled
+from bp_pipeline.report.printed_tables import printed_tables
+from bp_pipeline.report.sections import outline
 
 ENDS = [10, 11, 12, None]
 
 
-class Page(HTMLParser):
-    """The cells of each table of a page by its class, and what other elements hold."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tables: list[tuple[str, list[list[str]]]] = []
-        self.metas: list[dict[str, str | None]] = []
-        self._cell: list[str] | None = None
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "meta":
-            self.metas.append(dict(attrs))
-        elif tag == "table":
-            self.tables.append((dict(attrs).get("class") or "", []))
-        elif tag == "tr":
-            self.tables[-1][1].append([])
-        elif tag in ("td", "th"):
-            self._cell = []
-
-    def handle_data(self, data: str) -> None:
-        if self._cell is not None:
-            self._cell.append(data)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("td", "th") and self._cell is not None:
-            self.tables[-1][1][-1].append("".join(self._cell).strip())
-            self._cell = None
-
-    def cells(self, kind: str) -> list[list[str]]:
-        [table] = [rows for of_kind, rows in self.tables if of_kind == f"heat {kind}"]
-        return table
+def cells(table: Tag) -> list[list[str]]:
+    return [[cell.get_text() for cell in row.select("th, td")] for row in table.select("tr")]
 
 
-def page_of(sweep: Sweep, folder: Path) -> str:
-    folder.mkdir(exist_ok=True, parents=True)
-    write_report(Findings(sweep), folder)
-    return (folder / "report.html").read_text(encoding="utf-8")
+def heat_map(page: BeautifulSoup, kind: str) -> list[list[str]]:
+    [table] = page.select(f"table.heat.{kind}")
+    return cells(table)
 
 
 def test_heat_maps_hold_rates_and_epochs(tmp_path: Path) -> None:
@@ -68,12 +36,12 @@ def test_heat_maps_hold_rates_and_epochs(tmp_path: Path) -> None:
     sweep = by_hand(
         run(ENDS, 0.1), run([80, 90, None, None], 1.0), run([2] * 4, 0.1, **ones), run(ENDS, 10.0)
     )
-    page = Page(page_of(sweep, tmp_path))
+    page = page_of(sweep, tmp_path)
     head = ["learning rate", "0.1", "1", "10"]
-    assert page.cells("rates") == [
+    assert heat_map(page, "rates") == [
         head, ["normal", "75", "50", "75"], ["ones†", "100", "–", "–"]
     ]  # fmt: skip
-    assert page.cells("epochs") == [
+    assert heat_map(page, "epochs") == [
         head, ["normal", "11", "90", "11"], ["ones†", "2", "–", "–"]
     ]  # fmt: skip
 
@@ -84,46 +52,76 @@ def test_rows_of_a_wide_grid_are_parted_and_short(tmp_path: Path) -> None:
         for width in range(1, 31)
         for bits in (2, 3)
     ]
-    text = page_of(by_hand(*runs), tmp_path)
-    folded = re.findall(r"<summary>(bits.*?)</summary>", text)
+    page = page_of(by_hand(*runs), tmp_path)
+    folded = [summary.get_text() for summary in page.select("#grid summary")]
     assert folded == ["bits 2: 30 rows", "bits 3: 30 rows"]
-    maps = [rows for kind, rows in Page(text).tables if kind == "heat rates"]
-    for rows in maps:
-        assert [row[0] for row in rows[1:]] == [f"hidden=[{width}]" for width in range(1, 31)]
+    for table in page.select("table.heat.rates"):
+        assert [row[0] for row in cells(table)[1:]] == [f"hidden=[{w}]" for w in range(1, 31)]
     few = page_of(by_hand(*runs[:24]), tmp_path)
-    assert len([kind for kind, _ in Page(few).tables if kind == "heat rates"]) == 1
+    assert len(few.select("table.heat.rates")) == 1
 
 
-def test_the_page_is_made_for_phones_and_loads_nothing(sweep: Sweep, tmp_path: Path) -> None:
-    text = page_of(sweep, tmp_path)
-    viewports = [meta["content"] for meta in Page(text).metas if meta.get("name") == "viewport"]
-    assert viewports == ["width=device-width, initial-scale=1"]
-    assert "@import" not in text
-    assert re.findall(r"url\((?!#)[^)]*", text) == []
+def test_the_page_is_self_contained_and_made_for_phones(sweep: Sweep, tmp_path: Path) -> None:
+    page = page_of(sweep, tmp_path)
+    [viewport] = page.select("meta[name=viewport]")
+    assert viewport["content"] == "width=device-width, initial-scale=1"
+    assert not page.select("script, link, img, iframe")
+    for name in ("src", "href", "xlink:href"):
+        assert all(str(tag[name]).startswith("#") for tag in page.find_all(attrs={name: True}))
+    assert "@import" not in str(page)
+    assert re.findall(r"url\((?!#)[^)]*", str(page)) == []
+    assert len(page.select("svg")) >= 4
+    ids = [tag["id"] for tag in page.select("[id]")]
+    assert len(ids) == len(set(ids))
 
 
-def test_the_page_and_its_text_have_the_command(sweep: Sweep, tmp_path: Path) -> None:
-    command = command_line(sweep)
-    assert command is not None
-    text = page_of(sweep, tmp_path)
-    assert re.findall(r"<pre>(.*?)</pre>", unescape(text)) == [command]
-    assert f"\n    {command}\n" in (tmp_path / "report.md").read_text(encoding="utf-8")
+def test_sections_come_in_one_order_everywhere(sweep: Sweep, tmp_path: Path) -> None:
+    findings = Findings(sweep)
+    shown = best_and_stalled(findings)
+    sections = outline(findings, printed_tables(findings), shown).sections
+    page = page_of(sweep, tmp_path)
+    assert [tag["id"] for tag in page.select("section")] == [part.name for part in sections]
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert len(re.findall(r"^## ", text, re.MULTILINE)) == len(sections)
+    titles = [table.title for part in sections for table in part.tables]
+    assert re.findall(r"^### (.*)", text, re.MULTILINE) == titles
+
+
+@pytest.mark.parametrize("command", ["bp train -m 'init=ones,normal' seed=<1>", None])
+def test_the_page_and_its_text_have_the_command(
+    command: str | None, sweep: Sweep, tmp_path: Path
+) -> None:
+    page = page_of(replace(sweep, command=command), tmp_path)
+    assert [tag.get_text() for tag in page.select("pre")] == [command] * (command is not None)
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert re.findall(r"^    (\S.*)", text, re.MULTILINE) == [command] * (command is not None)
 
 
 def test_no_line_of_a_headline_ends_within_an_interval(sweep: Sweep, tmp_path: Path) -> None:
-    headlines = re.findall(r"<h[12]>(.*?)</h[12]>", page_of(sweep, tmp_path))
+    headlines = [tag.get_text() for tag in page_of(sweep, tmp_path).select("h1, h2")]
     assert any("\u00a0–\u2060\u00a0" in headline for headline in headlines)
     assert not any(re.search(r" [–%]|– ", headline) for headline in headlines)
 
 
 def test_the_network_shown_as_stalled_stalled(sweep: Sweep) -> None:
-    converged, stalled = best_and_stalled(Findings(sweep))
+    converged, stalled = best_and_stalled(Findings(sweep)).networks
     for network, is_far in ((converged, False), (stalled, True)):
-        outputs, _, _ = network.end()
-        errors = np.abs(outputs - network.config.truth_table.targets)
+        errors = np.abs(network.outputs() - network.config.truth_table.targets)
         assert (errors.max() >= network.config.training.tolerance) == is_far
     assert (converged.outcome, stalled.outcome) == ("converged", "stalled")
     assert np.isnan(stalled.epochs_to_converge)
+
+
+def test_networks_that_cannot_be_read_are_said_to_be(make_sweep: Make, tmp_path: Path) -> None:
+    runs = make_sweep(small_config()).runs
+    (tmp_path / "runs" / "0" / "weights" / "trajectory.npz").unlink()
+    sweep = sweep_in(tmp_path / "runs", runs)
+    shown = best_and_stalled(Findings(sweep))
+    assert shown.unreadable
+    assert not shown.networks
+    page = page_of(sweep, tmp_path / "report")
+    [section] = page.select("section#networks")
+    assert all(sentence in section.get_text() for sentence in shown.unreadable)
 
 
 def test_paths_of_weights_stay_where_they_are(make_sweep: Make, tmp_path: Path) -> None:
@@ -133,62 +131,44 @@ def test_paths_of_weights_stay_where_they_are(make_sweep: Make, tmp_path: Path) 
         np.savez(folder / f"{name}.npz", layer_1=np.ones((12, 3, 3)), layer_2=np.ones((12, 4, 1)))
     paths = [f"{folder}/{name}.npz" for name in ("one", "two")]
     sweep = make_sweep(*(small_config({"init.path": path}, init="given") for path in paths))
-    text = page_of(sweep, tmp_path / "report").replace(command_line(sweep) or "-", "")
-    assert "one.npz" in text
-    assert "private" not in text
+    files = report_of(sweep, tmp_path / "report")
+    assert "one.npz" in files["report.html"]
+    assert not [name for name, text in files.items() if "private" in text]
 
 
 OTHER_PROCESS = """
 import pickle, sys
-from contextlib import nullcontext
 from pathlib import Path
-from bp_pipeline.report import Sweep, write_report
-from bp_pipeline.report.findings import Findings
-values, runs, out = pickle.load(open(sys.argv[1], "rb"))
-artifacts = lambda run_id: nullcontext(Path(runs) / run_id)
-Path(out).mkdir()
-write_report(Findings(Sweep(**values, artifacts=artifacts)), Path(out))
+sys.path.insert(0, sys.argv[2])
+from report.conftest import report_of, sweep_in
+runs, values, folder, out = pickle.load(open(sys.argv[1], "rb"))
+report_of(sweep_in(folder, runs, **values), out)
 """
 
 
 def test_nothing_around_a_sweep_decides_a_byte(
-    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sweep: Sweep, runs_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither the folder, nor settings of Matplotlib, language and hashing, nor names in MLflow."""
+    """Neither folders, nor settings of Matplotlib, language and hashing, nor order and names."""
     settings = "xtick.major.size: 20\naxes.labelsize: 30\npatch.edgecolor: red\n"
     (tmp_path / "matplotlibrc").write_text(settings)
-    with sweep.artifacts("0") as first:
-        runs = first.parent
     renamed = sweep.runs.iloc[::-1].assign(name="renamed").reset_index(drop=True)
-    values = {"run_id": "other", "name": "renamed", "digest": sweep.digest, "runs": renamed}
-    values["n_jobs"] = sweep.n_jobs
+    values = {"run_id": "other", "name": "renamed", "digest": sweep.digest}
     pickled, out = tmp_path / "sweep.pickle", tmp_path / "out"
-    pickled.write_bytes(pickle.dumps((values, str(runs), str(out))))
+    pickled.write_bytes(pickle.dumps((renamed, values, runs_folder, out)))
     environment = {
         **os.environ, "MATPLOTLIBRC": str(tmp_path), "LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0",
         "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "MPLBACKEND": "pdf",
     }  # fmt: skip
+    tests = str(Path(__file__).resolve().parents[1])
     subprocess.run(
-        [sys.executable, "-c", OTHER_PROCESS, str(pickled)],
+        [sys.executable, "-c", OTHER_PROCESS, str(pickled), tests],
         check=True, cwd=tmp_path, env=environment,
     )  # fmt: skip
     monkeypatch.chdir(tmp_path.parent)
-    page_of(sweep, tmp_path / "here")
+    report_of(sweep, tmp_path / "here")
     written = {path.name: path.read_bytes() for path in (tmp_path / "here").iterdir()}
     assert {path.name: path.read_bytes() for path in out.iterdir()} == written
     for name, content in written.items():
         assert str(tmp_path).encode() not in content, name
         assert str(tmp_path.parent).encode() not in content, name
-
-
-def test_latex_has_only_signs_that_pdflatex_knows(sweep: Sweep, tmp_path: Path) -> None:
-    page_of(sweep, tmp_path)
-    for path in tmp_path.glob("*.tex"):
-        text = path.read_text(encoding="utf-8")
-        assert text.isascii(), path.name
-        assert not re.search(r"(?<!\$)[<>|]", text), path.name
-    assert r"$\ge$" in "".join(path.read_text("utf-8") for path in tmp_path.glob("*.tex"))
-
-
-def test_a_renamed_sweep_keeps_its_page(sweep: Sweep, tmp_path: Path) -> None:
-    assert page_of(replace(sweep, name="x"), tmp_path / "a") == page_of(sweep, tmp_path / "b")

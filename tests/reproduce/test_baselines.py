@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from runs import make_config
 
+import bp_pipeline.reproduce
 from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.reproduce import Request, reproduce
 from bp_pipeline.reproduce.baselines import QUICK, is_quick
+from experiments.making import configs_of
 
 ROOT = Path(__file__).resolve().parents[2]
 BP = Path(sys.executable).with_name("bp")
@@ -65,14 +67,11 @@ def file(folder: Path) -> Path:
 
 @pytest.fixture
 def study(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compose four runs only, because Hydra takes seconds for all."""
-    from bp_pipeline.config import hydra_app
-
-    compose = hydra_app.compose
+    """Take four runs of a study only, to spare the time of all."""
     one = ["init.distribution=normal", "loss=logistic", "optimizer=batch_gd"]
     few = [*one, "activation=tanh,relu", "network.hidden=[3],[4,3]"]
     monkeypatch.setattr(
-        hydra_app, "compose", lambda arguments, **rest: compose([*arguments, *few], **rest)
+        bp_pipeline.reproduce, "study_configs", lambda name: configs_of(f"experiment={name}", *few)
     )
 
 

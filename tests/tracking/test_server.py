@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from bp_pipeline.arrays import read_arrays
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble.shards import RunResult
-from bp_pipeline.report.champion import pick
+from bp_pipeline.report.champion import network_of
 from bp_pipeline.tracking import Tracker, TrackingError
 from bp_pipeline.tracking import format as records
 from bp_pipeline.tracking import server as module
@@ -300,7 +300,7 @@ def test_runs_on_a_real_server_read_back_as_on_the_embedded_store(
         f"weights/{name}.npz" for name in ("final", "initial", "trajectory")
     ]
     with tracker.artifacts(run_id) as copy:
-        network = pick(config, read_arrays(copy / "weights" / "final.npz"), 0)
+        network = network_of(config, read_arrays(copy / "weights" / "final.npz"), 0)
     assert capfd.readouterr() == ("", "")
     versions = [
         tracker.register(network, name="bp_pipeline-xor", run_id=run_id, tags={"bp.replicate": "0"})

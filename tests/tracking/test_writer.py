@@ -2,11 +2,9 @@ import json
 import math
 import tracemalloc
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from threading import Barrier
 
 import numpy as np
 import pandas as pd
@@ -20,8 +18,7 @@ from bp_pipeline.config.schema import RunConfig, parse_config
 from bp_pipeline.digests import code_digest
 from bp_pipeline.ensemble.shards import RunResult
 from bp_pipeline.ensemble.summary import curves, summary
-from bp_pipeline.report.champion import pick
-from bp_pipeline.report.sweep_data import read_sweep
+from bp_pipeline.report.champion import network_of
 from bp_pipeline.tracking import Network, Tracker, TrackingError
 from bp_pipeline.tracking import format as records
 
@@ -365,33 +362,6 @@ def test_runs_are_read_as_a_tidy_table(
     assert not any(column.startswith("mlflow.") for column in table)
 
 
-def test_files_that_come_at_a_time_are_read_in_the_grids_order(
-    tracker: Tracker,
-    parent: str,
-    make_config: Callable[..., RunConfig],
-    result: RunResult,
-) -> None:
-    for rate in (1.0, 2.0, 3.0):
-        config = make_config(optimizer={"learning_rate": rate})
-        tracker.record(
-            config, result, name=str(rate), parent_run_id=parent, seconds=0, engine="numpy"
-        )
-    one = read_sweep(tracker)
-    waiting = Barrier(3)
-
-    @contextmanager
-    def all_at_a_time(run_id: str) -> Iterator[Path]:
-        waiting.wait(10)
-        with tracker.artifacts(run_id) as place:
-            yield place
-
-    several = replace(one, artifacts=all_at_a_time, n_readers=3)
-    assert tracker.n_readers == one.n_readers == 1
-    assert len(one.replicates) == 3 * 9
-    pd.testing.assert_frame_equal(several.replicates, one.replicates)
-    pd.testing.assert_frame_equal(several.curves, one.curves)
-
-
 def test_a_sweep_without_runs_is_an_empty_table(tracker: Tracker, parent: str) -> None:
     table = tracker.load_runs(parent)
     assert table.empty
@@ -433,7 +403,7 @@ def test_a_value_longer_than_a_param_may_be_is_cut(
 
 @pytest.fixture
 def network(config: RunConfig, result: RunResult) -> Network:
-    return pick(config, result.final_weights, 0)
+    return network_of(config, result.final_weights, 0)
 
 
 def test_the_alias_points_to_the_champion_that_was_registered_last(

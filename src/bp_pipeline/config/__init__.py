@@ -1,1 +1,10 @@
-"""From a command line to checked configs."""
+"""From a command line to checked configs.
+
+Entered through what stands here; Hydra is imported only when something is composed.
+"""
+
+from bp_pipeline.config.compose import Composition, Job, complete, compose
+from bp_pipeline.config.errors import ConfigError
+from bp_pipeline.config.schema import RunConfig, parse_config
+
+__all__ = ["Composition", "ConfigError", "Job", "RunConfig", "complete", "compose", "parse_config"]

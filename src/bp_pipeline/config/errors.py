@@ -1,48 +1,20 @@
-"""What a user reads when a config is refused: the key, the rule, what came, and what to do.
+"""What a user reads when a request is refused: the key, the rule, what came, and what to do.
 
-Owns the wording, and that no message of any module tells a password. The rules themselves stand in
-`config.py`.
+Owns the wording, of mistakes that Hydra finds and of those that the schema finds, and that no
+message of any module tells a password. The rules themselves stand in `schema.py`.
 """
 
 import re
+import shlex
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
-# A value that works for each key that people get wrong, to end the message with.
-EXAMPLES = {
-    "activation.slope": "0.01",
-    "init.bias": "zero",
-    "init.bound": "1.0",
-    "init.distribution": "uniform",
-    "init.fan": "in",
-    "init.noise": "0.1",
-    "init.path": "FILE.npz",
-    "init.scale": "2.0",
-    "init.std": "1.0",
-    "init.value": "1.0",
-    "loss.reduction": "mean",
-    "network.bias": "true",
-    "network.hidden": "[3]",
-    "network.output": "sigmoid",
-    "network.train_bias": "true",
-    "optimizer.learning_rate": "0.5",
-    "optimizer.momentum": "0.9",
-    "replicates": "100",
-    "seed": "0",
-    "sweep.rerun": "true",
-    "task.bits": "3",
-    "task.inputs": "[[0,0],[0,1],[1,0],[1,1]]",
-    "task.targets": "[[0],[1],[1],[0]]",
-    "threads": "2",
-    "tracking.experiment": "bp_pipeline",
-    "training.epochs": "2000",
-    "training.record": "60",
-    "training.record_weights": "4",
-    "training.stop_when_converged": "true",
-    "training.tolerance": "0.4",
-}
+Keys = Mapping[str, FieldInfo]  # the declaration of each config key
 
 _RULES = {
     "missing": "be given",
@@ -92,32 +64,63 @@ def without_passwords(text: str) -> str:
     return _PASSWORD.sub(r"\1…", _USER.sub("", text))
 
 
-def describe(error: ValidationError) -> str:
-    """Say each problem that the schema found in one line."""
-    return "\n".join(_line(problem) for problem in error.errors())
+def describe(error: ValidationError, keys: Keys) -> str:
+    """Write each problem that the schema found in one line."""
+    return "\n".join(_line(problem, keys) for problem in error.errors())
 
 
-def suggest(name: str, names: list[str]) -> str:
+def suggest(name: str, names: Sequence[str]) -> str:
     """End a message about an unknown name: the closest known one, and all there are."""
-    close = get_close_matches(name, names, n=1)
-    guess = f"Did you mean `{close[0]}`? " if close else ""
+    close = closest(name, names)
+    guess = f"Did you mean `{close}`? " if close else ""
     return f"{guess}There are: {', '.join(names)}."
 
 
-def _line(problem: Any) -> str:
+def closest(name: str, names: Sequence[str]) -> str | None:
+    """Find what is meant: by its last part, by that one's initials (`lr`), or one much like it."""
+    known: dict[str, str] = {}
+    for other in reversed(names):  # the first one wins
+        last = other.lower().rpartition(".")[2]
+        initials = "".join(word[:1] for word in last.split("_"))
+        known |= {initials: other} if len(initials) > 1 else {}
+        known |= {last: other, other.lower(): other}
+    close = get_close_matches(name.lower(), known, n=1)
+    return known[close[0]] if close else None
+
+
+def no_such_key(key: str, keys: Keys) -> str:
+    """Write what is wrong with a key that the composed config has not."""
+    group, _, name = key.rpartition(".")
+    if key in keys:
+        meaning = keys[key].description or ""
+        advice = f"It is for {meaning}." if meaning[:1] == "`" else f"Write `+{key}=VALUE`."
+        return f"`{key}` must be a key of the option chosen for `{group}`, which lacks it. {advice}"
+    if key.split(".")[0] == "hydra":
+        return f"`{key}` must be a key of Hydra's. `bp train --cfg hydra` shows them all."
+    siblings = [known.rpartition(".")[2] for known in keys if known.rpartition(".")[0] == group]
+    if group and siblings:
+        others = suggest(name, siblings)
+        return f"`{key}` must be a config key. `{group}` has no key `{name}`. {others}"
+    groups = dict.fromkeys(known.split(".")[0] for known in keys if known.split(".")[0] != known)
+    close = closest(name, [*groups, *keys]) or closest(key, [*keys])
+    advice = f"Did you mean `{close}`?" if close else "`bp train --cfg job` shows them all."
+    return f"`{key}` must be a config key, and there is none of this name. {advice}"
+
+
+def _line(problem: Any, keys: Keys) -> str:
     kind, context = problem["type"], problem.get("ctx", {})
     if kind == "value_error":
-        return _own_line(problem, str(context["error"]))
+        return _own_line(problem, str(context["error"]), keys)
     limits = {name: _short(value) for name, value in context.items()}
     rule = _RULES.get(kind, problem["msg"]).format(**limits)
     if kind in ("missing", "union_tag_not_found"):
-        return _sentence(problem, rule)
+        return _sentence(problem, rule, keys)
     given = problem["input"]
     if kind == "union_tag_invalid":
         given = given["name"]
     if kind == "extra_forbidden":
-        return f"`{_key(problem)}` must {rule}, got {given!r}."
-    return _sentence(problem, f"{rule}, got {given!r}")
+        return f"`{_location(problem)}` must {rule}, got {given!r}."
+    return _sentence(problem, f"{rule}, got {given!r}", keys)
 
 
 def _short(limit: Any) -> Any:
@@ -125,21 +128,22 @@ def _short(limit: Any) -> Any:
     return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
 
 
-def _own_line(problem: Any, text: str) -> str:
+def _own_line(problem: Any, text: str, keys: Keys) -> str:
     """Format what a check of our own raised: either whole lines or only the rule."""
     if text.startswith("`"):
         return "\n".join(line if line.endswith(".") else f"{line}." for line in text.split("\n"))
-    return _sentence(problem, f"{text.removeprefix('must ')}, got {problem['input']!r}")
+    return _sentence(problem, f"{text.removeprefix('must ')}, got {problem['input']!r}", keys)
 
 
-def _sentence(problem: Any, rule: str) -> str:
-    key = _key(problem)
-    example = EXAMPLES.get(key.split("[")[0])
-    advice = f" Try `{key.split('[')[0]}={example}`." if example else ""
-    return f"`{key}` must {rule}.{advice}"
+def _sentence(problem: Any, rule: str, keys: Keys) -> str:
+    location = _location(problem)
+    key = location.split("[")[0]
+    extra: Any = keys[key].json_schema_extra if key in keys else None
+    advice = f" Try `{key}={extra['example']}`." if extra else ""
+    return f"`{location}` must {rule}.{advice}"
 
 
-def _key(problem: Any) -> str:
+def _location(problem: Any) -> str:
     """Spell where the problem is as a user writes it, without the schema's own union tags."""
     location = list(problem["loc"])
     if len(location) > 2 and location[0] in ("task", "init"):
@@ -148,3 +152,122 @@ def _key(problem: Any) -> str:
         location.append("name")
     dotted = ".".join(str(part) for part in location if not isinstance(part, int))
     return dotted + "".join(f"[{part}]" for part in location if isinstance(part, int))
+
+
+def explain(error: Exception, overrides: Sequence[str], keys: Keys) -> str:
+    """Write in our words why Hydra could not compose a config from these overrides."""
+    from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+    text = str(error).strip().split("\n\n")[0]
+    if isinstance(error, ConfigError):
+        return text
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error.override)
+    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        rule = f"`{group}` must be one of its options, got {option!r}."
+        return f"{rule} {suggest(option, error.options)}"
+    if isinstance(error, MissingMandatoryValue):
+        return f"`{error.full_key}` must be given, got ???. Set `{error.full_key}=VALUE`."
+    for pattern, write in _HYDRAS.items():
+        if match := re.search(pattern, text):
+            return write(match, getattr(error.__cause__, "full_key", None), keys)
+    if isinstance(error, OmegaConfBaseException):
+        reason = text.split("\n")[0]
+        key = error.full_key
+        return f"`{key}` must be a value or lead to one: {reason}." if key else reason
+    if isinstance(error.__cause__, OmegaConfBaseException):
+        text = "\n".join(filter(None, [text, explain(error.__cause__, overrides, keys)]))
+    hydras = [override for override in overrides if override.lstrip("+~").startswith("hydra")]
+    if hydras and not isinstance(error, HydraException):
+        return f"`{hydras[-1]}` must be something that Hydra can use. See `bp train --hydra-help`."
+    if sys.flags.optimize and not isinstance(error, HydraException):
+        return "`PYTHONOPTIMIZE` must not be set: Hydra reads overrides by assertions. Unset it."
+    is_expected = isinstance(error, HydraException | ValueError)
+    return text if is_expected else f"{type(error).__name__}: {text}"
+
+
+def checked_choice(line: str, groups: Collection[str]) -> str:
+    """Return an override as Hydra takes it: `+group=option` is `group=option` for these groups.
+
+    Raises
+    ------
+    ConfigError
+        Where it should choose an option but has no name, or more than one in a list, of which only
+        the last would count.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import ChoiceSweep
+
+    [override] = OverridesParser.create().parse_overrides([line])
+    group, value, typed = override.key_or_group, override.value(), line.partition("=")[2]
+    if override.is_delete() or not (group in groups or group.startswith("hydra/")):
+        return line
+    if override.package is not None:
+        raise ConfigError(
+            f"`{group}` must be chosen as it is, got `{line}`. Write `{group}={typed}`."
+        )
+    for option in value.list if isinstance(value, ChoiceSweep) else [value]:
+        option = getattr(option, "text", option)  # of what was quoted
+        if isinstance(option, list) and option and all(isinstance(name, str) for name in option):
+            listed, sweep = ",".join(option), f"{group}={','.join(option)}"
+            raise ConfigError(
+                f"`{group}` must be one option, got [{listed}]. To sweep: `bp train -m {sweep}`."
+            )
+        if option is None or option == "???" or isinstance(option, int | float | list):
+            raise ConfigError(
+                f"`{group}` must be the name of an option, got {typed}. See `bp train --help`."
+            )
+    return line.lstrip("+") if group in groups else line
+
+
+def uncountable(key: str, values: str) -> str:
+    """Refuse a sweep over an interval."""
+    return (
+        f"`{key}` must span values that can be counted, got {values}. List them, or use "
+        f"`{key}=range(FIRST,END,STEP)`."
+    )
+
+
+def _unreadable(override: str) -> str:
+    if "=" not in override and not override.startswith("~"):
+        return f"`{override}` is not an override. Write `key=value`, e.g. `activation=relu`."
+    return (
+        f"`{override}` must follow Hydra's grammar for overrides. Close its brackets, quote inside "
+        "what is one text, and quote all of it for the shell: 'key=\"a, b\"'."
+    )
+
+
+def _swept(match: re.Match[str], _: str | None, keys: Keys) -> str:
+    key, _, values = match[1].partition("=")
+    if values.startswith("interval("):
+        return uncountable(key, values)
+    advice = f"To sweep over them: `bp train -m {shlex.quote(match[1])}`."
+    if key.startswith("hydra"):
+        advice = "Start one command for each."
+    return f"`{key}` must be one value, got {values}. {advice}"
+
+
+def _refused(match: re.Match[str], full_key: str | None, keys: Keys) -> str:
+    return no_such_key(max(match[1], full_key or "", key=len), keys)
+
+
+def _present(match: re.Match[str], _: str | None, keys: Keys) -> str:
+    return f"`{match[1]}` must be set without +: there is one. Write `{match[1]}=VALUE`."
+
+
+def _no_folder(match: re.Match[str], _: str | None, keys: Keys) -> str:
+    return f"`--config-dir` must be a folder, got {match[1]!r}. Name one that has option files."
+
+
+# What Hydra says, as a pattern, and how we say it.
+_HYDRAS: dict[str, Callable[[re.Match[str], str | None, Keys], str]] = {
+    r"Could not override '([^'@]+)'": _refused,
+    r"Could not delete from config. '([^']+)' does not exist": _refused,
+    r"Ambiguous value for argument '(.+)'\n": _swept,
+    r"Sweep parameters '(.+)' requires --multirun": _swept,
+    r"Sweeping over Hydra's configuration is not supported : '(.+)'": _swept,
+    r"An item is already at '([^']+)'": _present,
+    r"Additional config directory '(.+)' not found": _no_folder,
+}

@@ -6,6 +6,7 @@ A name is such as `tanh · glorot_uniform · lr=0.5`.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bp_pipeline.config.keys import default_options, default_values
 from bp_pipeline.config.schema import RunConfig
 
 ALWAYS = ("activation", "init", "optimizer.learning_rate")  # the name of a run on its own
@@ -28,13 +29,14 @@ def varied_keys(params: Sequence[Mapping[str, Any]]) -> list[str]:
 def run_name(config: RunConfig, keys: Sequence[str]) -> str:
     """Name a run by the values of these keys."""
     params = config.params()
-    return " · ".join(_spell(key, params.get(key), key in config.labels) for key in keys)
+    own = [key for key in keys if key in params]  # not those of other options
+    return " · ".join(_spell(key, params[key], key in config.labels) for key in own)
 
 
 def run_names(configs: Sequence[RunConfig]) -> list[str]:
-    """Name the runs of a sweep by what varies in it, and a run on its own by what matters most."""
-    keys = varied_keys([config.params() for config in configs]) or ALWAYS
-    return [run_name(config, keys) for config in configs]
+    """Name the runs of a sweep by what varies in it, and a run on its own by what is unusual."""
+    keys = varied_keys([config.params() for config in configs])
+    return [run_name(config, keys or _unusual_keys(config)) for config in configs]
 
 
 def run_colours(configs: Sequence[RunConfig]) -> list[str | None]:
@@ -50,6 +52,16 @@ def run_colours(configs: Sequence[RunConfig]) -> list[str | None]:
     if not key or len(colours) < len(set(values)):
         return [None] * len(configs)
     return [colours[value] for value in values]
+
+
+def _unusual_keys(config: RunConfig) -> list[str]:
+    """List the usual three keys, and those whose value is not the default of their option."""
+    options = {**default_options(), **config.labels}
+    usual = {**default_values(options), **default_options(), "experiment": options["experiment"]}
+    names = {f"{group}.name" for group in options}
+    unusual = {key for key, value in config.params().items() if value != usual.get(key, value)}
+    named = {key for key in unusual - names if key.split(".")[0] not in _NEVER}
+    return [key for key in config.params() if key in named.union(ALWAYS)]
 
 
 def _varies(key: str, params: Sequence[Mapping[str, Any]]) -> bool:

@@ -1,226 +1,80 @@
-"""The schema of a run: what a composed config may hold, within which ranges, and its digest.
+"""The schema of a run: what a composed config may hold, and the digest of what decides its result.
 
-Owns every rule about a config value and the message a user reads when it is broken. How files and
-overrides become a mapping is Hydra's; what the values do is said in `core`.
+Owns how keys go together, and a run's config as a value: weights that it starts from are read once.
+What each key may be is left to `keys.py`. How files and overrides become a mapping is left to
+Hydra; what the values do, to `core`.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_serializer,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
-from bp_pipeline.arrays import read_weights
-from bp_pipeline.config.errors import ConfigError, describe, without_passwords
+from bp_pipeline.arrays import layer_names, read_weights
+from bp_pipeline.config import keys
+from bp_pipeline.config.errors import ConfigError, describe
 from bp_pipeline.config.tasks import TruthTable, truth_table
-from bp_pipeline.core.activations import ACTIVATIONS, DEFAULT_SLOPE
+from bp_pipeline.core.activations import DEFAULT_SLOPE
 from bp_pipeline.core.losses import LOSSES
 from bp_pipeline.digests import digest_arrays, digest_json
 
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times faster, where it is built
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Rows = Annotated[list[Annotated[list[Finite], Field(min_length=1)]], Field(min_length=1)]
+
+@dataclass(frozen=True)
+class GivenWeights:
+    """Initial weights as they were read; equal where their digests are.
+
+    Attributes
+    ----------
+    layers
+        For each layer an array of shape (n, fan_in + 1, fan_out), row 0 the bias unit's.
+    """
+
+    layers: tuple[np.ndarray, ...] = field(compare=False, repr=False)
+    digest: str
 
 
-def _named_in(table: Mapping[str, object]) -> AfterValidator:
-    def check(name: str) -> str:
-        if name not in table:
-            raise ValueError(f"must be one of {', '.join(table)}")
-        return name
-
-    return AfterValidator(check)
-
-
-ActivationName = Annotated[str, _named_in(ACTIVATIONS)]
-LossName = Annotated[str, _named_in(LOSSES)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class BooleanTask(_Section):
-    """A Boolean function of two inputs."""
-
-    name: Literal["xor", "and", "or", "nand", "nor", "xnor"]
-
-
-class ParityTask(_Section):
-    """Parity of `bits` inputs."""
-
-    name: Literal["parity"]
-    bits: int = Field(ge=2, le=10)
-
-
-class TableTask(_Section):
-    """Rows of the user's own."""
-
-    name: Literal["table"]
-    inputs: Rows
-    targets: Rows
-
-    @model_validator(mode="after")
-    def _rectangular(self) -> "TableTask":
-        for key, rows in (("inputs", self.inputs), ("targets", self.targets)):
-            if len({len(row) for row in rows}) > 1:
-                raise ValueError(f"`task.{key}` must have rows of one length, got {rows}")
-        if len(self.inputs) != len(self.targets):
-            raise ValueError(
-                f"`task.targets` must have one row for each of the {len(self.inputs)} rows of "
-                f"`task.inputs`, got {len(self.targets)}"
-            )
-        return self
-
-
-class Network(_Section):
-    """The layers between input and output, and what the output is."""
-
-    hidden: list[Annotated[int, Field(ge=1)]]
-    bias: bool
-    train_bias: bool
-    output: ActivationName
-
-
-class Activation(_Section):
-    """The activation of the hidden layers; `slope` belongs to leaky_relu."""
-
-    name: ActivationName
-    slope: NonNegative | None = None
-
-    @model_validator(mode="after")
-    def _slope_where_it_counts(self) -> "Activation":
-        if (self.slope is not None) != (self.name == "leaky_relu"):
-            raise ValueError(
-                "`activation.slope` must be given for leaky_relu, and only for it, "
-                f"got {self.slope} with {self.name}"
-            )
-        return self
-
-
-class _Drawn(_Section):
-    bias: Literal["same", "zero"]
-
-
-class Constant(_Drawn):
-    """Every weight `value`, plus uniform noise in ±`noise`."""
-
-    name: Literal["constant"]
-    value: Finite
-    noise: NonNegative = 0.0
-
-
-class Uniform(_Drawn):
-    """Uniform in ±`bound`."""
-
-    name: Literal["uniform"]
-    bound: Positive
-
-
-class Normal(_Drawn):
-    """Normal with mean 0 and standard deviation `std`."""
-
-    name: Literal["normal"]
-    std: Positive
-
-
-class VarianceScaling(_Drawn):
-    """Variance `scale` / fan, from a uniform, normal or truncated normal distribution."""
-
-    name: Literal["variance_scaling"]
-    scale: Positive
-    fan: Literal["in", "out", "average"]
-    distribution: Literal["uniform", "normal", "truncated_normal"]
-
-
-class Given(_Section):
-    """Weights read from the `.npz` file `path`."""
-
-    name: Literal["given"]
-    path: str
-
-
-class Loss(_Section):
-    """What gradient descent makes smaller."""
-
-    name: LossName
-    reduction: Literal["mean", "sum"]
-
-
-class Optimizer(_Section):
-    """Gradient descent, and how far one step goes."""
-
-    name: Literal["batch_gd", "online_gd"]
-    learning_rate: float = Field(gt=0, allow_inf_nan=False)
-    momentum: float = Field(ge=0, lt=1)
-
-
-class Training(_Section):
-    """How long, when to call it converged, and what is recorded on the way."""
-
-    epochs: int = Field(ge=0, le=2**53)
-    tolerance: float = Field(gt=0, le=0.5)
-    stop_when_converged: bool
-    record: int = Field(ge=2)
-    record_weights: int = Field(ge=0)
-
-
-class Tracking(_Section):
-    """Where results are kept."""
-
-    name: Literal["local", "off"]
-    experiment: str = Field(default="bp_pipeline", min_length=1)
-    uri: str | None = None
-
-    @field_serializer("uri")
-    def _without_password(self, uri: str | None) -> str | None:
-        return None if uri is None else without_passwords(uri)
-
-
-class Sweep(_Section):
-    """How a sweep treats what is already there."""
-
-    rerun: bool
-
-
-class RunConfig(_Section):
+class RunConfig(keys.Section):
     """One run: everything that decides its result, and where that result goes."""
 
-    task: BooleanTask | ParityTask | TableTask = Field(discriminator="name")
-    network: Network
-    activation: Activation
-    init: Constant | Uniform | Normal | VarianceScaling | Given = Field(discriminator="name")
-    loss: Loss
-    optimizer: Optimizer
-    training: Training
-    replicates: int = Field(ge=1)
-    seed: int = Field(ge=0, le=2**63 - 1)
-    engine: Literal["compiled", "numpy"]
-    threads: int | None = Field(default=None, ge=1)
-    tracking: Tracking
-    sweep: Sweep
-    labels: dict[str, str] = {}
+    task: keys.BooleanTask | keys.ParityTask | keys.TableTask = Field(
+        discriminator="name", description="the truth table to learn"
+    )
+    network: keys.Network = Field(description="sizes, bias units, output")
+    activation: keys.Activation = Field(description="of the hidden layers")
+    init: keys.Constant | keys.Uniform | keys.Normal | keys.VarianceScaling | keys.Given = Field(
+        discriminator="name", description="initial weights"
+    )
+    loss: keys.Loss = Field(
+        description="what training makes smaller; `logistic` needs `network.output=sigmoid`"
+    )
+    optimizer: keys.Optimizer = Field(description="one update an epoch, or one a sample")
+    training: keys.Training = Field(description="how long, and what is recorded")
+    replicates: int = keys.integer("networks trained, each from its own draw", "100", 0, None, ge=1)
+    seed: int = keys.integer("of the draws", "0", -1, 2**63, None, ge=0, le=2**63 - 1)
+    engine: Literal["compiled", "numpy"] = keys.declare(
+        "same bits, other speed", "numpy", "jax", None
+    )
+    threads: int | None = keys.integer("`null`: all cores", "2", 0, "all", default=None, ge=1)
+    tracking: keys.Tracking = Field(description="where runs are kept; `off`: nowhere")
+    sweep: keys.Sweep
+    labels: dict[str, str] = Field(default_factory=dict)
+    _given: GivenWeights | None = PrivateAttr(None)
 
     @model_validator(mode="after")
-    def _fits_together(self) -> "RunConfig":
-        problems = list(self._misfits())
+    def _fits_together(self, info: Any) -> "RunConfig":
+        problems = list(self._misfits((info.context or {}).get("given_weights")))
         if problems:
             raise ValueError("\n".join(problems))
         return self
 
-    def _misfits(self) -> Iterator[str]:
+    def _misfits(self, given_weights: Path | str | None) -> Iterator[str]:
         required = LOSSES[self.loss.name].required_output
         if required not in (None, self.network.output):
             yield (
@@ -233,15 +87,24 @@ class RunConfig(_Section):
                 "`task.targets` must lie in 0 … 1 for `loss=logistic`, got "
                 f"{targets.tolist()}. Use `loss=squared_error network.output=identity`."
             )
-        if isinstance(self.init, Given):
-            yield from self._given_misfits()
+        factors, n_layers = self.optimizer.layer_factors, len(self.layer_sizes) - 1
+        if factors is not None and len(factors) != n_layers:
+            yield (
+                f"`optimizer.layer_factors` must have one number for each of the {n_layers} layers "
+                f"with weights, got {factors}. Try `optimizer.layer_factors={[1] * n_layers}`."
+            )
+        if isinstance(self.init, keys.Given):
+            try:
+                self._given = self._read(given_weights or self.init.path)
+            except ValueError as error:
+                yield f"`init.path` must {error}"
 
-    def _given_misfits(self) -> Iterator[str]:
-        assert isinstance(self.init, Given)
-        try:
-            read_weights(self.init.path, self.layer_sizes, bias=self.network.bias)
-        except ValueError as error:
-            yield f"`init.path` must {error}"
+    def _read(self, path: Path | str) -> GivenWeights:
+        layers = tuple(read_weights(path, self.layer_sizes, bias=self.network.bias))
+        for layer in layers:
+            layer.setflags(write=False)
+        arrays = dict(zip(layer_names(len(layers)), layers, strict=True))
+        return GivenWeights(layers, digest_arrays(arrays))
 
     @property
     def truth_table(self) -> TruthTable:
@@ -260,44 +123,59 @@ class RunConfig(_Section):
         return DEFAULT_SLOPE if self.activation.slope is None else self.activation.slope
 
     @property
-    def given_weights(self) -> list[np.ndarray] | None:
-        """Initial weights that were given, layer by layer, or None where they are drawn."""
-        if not isinstance(self.init, Given):
-            return None
-        return read_weights(self.init.path, self.layer_sizes, bias=self.network.bias)
+    def layer_factors(self) -> tuple[float, ...]:
+        """What the learning rate of each layer with weights is multiplied by."""
+        return tuple(self.optimizer.layer_factors or [1.0] * (len(self.layer_sizes) - 1))
 
     @property
-    def n_replicates(self) -> int:
-        """How many networks this run trains."""
-        given = self.given_weights
-        return self.replicates if given is None else given[0].shape[0]
+    def init_scale(self) -> float:
+        """What the initial weights are multiplied by, drawn ones and given ones alike."""
+        return self.init.scale
+
+    @property
+    def initializer(self) -> dict[str, Any]:
+        """Name and numbers of the initializer, as `core.initializers.initialize` takes them."""
+        numbers = self.init.model_dump(exclude={"scale"})
+        factor = numbers.pop("variance_factor", None)
+        return numbers if factor is None else {**numbers, "scale": factor}
+
+    @property
+    def given_weights(self) -> tuple[np.ndarray, ...] | None:
+        """Initial weights that were given, layer by layer, or None where they are drawn."""
+        return None if self._given is None else self._given.layers
 
     @cached_property
     def config_digest(self) -> str:
         """SHA-256 over what decides the result: content, never labels, engine or place."""
-        decisive = self.model_dump(
-            include={"network", "activation", "init", "loss", "optimizer", "training", "seed"},
-            exclude_none=True,
-        )
+        others = {"task", "init", "engine", "threads", "tracking", "sweep", "labels"}
+        without: dict[str, Any] = {**dict.fromkeys(others, True), "optimizer": {"layer_factors"}}
+        decisive = self.model_dump(exclude=without, exclude_none=True)
         inputs, targets = self.truth_table
         decisive["task"] = {"inputs": inputs.tolist(), "targets": targets.tolist()}
-        decisive["replicates"] = self.n_replicates
-        given = self.given_weights
-        if given is not None:
-            arrays = {f"layer_{number}": layer for number, layer in enumerate(given, start=1)}
-            decisive["init"] = {"name": "given", "weights": digest_arrays(arrays)}
+        given = self._given and {"name": "given", "weights": self._given.digest}
+        decisive["init"] = given or self.initializer
+        # A factor of 1 changes no bit, and is in no digest of before there were factors.
+        if set(self.layer_factors) != {1.0}:
+            decisive["layer_factors"] = list(self.layer_factors)
+        if self.init_scale != 1:
+            decisive["init_scale"] = self.init_scale
         return digest_json(decisive)
 
     def params(self) -> dict[str, Any]:
-        """Every config key, dotted; a group's own key holds the option that was chosen."""
-        return {**self.labels, **dict(flat(self.model_dump(exclude={"labels"})))}
+        """Return every config key, dotted; a group's own key holds the option that was chosen."""
+        return {**self.labels, **dict(keys.flat(self.model_dump(exclude={"labels"})))}
 
     def to_yaml(self) -> str:
-        """Write the config so that `parse_config(yaml.safe_load(…))` gives it back."""
+        """Return the config as `parse_config(yaml.safe_load(…))` takes it."""
         return yaml.dump(self.model_dump(exclude_none=True), Dumper=_DUMPER, sort_keys=False)
 
 
-def parse_config(raw: Mapping[str, Any], labels: Mapping[str, str] | None = None) -> RunConfig:
+def parse_config(
+    raw: Mapping[str, Any],
+    labels: Mapping[str, str] | None = None,
+    *,
+    given_weights: Path | str | None = None,
+) -> RunConfig:
     """Check a composed config against the schema.
 
     Parameters
@@ -306,6 +184,8 @@ def parse_config(raw: Mapping[str, Any], labels: Mapping[str, str] | None = None
         Plain nested mapping, as composed from `conf/` or read from a run's `config.yaml`.
     labels
         The option chosen for each group; by default those in `raw`, else the options' names.
+    given_weights
+        File that the weights of `init=given` are read from, in place of `init.path`: a run's own.
 
     Raises
     ------
@@ -317,17 +197,13 @@ def parse_config(raw: Mapping[str, Any], labels: Mapping[str, str] | None = None
     names = {key: str(value["name"]) for key, value in sections.items() if "name" in value}
     known = raw.get("labels") or {}
     known = {**names, **known, **(labels or {})} if isinstance(known, Mapping) else known
+    context = {"given_weights": given_weights}
     try:
-        config = RunConfig.model_validate({**raw, "labels": known})
+        config = RunConfig.model_validate({**raw, "labels": known}, context=context)
     except ValidationError as error:
-        raise ConfigError(describe(error)) from None
-    return config.model_copy(update={"replicates": config.n_replicates})
+        raise ConfigError(describe(error, KEYS)) from None
+    given = config.given_weights
+    return config if given is None else config.model_copy(update={"replicates": len(given[0])})
 
 
-def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Give the values of a nested mapping by their dotted keys."""
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
+KEYS = keys.declared_keys(RunConfig)  # every config key, in the order of the config

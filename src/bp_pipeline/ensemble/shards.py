@@ -212,7 +212,7 @@ def initial_parameters(config: RunConfig) -> Parameters:
         return np.ascontiguousarray(np.concatenate(columns))
     bias = config.network.bias
     words = draw_words(config.seed, config.layer_sizes, bias=bias, n_networks=config.replicates)
-    return initialize(words, config.layer_sizes, has_bias=bias, **config.init.model_dump())
+    return initialize(words, config.layer_sizes, has_bias=bias, **config.initializer)
 
 
 class _Gathering:

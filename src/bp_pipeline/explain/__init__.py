@@ -1,8 +1,13 @@
 """One training step, number by number.
 
-`explain_step` takes an update out of training and writes it down as equations; `write` turns that
-into text for a terminal, Markdown, a page or JSON. The numbers are the training core's own
-(`step.py`); what they are called and how they came about is in `equations.py`.
+command.py      `bp explain`
+step.py         the update, taken out of training
+notation.py     names, numbers, equations
+derivation.py   which equations a step has
+printed.py      what a source prints, beside it
+explanation.py  all that is told of a step
+formats.py      as text for a terminal, as Markdown, as JSON
+page.py         as a page with a diagram
 """
 
 from bp_pipeline.explain.explanation import Explanation, explain_step

@@ -5,17 +5,21 @@ that know a step are imported when the request is known to make sense.
 """
 
 import sys
-from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
+from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from bp_pipeline.config.errors import ConfigError, suggest
-from bp_pipeline.config.hydra_app import compose
-from bp_pipeline.config.schema import RunConfig, parse_config
+from bp_pipeline.config import ConfigError, RunConfig, compose
+from bp_pipeline.config.errors import suggest
 
 _FORMATS = ("terminal", "md", "html", "json")
+_NUMBERS = {
+    "sample": "row of the truth table, from 0",
+    "epoch": "epochs before the step, from 0",
+    "replicate": "draw of initial weights, from 0",
+}
 _MANY_EPOCHS = 50_000  # of which 100 to 200 µs each make a wait of some seconds
 _DESCRIPTION = """\
 Show one training step number by number: the forward pass at each unit, the loss, the delta of each
@@ -48,7 +52,7 @@ examples
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Explain the step that the arguments of `bp explain` ask for.
+    """Explain the step that the arguments of `bp explain` ask for; return the exit code.
 
     Raises
     ------
@@ -62,12 +66,10 @@ def run(arguments: Sequence[str]) -> int:
             f"`--format` must be one of its options, got {chosen.format!r}. "
             f"{suggest(chosen.format, list(_FORMATS))}"
         )
-    flags = _config_dir(chosen.config_dir) if chosen.config_dir else []
-    flags += ["--multirun"] if chosen.multirun else []
-    config = _one_config([*flags, *chosen.overrides])
+    config = _one_config(chosen)
     from bp_pipeline.explain import FORMATS, explain_step
 
-    with _waiting(numbers["epoch"]) as progress:
+    with _announced(numbers["epoch"]) as progress:
         explanation = explain_step(config, **numbers, progress=progress)
     text = FORMATS[chosen.format](explanation)
     if chosen.out is None:
@@ -75,13 +77,6 @@ def run(arguments: Sequence[str]) -> int:
     else:
         _write(chosen.out, text)
     return 0
-
-
-_NUMBERS = {
-    "sample": "row of the truth table, from 0",
-    "epoch": "epochs before the step, from 0",
-    "replicate": "draw of initial weights, from 0",
-}
 
 
 class _Parser(ArgumentParser):
@@ -99,20 +94,15 @@ def _parser() -> ArgumentParser:
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "overrides", nargs="*", metavar="OVERRIDES", help="the run, as in `bp train OVERRIDES`"
-    )
+    add, formats = parser.add_argument, f"{', '.join(_FORMATS)} (default: terminal)"
+    add("overrides", nargs="*", metavar="OVERRIDES", help="the run, as in `bp train OVERRIDES`")
     for (name, what), letter in zip(_NUMBERS.items(), "NEK", strict=True):
-        parser.add_argument(f"--{name}", metavar=letter, default="0", help=f"{what} (default: 0)")
-    parser.add_argument(
-        "--format",
-        metavar="F",
-        default="terminal",
-        help=f"{', '.join(_FORMATS)} (default: terminal); html has a diagram of the network",
-    )
-    parser.add_argument("--out", metavar="FILE", type=Path, help="write there (default: stdout)")
-    parser.add_argument("--config-dir", metavar="DIR", help="take option files from DIR too")
-    parser.add_argument("--multirun", "-m", action="store_true", help=SUPPRESS)
+        add(f"--{name}", metavar=letter, default="0", help=f"{what} (default: 0)")
+    add("--format", metavar="F", default="terminal",
+        help=f"{formats}; html has a diagram of the network")  # fmt: skip
+    add("--out", metavar="FILE", type=Path, help="write there (default: stdout)")
+    add("--config-dir", metavar="DIR", help="take option files from DIR too")
+    add("--multirun", "-m", action="store_true", help=SUPPRESS)
     return parser
 
 
@@ -120,22 +110,28 @@ def _number(name: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ConfigError(
-            f"`--{name}` must be a whole number, got {text!r}. Try `--{name} 0`."
-        ) from None
+        problem = f"`--{name}` must be a whole number, got {text!r}. Try `--{name} 0`."
+        raise ConfigError(problem) from None
 
 
-def _config_dir(folder: str) -> list[str]:
-    """Give Hydra's flag for a folder of option files, which has to be there."""
-    if not Path(folder).is_dir():
+def _one_config(chosen: Namespace) -> RunConfig:
+    folder, flags = chosen.config_dir, ["--multirun"] if chosen.multirun else []
+    if folder is not None and not Path(folder).is_dir():
         raise ConfigError(
             f"`--config-dir` must be a folder, got {folder!r}. Name one that has option files."
         )
-    return ["--config-dir", folder]
+    flags += [] if folder is None else ["--config-dir", folder]
+    asked = compose([*flags, *chosen.overrides], program="bp explain")
+    if len(asked.jobs) != 1:
+        raise ConfigError(
+            f"`bp explain` must be asked for one run, got a sweep of {len(asked.jobs)} "
+            f"({asked.sweep_name}). Give one value to every key that it varies."
+        )
+    return asked.jobs[0].config
 
 
 @contextmanager
-def _waiting(n_epochs: int) -> Iterator[Callable[[int], None] | None]:
+def _announced(n_epochs: int) -> Iterator[Callable[[int], None] | None]:
     """Say, once they begin, that many epochs come before the step; on a terminal, count them."""
     if n_epochs < _MANY_EPOCHS:
         yield None
@@ -159,17 +155,6 @@ def _waiting(n_epochs: int) -> Iterator[Callable[[int], None] | None]:
         yield advance
     finally:
         bar.stop()
-
-
-def _one_config(arguments: Sequence[str]) -> RunConfig:
-    jobs = compose(arguments, program="bp explain")
-    if jobs.n_seen > 1:
-        raise ConfigError(
-            f"`bp explain` must be asked for one run, got a sweep of {jobs.n_seen} "
-            f"({jobs.sweep_name}). Give one value to every key that it varies."
-        )
-    [config] = jobs.check(parse_config)
-    return config
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,26 +1,26 @@
-"""A whole explanation: the step's equations, what the step achieved, and the article beside it.
+"""A whole explanation: the step's equations, its effect, and what a source prints beside it.
 
-Owns what is told, in which order. How it looks is for `formats.py` and `page.py`.
+Owns what is told, in which order. The equations come from `derivation.py`, printed numbers from
+`printed.py`; how it looks is for `formats.py` and `page.py`.
 """
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from bp_pipeline.config.naming import ALWAYS, run_name
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.core.training import Progress
-from bp_pipeline.explain.article import Comparison, compare, is_article
-from bp_pipeline.explain.equation import Equation, Section, spell
-from bp_pipeline.explain.equations import Equations
-from bp_pipeline.explain.names import Weight
+from bp_pipeline.explain.derivation import Derivation
+from bp_pipeline.explain.notation import Equation, Names, Section, spell
+from bp_pipeline.explain.printed import PrintedNumber, printed_beside, why_none
 from bp_pipeline.explain.step import Step, take_step
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """A number before and after the step."""
 
     name: str
@@ -30,91 +30,39 @@ class Change:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A step with its equations."""
+    """A step, its equations and what is told around them.
+
+    Attributes
+    ----------
+    step, names, values
+        The step, the names of its units and weights, and what symbols stand for before it.
+    title, facts
+        Which step it is, and of what.
+    sections
+        The equations in the order in which they are computed.
+    effect
+        What the step changed, for this sample and for the whole truth table.
+    source, printed
+        Who prints numbers of this very step ("article"), and these; empty where nobody does.
+    remarks
+        What a reader should know who expects something else.
+    """
 
     step: Step
-
-    @cached_property
-    def equations(self) -> Equations:
-        """How its numbers came about."""
-        return Equations(self.step)
-
-    @cached_property
-    def sections(self) -> list[Section]:
-        """The equations in the order in which they are computed."""
-        with np.errstate(all="ignore"):  # a network may be about to diverge
-            return self.equations.sections()
+    names: Names
+    values: Mapping[str, float]
+    title: str
+    facts: list[tuple[str, str]]
+    sections: list[Section]
+    effect: list[Change]
+    source: str
+    printed: list[PrintedNumber]
+    remarks: list[str]
 
     @property
     def all_equations(self) -> list[Equation]:
-        """The same without sections."""
+        """The equations without sections."""
         return [equation for section in self.sections for equation in section.equations]
-
-    @property
-    def weights(self) -> list[Weight]:
-        """All weights by name."""
-        return self.equations.names.all_weights()
-
-    @property
-    def title(self) -> str:
-        """Which step it is."""
-        step = self.step
-        numbers = f"sample {step.sample}, epoch {step.epoch}, replicate {step.replicate}"
-        return f"One training step: {numbers}"
-
-    @property
-    def facts(self) -> list[tuple[str, str]]:
-        """What the step is a step of."""
-        step = self.step
-        x, y = (", ".join(map(spell, row)) for row in (step.inputs, step.targets))
-        return [
-            ("run", run_name(step.config, ALWAYS)),
-            ("network", _network(step)),
-            ("sample", f"x = ({x}), y = ({y})"),
-            ("update", _when(step)),
-        ]
-
-    @property
-    def effect(self) -> list[Change]:
-        """What came of the step, for this sample and for the whole truth table."""
-        step = self.step
-        outputs = [
-            Change(f"output {unit}", float(before), float(after))
-            for unit, before, after in zip(
-                self.equations.outputs,
-                step.before.outputs[step.sample, :, 0],
-                step.after.outputs[step.sample, :, 0],
-                strict=True,
-            )
-        ]
-        losses = (sum(step.losses(network), 0.0) for network in (step.before, step.after))
-        means = (step.mean_loss(network) for network in (step.before, step.after))
-        return [
-            *outputs,
-            Change("loss of this sample", *losses),
-            Change("mean loss of all samples", *means),
-        ]
-
-    @cached_property
-    def comparison(self) -> list[Comparison]:
-        """The article's numbers, where the step is its own."""
-        known, equations = self.equations.values, self.all_equations
-        start = {f"{weight.name} at the start": known[weight.name] for weight in self.weights}
-        computed = {equation.name: equation.value for equation in equations}
-        return compare(self.step, {**known, **start, **computed})
-
-    @property
-    def remarks(self) -> list[str]:
-        """What a reader should know who expects something else."""
-        step, found = self.step, []
-        epochs = step.config.training.epochs
-        if step.epoch >= epochs:
-            found.append(f"Training ends after {_epochs(epochs)}, before this step.")
-        if step.config.labels.get("experiment") == "article" and not is_article(step):
-            found.append("The article prints numbers only for its own setup, sample 0 and epoch 0.")
-        if not _is_finite(step):
-            found.append(_divergence(step))
-        return found
 
 
 def explain_step(
@@ -125,24 +73,43 @@ def explain_step(
     replicate: int = 0,
     progress: Progress | None = None,
 ) -> Explanation:
-    """Explain one update of one network; see `take_step` for the arguments.
+    """Return one update of one network as equations; see `take_step` for the arguments.
 
     Raises
     ------
     ConfigError
         Where there is no such update.
     """
+    step = take_step(config, sample=sample, epoch=epoch, replicate=replicate, progress=progress)
+    with np.errstate(all="ignore"):  # a network may be about to diverge
+        derivation = Derivation(step)
+    source, printed = printed_beside(step, derivation)
     return Explanation(
-        take_step(config, sample=sample, epoch=epoch, replicate=replicate, progress=progress)
+        step,
+        derivation.names,
+        derivation.values,
+        f"One training step: sample {sample}, epoch {epoch}, replicate {replicate}",
+        _facts(step),
+        derivation.sections,
+        _effect(step, derivation.names),
+        source,
+        printed,
+        list(_remarks(step, bool(printed))),
     )
 
 
-def _network(step: Step) -> str:
-    kinds = step.architecture
+def _facts(step: Step) -> list[tuple[str, str]]:
+    kinds = step.setup.architecture
     slope = f"({spell(kinds.slope)})" if kinds.activation == "leaky_relu" else ""
     hidden = f", hidden {kinds.activation}{slope}" if len(kinds.layer_sizes) > 2 else ""
-    sizes = "-".join(map(str, kinds.layer_sizes))
-    return f"{sizes}{hidden}, output {kinds.output}{'' if kinds.bias else ', no bias units'}"
+    sizes, no_bias = "-".join(map(str, kinds.layer_sizes)), "" if kinds.bias else ", no bias units"
+    x, y = (", ".join(map(spell, row)) for row in (step.inputs, step.targets))
+    return [
+        ("run", run_name(step.config, ALWAYS)),
+        ("network", f"{sizes}{hidden}, output {kinds.output}{no_bias}"),
+        ("sample", f"x = ({x}), y = ({y})"),
+        ("update", _when(step)),
+    ]
 
 
 def _when(step: Step) -> str:
@@ -157,14 +124,28 @@ def _epochs(number: int) -> str:
     return "1 epoch" if number == 1 else f"{number} epochs"
 
 
-def _is_finite(step: Step) -> bool:
-    """Tell whether the network has not diverged after the step, by the rule of `core.training`."""
-    weights_are = all(np.isfinite(layer).all() for layer in step.new_weights)
-    return weights_are and math.isfinite(step.mean_loss(step.after))
+def _effect(step: Step, names: Names) -> list[Change]:
+    networks = step.before, step.after
+    outputs = (network.outputs[step.sample, :, 0].tolist() for network in networks)
+    ends = zip(names.outputs, *outputs, strict=True)
+    return [
+        *(Change(f"output {unit}", before, after) for unit, before, after in ends),
+        Change("loss of this sample", *map(step.loss, networks)),
+        Change("mean loss of all samples", *map(step.mean_loss, networks)),
+    ]
 
 
-def _divergence(step: Step) -> str:
+def _remarks(step: Step, is_printed: bool) -> Iterator[str]:
+    epochs, study = step.config.training.epochs, step.config.labels.get("experiment")
+    if step.epoch >= epochs:
+        yield f"Training ends after {_epochs(epochs)}, before this step."
+    if study and not is_printed:
+        yield from filter(None, [why_none(study)])
+    weights_are_finite = all(np.isfinite(layer).all() for layer in step.block.weights)
+    if weights_are_finite and math.isfinite(step.mean_loss(step.after)):  # as in core.training
+        return
     not_finite = "After this step a weight or the loss is not finite"
     if step.setup.online and step.sample < len(step.setup.inputs) - 1:
-        return f"{not_finite}; if that is still so after the epoch, the network has diverged."
-    return f"{not_finite}: the network has diverged, and takes no further step."
+        yield f"{not_finite}; if that is still so after the epoch, the network has diverged."
+    else:
+        yield f"{not_finite}: the network has diverged, and takes no further step."

@@ -1,13 +1,15 @@
-"""An explanation as text: for a terminal, as Markdown, as JSON; `page.py` makes the page.
+"""An explanation as text: for a terminal, as Markdown, as JSON.
 
 Owns layout and rounding. Results are written in the shortest form that reads back as the same
-double; numbers put into a formula have `DIGITS` digits, except in JSON, which has all of them.
+double; numbers put into a formula have `DIGITS` digits, except in JSON, which has all of them. The
+page is for `page.py`.
 """
 
 import json
 import math
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -17,106 +19,98 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bp_pipeline.explain.article import Comparison
-from bp_pipeline.explain.equation import Equation, Section, spell
 from bp_pipeline.explain.explanation import Explanation
+from bp_pipeline.explain.notation import Section, Weight, spell
 from bp_pipeline.explain.page import render_page
+from bp_pipeline.explain.printed import PrintedNumber
+from bp_pipeline.explain.step import Step
 
 DIGITS = 6
 ROUNDING = (
     f"Numbers put into a formula are rounded to {DIGITS} significant digits; results have all "
     "digits that tell them from other doubles."
 )
+_EFFECT, _SOURCE = "What the step did", "What it prints, and what its own equations give."
 _WIDTH_OF_FILES = 120  # columns, where no terminal says how many there are
-_INDENT = 2
-_GAP = 2  # columns between the parts of equations that fit on one line
+_INDENT, _GAP = 2, 2  # columns; the gap is between parts of equations that fit on one line
 _STYLES = ("", "dim", "bold")  # of formula, numbers and result
-_SAME, _OTHER = "✓", "✗"
 
 
-def to_terminal(explanation: Explanation, console: Console) -> None:
-    """Print an explanation, in colour where there is some."""
+def as_text(explanation: Explanation) -> str:
+    """Return what a terminal shows, as wide and colourful as stdout is."""
+    screen, written = Console(), StringIO()
+    width = screen.width if screen.is_terminal else _WIDTH_OF_FILES
+    print_explanation(
+        explanation, Console(file=written, width=width, force_terminal=screen.is_terminal)
+    )
+    return re.sub(r"\n{3,}", "\n\n", re.sub(r" +\n", "\n", written.getvalue()))
+
+
+def print_explanation(explanation: Explanation, console: Console) -> None:
+    """Print an explanation on a terminal, in colour where there is some."""
 
     def put(content: RenderableType, indent: int = _INDENT) -> None:
         console.print(Padding(content, (0, 0, 0, indent)), highlight=False)
 
-    def head(title: str, remark: str = "") -> None:
+    def chapter(title: str, remark: str, content: RenderableType) -> None:
         console.print()
         put(Text(title, style="bold"), 0)
         if remark:
             put(Text(remark, style="dim"), 0)
+        put(content)
 
     put(Text(explanation.title, style="bold"), 0)
-    put(_facts(explanation))
+    facts = Table.grid(padding=(0, 2))
+    for name, value in explanation.facts:
+        facts.add_row(Text(name, style="dim"), Text(value))
+    put(facts)
     for section in explanation.sections:
-        head(section.title, section.remark)
-        put(_equations(section, console.width - _INDENT))
-    head("What the step did")
-    put(_effect(explanation))
-    if explanation.comparison:
-        head("The article beside it", "What it prints, and what its own equations give.")
-        put(_comparison(explanation.comparison, console.width))
+        chapter(section.title, section.remark, _equations(section, console.width - _INDENT))
+    chapter(_EFFECT, "", _effect(explanation))
+    if explanation.printed:
+        chapter(f"The {explanation.source} beside it", _SOURCE, _printed(explanation))
     console.print()
     for remark in [*explanation.remarks, ROUNDING]:
         put(Text(remark, style="dim"), 0)
 
 
-def _facts(explanation: Explanation) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    for name, value in explanation.facts:
-        grid.add_row(Text(name, style="dim"), Text(value))
-    return grid
+def _equations(section: Section, width: int) -> Table:
+    """Return equations on one line each where all of them fit, else with a line for each part."""
+    rows = [
+        (e.name, symbols and f"{e.sign} {symbols}", numbers and f"= {numbers}", f"= {result}")
+        for e in section.equations
+        for symbols, numbers, result in [e.in_short(DIGITS)]
+    ]
+    columns = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    is_narrow = sum(columns) + _GAP * (len(columns) - 1) <= width
+    return _in_lines(rows) if is_narrow else _stacked(rows)
 
 
-def _equations(section: Section, width: int) -> Table | Text:
-    """Lay equations out on one line each where all of them fit, else on a line for each part."""
-    parts = [_parts(equation) for equation in section.equations]
-    columns = [max(map(len, column)) for column in zip(*parts, strict=True)] if parts else []
-    if sum(columns) + _GAP * (len(columns) - 1) <= width:
-        return _in_lines(parts)
-    return _stacked(parts)
-
-
-def _parts(equation: Equation) -> list[str]:
-    """Give name and sign, formula, numbers, result; nothing for what would only be repeated."""
-    signs = (equation.sign, "=", "=")
-    written = zip(signs, equation.in_short(DIGITS), strict=True)
-    return [equation.name, *(f"{sign} {part}" if part else "" for sign, part in written)]
-
-
-def _in_lines(parts: Sequence[Sequence[str]]) -> Table:
+def _in_lines(rows: Sequence[Sequence[str]]) -> Table:
     grid = Table.grid(padding=(0, _GAP, 0, 0))
     grid.add_column(justify="right", no_wrap=True)
     for style in _STYLES:
         grid.add_column(style=style, no_wrap=True)
-    for row in parts:
+    for row in rows:
         grid.add_row(*map(Text, row))
     return grid
 
 
-def _stacked(parts: Sequence[Sequence[str]]) -> Table:
+def _stacked(rows: Sequence[Sequence[str]]) -> Table:
     grid = Table.grid(padding=(0, 1))
     grid.add_column(no_wrap=True, justify="right")
-    grid.add_column()
-    for name, *lines in parts:
-        styled = [(line, style) for line, style in zip(lines, _STYLES, strict=True) if line]
-        labels = [name, *[""] * (len(styled) - 1)]
-        for label, (line, style) in zip(labels, styled, strict=True):
-            grid.add_row(label, _hanging(line, style))
-    return grid
-
-
-def _hanging(line: str, style: str) -> Table:
-    """Wrap a part of an equation to the right of its sign."""
-    sign, _, text = line.partition(" ")
-    grid = Table.grid(padding=(0, 1))
-    grid.add_row(Text(f"{sign:>2}"), Text(text, style=style))
+    for name, *parts in rows:
+        styled = [(part, style) for part, style in zip(parts, _STYLES, strict=True) if part]
+        for number, (part, style) in enumerate(styled):
+            sign, _, text = part.partition(" ")  # the text wraps to the right of its sign
+            hanging = Table.grid(padding=(0, 1))
+            hanging.add_row(Text(f"{sign:>2}"), Text(text, style=style))
+            grid.add_row("" if number else name, hanging)
     return grid
 
 
 def _effect(explanation: Explanation) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("")
+    table = Table("", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("before", "after"):
         table.add_column(name, justify="left", no_wrap=True)
     for change in explanation.effect:
@@ -124,39 +118,27 @@ def _effect(explanation: Explanation) -> Table:
     return table
 
 
-def _comparison(comparison: Sequence[Comparison], width: int) -> Table:
+def _printed(explanation: Explanation) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), expand=False)
     table.add_column("quantity", max_width=24)
-    table.add_column("article", justify="right", no_wrap=True)
-    table.add_column("computed", justify="right", no_wrap=True)
+    for name in (explanation.source, "computed"):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    table.add_column("place in the article, and why it differs", ratio=1)
-    for entry in comparison:
-        mark = Text(_OTHER, style="bold red") if entry.why else Text(_SAME, style="green")
+    table.add_column(f"place in the {explanation.source}, and why it differs", ratio=1)
+    for entry in explanation.printed:
+        mark = Text("✗", style="bold red") if entry.why else Text("✓", style="green")
         place = Text(entry.place, style="dim")
         text = Text.assemble(place, "\n", entry.why) if entry.why else place
         table.add_row(entry.title, spell(entry.prints), _computed(entry), mark, text)
     return table
 
 
-def _computed(entry: Comparison) -> str:
+def _computed(entry: PrintedNumber) -> str:
     return "none" if entry.computed is None else spell(entry.computed)
 
 
-def as_text(explanation: Explanation) -> str:
-    """Write what a terminal shows, as wide and colourful as stdout is."""
-    screen = Console()
-    width = screen.width if screen.is_terminal else _WIDTH_OF_FILES
-    console = Console(
-        file=StringIO(), width=width, force_terminal=screen.is_terminal, color_system="auto"
-    )
-    to_terminal(explanation, console)
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    return re.sub(r"\n{3,}", "\n\n", re.sub(r" +\n", "\n", text))
-
-
 def as_markdown(explanation: Explanation) -> str:
-    """Write tables."""
+    """Return Markdown, with a table for each section."""
     parts = [f"# {_cell(explanation.title)}"]
     parts.append("\n".join(f"- {name}: {_cell(value)}" for name, value in explanation.facts))
     for section in explanation.sections:
@@ -164,14 +146,15 @@ def as_markdown(explanation: Explanation) -> str:
         table = _table(("", "formula", "with numbers", "result"), rows)
         parts += [f"## {section.title}", section.remark, table]
     changes = [(c.name, spell(c.before), spell(c.after)) for c in explanation.effect]
-    parts += ["## What the step did", _table(("", "before", "after"), changes)]
-    if explanation.comparison:
+    parts += [f"## {_EFFECT}", _table(("", "before", "after"), changes)]
+    if explanation.printed:
         entries = [
             (e.title, spell(e.prints), _computed(e), e.place, e.why or "")
-            for e in explanation.comparison
+            for e in explanation.printed
         ]
-        header = ("quantity", "article", "computed", "place in the article", "why they differ")
-        parts += ["## The article beside it", _table(header, entries)]
+        source = explanation.source
+        header = ("quantity", source, "computed", f"place in the {source}", "why they differ")
+        parts += [f"## The {_cell(source)} beside it", _table(header, entries)]
     return "\n\n".join([*parts, *map(_cell, explanation.remarks), ROUNDING]) + "\n"
 
 
@@ -181,14 +164,14 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Take from a text what means something in a Markdown table."""
+    """Return a text without what means something in a Markdown table."""
     for special in ("\\", "|", "*", "_", "<", "[", "`"):
         text = text.replace(special, "\\" + special)
     return text.replace("\n", " ")
 
 
 def as_json(explanation: Explanation) -> str:
-    """Write every number with all its digits; infinities and NaN are texts."""
+    """Return JSON, every number with all its digits; infinities and NaN are texts."""
     step = explanation.step
     document = {
         "sample": step.sample,
@@ -199,9 +182,9 @@ def as_json(explanation: Explanation) -> str:
         "config": step.config.model_dump(exclude={"labels"}, exclude_none=True),
         "config_digest": step.config.config_digest,
         "sections": [_section(section) for section in explanation.sections],
-        "weights": [_weight(explanation, index) for index in range(len(explanation.weights))],
-        "effect": [change.__dict__ for change in explanation.effect],
-        "article": [entry._asdict() for entry in explanation.comparison],
+        "weights": [_weight(step, weight) for weight in explanation.names.all_weights()],
+        "effect": [change._asdict() for change in explanation.effect],
+        "printed": [entry._asdict() for entry in explanation.printed],
         "remarks": explanation.remarks,
     }
     return json.dumps(_finite(document), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
@@ -215,29 +198,24 @@ def _section(section: Section) -> dict[str, Any]:
     return {"title": section.title, "equations": equations}
 
 
-def _weight(explanation: Explanation, index: int) -> dict[str, Any]:
-    """Give one weight, its place in the arrays of `weights/*.npz`, and what the step did to it."""
-    weight, step = explanation.weights[index], explanation.step
-    numbers = {
-        "before": step.weights,
-        "gradient": step.gradient,
-        "velocity_before": step.velocity,
-        "velocity_after": step.new_velocity,
-        "after": step.new_weights,
-    }
-    at = weight.layer - 1, (weight.row, weight.column)
+def _weight(step: Step, weight: Weight) -> dict[str, Any]:
+    """Return a weight, its place in the arrays of `weights/*.npz`, and what the step did to it."""
     return {
         "name": weight.name,
-        "from": weight.source,
-        "to": weight.target,
+        "from": weight.from_unit,
+        "to": weight.to_unit,
         "array": f"layer_{weight.layer}",
         "index": [weight.row, weight.column],
-        **{name: float(layers[at[0]][at[1]]) for name, layers in numbers.items()},
+        "before": weight.of(step.before.weights),
+        "gradient": weight.of(step.block.gradients),
+        "velocity_before": weight.of(step.velocity),
+        "velocity_after": weight.of(step.new_velocity),
+        "after": weight.of(step.block.weights),
     }
 
 
 def _finite(value: Any) -> Any:
-    """Write what JSON has no number for as text."""
+    """Return values in which what JSON has no number for is text."""
     if isinstance(value, dict):
         return {key: _finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
@@ -248,6 +226,6 @@ def _finite(value: Any) -> Any:
 FORMATS: dict[str, Callable[[Explanation], str]] = {
     "terminal": as_text,
     "md": as_markdown,
-    "html": render_page,
+    "html": partial(render_page, digits=DIGITS),
     "json": as_json,
 }

@@ -2,12 +2,13 @@
 
 Owns which update is meant by a sample, an epoch and a replicate, and the arrays around it. All of
 them come from `core.training`, which is watched while it trains, or from the equations of
-`core.network`; nothing is computed here. What they are called is for `names.py`.
+`core.network`; nothing is computed here. What they are called is for `notation.py`.
 """
 
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float64
@@ -15,18 +16,18 @@ from jaxtyping import Float64
 from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.core.losses import LOSSES
-from bp_pipeline.core.network import Architecture, Block, split_layers
+from bp_pipeline.core.network import Block, split_layers
 from bp_pipeline.core.training import OUTCOMES, Progress, Setup, train
 from bp_pipeline.ensemble.shards import initial_parameters, setup_of
 
 _MOST_EPOCHS = 2**53  # as in `training.epochs`, the last of which is the one that is looked at
-_WAY_OUT = {  # for a network that is frozen before it takes a step
+_ADVICE = {  # for a network that is frozen before it takes a step
     "converged": "Set `training.stop_when_converged=false`, or ask for another replicate.",
     "diverged": "Start it from smaller weights, or ask for another replicate.",
 }
 
 Column = Float64[np.ndarray, "_weight 1"]
-Layers = list[Float64[np.ndarray, "_row _fan_out"]]
+Layers = list[Float64[np.ndarray, "_row _fan_out 1"]]
 
 
 @dataclass(frozen=True)
@@ -35,46 +36,32 @@ class Step:
 
     Attributes
     ----------
-    config
-        Of the run.
+    config, setup
+        Of the run, and what the training core was given.
     sample, epoch, replicate
-        Which update: row of the truth table, epochs before it, and draw of initial weights.
-    setup
-        What the training core was given.
-    units, pre_activations, deltas
-        Of this sample, for each layer; as in `core.network.Block`.
-    contributions
-        Gradient of each sample that took part: only this one with online updates, all of them with
-        batch updates.
-    gradient
-        What the weights were updated with.
-    weights, velocity, new_weights, new_velocity
-        Before and after the update.
+        Which update: row of the truth table, epochs before it, draw of initial weights.
+    block
+        The network right after the update: its units, deltas and gradient are those that made it.
     before, after
-        The network with these weights, having computed the whole truth table.
+        The network with the weights before and after it, having computed the whole truth table.
+    velocity, new_velocity
+        Before and after the update.
+    contributions
+        Gradient of each sample that took part: this one alone with online updates, all of them with
+        batch updates.
     """
 
     config: RunConfig
+    setup: Setup
     sample: int
     epoch: int
     replicate: int
-    setup: Setup
-    units: list[Float64[np.ndarray, " _unit"]]
-    pre_activations: list[Float64[np.ndarray, " _unit"]]
-    deltas: list[Float64[np.ndarray, " _unit"]]
-    contributions: list[Layers]
-    gradient: Layers
-    weights: Layers
-    velocity: Layers
-    new_weights: Layers
-    new_velocity: Layers
+    block: Block
     before: Block
     after: Block
-
-    @property
-    def architecture(self) -> Architecture:
-        """What kind of network it is."""
-        return self.setup.architecture
+    velocity: Layers
+    new_velocity: Layers
+    contributions: list[Layers]
 
     @property
     def inputs(self) -> Sequence[float]:
@@ -83,19 +70,26 @@ class Step:
 
     @property
     def targets(self) -> Sequence[float]:
-        """What the outputs should be."""
+        """Row of the truth table."""
         return self.setup.targets[self.sample]
 
     def losses(self, network: Block) -> list[float]:
-        """Loss of each output for this sample, in nats."""
-        value = LOSSES[self.architecture.loss].value
+        """Return the loss of each output for this sample, in nats."""
+        value = LOSSES[self.setup.architecture.loss].value
         a, z = network.pre_activations[-1][self.sample, :, 0], network.outputs[self.sample, :, 0]
         with np.errstate(all="ignore"):  # a network may be about to diverge
             return [float(loss) for loss in np.asarray(value(a, z, np.array(self.targets)))]
 
+    def loss(self, network: Block) -> float:
+        """Return the loss of this sample in nats: that of its outputs, added in their order."""
+        total = 0.0
+        for loss in self.losses(network):  # `sum` compensates from Python 3.12 on
+            total += loss
+        return total
+
     @staticmethod
     def mean_loss(network: Block) -> float:
-        """Loss of all samples, in nats a sample."""
+        """Return the mean loss of all samples, in nats a sample."""
         with np.errstate(all="ignore"):
             return float(network.loss()[0])
 
@@ -108,7 +102,7 @@ def take_step(
     replicate: int = 0,
     progress: Progress | None = None,
 ) -> Step:
-    """Train one network until the update that is asked for.
+    """Train one network until the update that is asked for, and return that.
 
     Parameters
     ----------
@@ -136,16 +130,28 @@ def take_step(
     setup = replace(setup, epochs=epoch + 1, record=2)
     parameters = np.ascontiguousarray(initial_parameters(config)[:, replicate : replicate + 1])
     watch = _Watch(epoch, sample, parameters)
-    optimizer = config.optimizer
-    rate, momentum = np.array([optimizer.learning_rate]), np.array([optimizer.momentum])
-    trained = train(setup, parameters, rate, momentum, progress=progress, watch=watch)
+    rates = np.array([config.optimizer.learning_rate]), np.array([config.optimizer.momentum])
+    trained = train(setup, parameters, *rates, progress=progress, watch=watch)
     if watch.block is None:
         raise ConfigError(_frozen(OUTCOMES[trained.outcome[0]], epoch, replicate, watch.n_epochs))
-    return _step(config, setup, sample, epoch, replicate, watch)
+    layers = partial(split_layers, setup.architecture)
+    return Step(
+        config,
+        setup,
+        sample,
+        epoch,
+        replicate,
+        block=watch.block,
+        before=_computed(setup, watch.before),
+        after=_computed(setup, watch.block.parameters),
+        velocity=layers(watch.velocity),
+        new_velocity=layers(watch.block.velocity),
+        contributions=[*map(layers, _contributions(setup, watch.before, watch.block.gradient))],
+    )
 
 
 class _Watch:
-    """Sees every update, remembers the one that is looked for and the weights before it."""
+    """Sees every update, keeps the one that is looked for and the weights before it."""
 
     def __init__(self, epoch: int, sample: int, parameters: Column) -> None:
         self.epoch, self.sample, self.n_epochs = epoch, sample, 0
@@ -162,51 +168,20 @@ class _Watch:
             self.before, self.velocity = block.parameters.copy(), block.velocity.copy()
 
 
-def _step(
-    config: RunConfig, setup: Setup, sample: int, epoch: int, replicate: int, watch: _Watch
-) -> Step:
-    block = watch.block
-    assert block is not None
-
-    def layers(column: Column) -> Layers:
-        return [layer[..., 0] for layer in split_layers(setup.architecture, column)]
-
-    before = _network(setup, watch.before)
-    return Step(
-        config=config,
-        sample=sample,
-        epoch=epoch,
-        replicate=replicate,
-        setup=setup,
-        units=[units[sample, :, 0] for units in block.units],
-        pre_activations=[a[sample, :, 0] for a in block.pre_activations],
-        deltas=[delta[sample, :, 0] for delta in block.deltas],
-        contributions=[layers(g) for g in _contributions(setup, watch.before, block.gradient)],
-        gradient=layers(block.gradient),
-        weights=layers(watch.before),
-        velocity=layers(watch.velocity),
-        new_weights=layers(block.parameters),
-        new_velocity=layers(block.velocity),
-        before=before,
-        after=_network(setup, block.parameters),
-    )
-
-
-def _network(setup: Setup, parameters: Column) -> Block:
-    """Let a network with these weights compute the whole truth table."""
-    block = Block(
-        setup.architecture, np.array(setup.inputs), np.array(setup.targets), parameters.copy()
-    )
+def _computed(setup: Setup, parameters: Column) -> Block:
+    """Return a network with these weights that has computed the whole truth table."""
+    table = np.array(setup.inputs), np.array(setup.targets)
+    block = Block(setup.architecture, *table, parameters.copy())
     with np.errstate(all="ignore"):
         block.forward()
     return block
 
 
 def _contributions(setup: Setup, parameters: Column, gradient: Column) -> list[Column]:
-    """Take the gradient of an update apart by samples."""
+    """Return the gradients of the samples that make up that of an update."""
     if setup.online:
         return [gradient]
-    block, parts = _network(setup, parameters), []
+    block, parts = _computed(setup, parameters), []
     with np.errstate(all="ignore"):
         for sample in range(len(setup.inputs)):
             block.backward(slice(sample, sample + 1))
@@ -215,11 +190,11 @@ def _contributions(setup: Setup, parameters: Column, gradient: Column) -> list[C
 
 
 def _frozen(outcome: str, epoch: int, replicate: int, n_epochs: int) -> str:
-    """Say why a network takes no such step: it was frozen in one of the epochs before."""
+    """Return why a network takes no such step: it was frozen in one of the epochs before."""
     if n_epochs == 0:
         return (
             f"`--replicate` must be one that takes a step, got {replicate}, which "
-            f"has {outcome} before its first step and is frozen. {_WAY_OUT[outcome]}"
+            f"has {outcome} before its first step and is frozen. {_ADVICE[outcome]}"
         )
     return (
         f"`--epoch` must be < {n_epochs}, where replicate {replicate} {outcome} and was frozen, "

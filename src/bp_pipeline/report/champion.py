@@ -1,75 +1,105 @@
-"""The champion of a task: which network of a sweep is the best, and that MLflow serves it.
+"""The champion of a task: which network of a sweep is the best.
 
-It is of the best run, as `report.tables.ranked` orders them, in which a network still solves the
-task when training ends: the one of these with the lowest final loss, the first one of equals. To
-have converged is not enough, since a network may have been within the tolerance and left it again.
-Where no network solves the task there is none. What the model is in MLflow is
-`tracking/registry.py`'s.
+It is of the best run, as `tables.ranked` orders them, in which a network still solves the task when
+training ends: the one of these with the lowest final loss, the first one of equals. To have
+converged is not enough, since a network may have been within the tolerance and left it again.
+Registering it is `tracking/`'s.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64
 
 from bp_pipeline.config.schema import RunConfig
-from bp_pipeline.core.network import Block
-from bp_pipeline.ensemble.shards import setup_of
-from bp_pipeline.report import Sweep
-from bp_pipeline.report.tables import RATE, ranked
-from bp_pipeline.tracking import Network, Tracker
+from bp_pipeline.report.networks import forward
+from bp_pipeline.report.sweep_data import RATE, Sweep
+from bp_pipeline.report.tables import ranked
+from bp_pipeline.tracking import Network, TrackingError
 
 Weights = Mapping[str, Float64[np.ndarray, "replicate _row _fan_out"]]
 
 
+@dataclass(frozen=True)
+class Champion:
+    """The best network of a task.
+
+    Attributes
+    ----------
+    run_id, run_name, result_digest, replicate
+        Which one it is.
+    network
+        What it is made of.
+    unread
+        What cannot be read of runs that may have a better one, a line each.
+    """
+
+    run_id: str
+    run_name: str
+    result_digest: str
+    replicate: int
+    network: Network
+    unread: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NoChampion:
+    """Why a task has none: a sentence."""
+
+    reason: str
+
+
 def tasks(sweep: Sweep) -> list[str]:
-    """List the tasks of a sweep that have results."""
-    return sorted(sweep.finished["task"].unique()) if "task" in sweep.finished else []
+    """Return the tasks of a sweep that have results."""
+    return sorted(sweep.finished["task"].dropna().unique())
 
 
-def crown(tracker: Tracker, sweep: Sweep, task: str) -> str:
-    """Register the champion of a task, once, and say which it is."""
-    runs = sweep.finished
-    runs = ranked(runs[runs["task"] == task])
-    for _, run in runs[runs.reindex(columns=[RATE])[RATE] > 0].iterrows():
-        config, weights = sweep.config(run["run_id"]), sweep.weights(run["run_id"], "final")
-        if config is None or weights is None:
-            continue
-        replicate = best_replicate(sweep.replicates, run["run_id"], solves(config, weights))
-        if replicate is None:
-            continue
-        name = f"bp_pipeline-{task}"
-        tags = {"bp.result_digest": run["bp.result_digest"], "bp.replicate": str(replicate)}
-        network = pick(config, weights, replicate)
-        version = tracker.register(network, name=name, run_id=run["run_id"], tags=tags)
-        return f"Champion: {run['name']}, replicate {replicate}, is models:/{name}/{version}"
-    return f"No champion for {task}: no network solves it when training ends."
+def choose_champion(sweep: Sweep, task: str) -> Champion | NoChampion:
+    """Choose the champion of a task from a sweep whose store is open."""
+    places = sweep.finished[sweep.finished["task"] == task]
+    run_ids = places["run_ids"].explode().to_list()
+    missing = set(run_ids) - set(sweep.replicates["run_id"])
+    unread = [f"`replicates.parquet` of run {run_id} cannot be read" for run_id in sorted(missing)]
+    for _, place in ranked(places[places[RATE] > 0]).iterrows():
+        able = []
+        for run_id in place["run_ids"]:
+            try:
+                config, weights = sweep.config(run_id), sweep.weights(run_id)
+            except TrackingError as error:
+                unread.append(str(error))
+                continue
+            losses = _losses(sweep, run_id)
+            replicate = best_replicate(losses, solves(config, weights))
+            if replicate is not None:
+                able.append((losses[replicate], run_id, replicate, config, weights))
+        if able:
+            _, run_id, replicate, config, weights = min(able, key=lambda network: network[0])
+            run = sweep.runs.set_index("run_id").loc[run_id]
+            who = run_id, run["name"], run["bp.result_digest"], replicate
+            return Champion(*who, network_of(config, weights, replicate), tuple(unread))
+    if unread:
+        more = f" (and of {len(unread) - 1} more)" if unread[1:] else ""
+        return NoChampion(f"No champion for {task} is known: {unread[0]}{more}")
+    return NoChampion(f"No champion for {task}: no network solves it when training ends.")
 
 
-def best_replicate(
-    replicates: pd.DataFrame, run_id: str, solving: Bool[np.ndarray, " replicate"]
-) -> int | None:
-    """Choose the network of a run with the lowest final loss among those that solve its task."""
-    of_run = replicates[replicates["run_id"] == run_id]
-    able = of_run[solving[of_run["replicate"].astype(int)]]
-    order = able.sort_values(["final_loss", "replicate"])["replicate"]
-    return int(order.iloc[0]) if len(order) else None
+def best_replicate(losses: pd.Series, solving: Bool[np.ndarray, " replicate"]) -> int | None:
+    """Choose the network with the lowest final loss, by replicate, that solves its task."""
+    able = losses[solving[losses.index]].sort_values(kind="stable")
+    return int(able.index[0]) if len(able) else None
 
 
 def solves(config: RunConfig, weights: Weights) -> Bool[np.ndarray, " replicate"]:
-    """Tell which networks have every output within the tolerance of its target."""
-    inputs, targets = config.truth_table
-    columns = [layer.reshape(len(layer), -1).T for layer in weights.values()]
-    parameters = np.ascontiguousarray(np.concatenate(columns))
-    block = Block(setup_of(config).architecture, inputs, targets, parameters)
+    """Whether each network has every output within the tolerance of its target."""
+    block = forward(config, [*weights.values()])
     with np.errstate(all="ignore"):  # of networks that diverged
-        block.forward()
-        distances = np.abs(block.outputs - targets[..., np.newaxis])
+        distances = np.abs(block.outputs - config.truth_table.targets[..., np.newaxis])
     return np.asarray((distances < config.training.tolerance).all(axis=(0, 1)))
 
 
-def pick(config: RunConfig, weights: Weights, replicate: int) -> Network:
+def network_of(config: RunConfig, weights: Weights, replicate: int) -> Network:
     """Take one network out of a run, as a model is made from it."""
     return Network(
         weights={name: np.array(layer[replicate]) for name, layer in weights.items()},
@@ -81,3 +111,9 @@ def pick(config: RunConfig, weights: Weights, replicate: int) -> Network:
         },
         inputs=config.truth_table.inputs,
     )
+
+
+def _losses(sweep: Sweep, run_id: str) -> pd.Series:
+    """Return the final losses of a run, by replicate."""
+    of_run = sweep.replicates[sweep.replicates["run_id"] == run_id]
+    return of_run.set_index("replicate")["final_loss"].sort_index()

@@ -1,17 +1,25 @@
-"""The files of a report: every table as CSV, Markdown and LaTeX, and all in one Markdown."""
+"""A report as text: every table as CSV, Markdown and LaTeX, all in one Markdown, and the terminal.
+
+Owns how tables and escapes look in each. What is told, and in which order, is `sections.py`'s.
+"""
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+from rich import box
+from rich.table import Table
+from rich.text import Text
 
-from bp_pipeline.report import sentences
-from bp_pipeline.report.behind import behind, how_again
-from bp_pipeline.report.command import command_line
 from bp_pipeline.report.findings import Findings
-from bp_pipeline.report.printed import Table
+from bp_pipeline.report.printed_tables import PrintedTable, printed_tables
+from bp_pipeline.report.sections import Outline, Section, outline
+from bp_pipeline.report.sentences import came_out
+from bp_pipeline.terminal import Screen
 
+_WIDTH_OF_FILES = 160  # columns, where no terminal says how many there are
+_LONG_TABLE = 40  # rows, from which on LaTeX breaks it over pages
 # Signs that pdfLaTeX has in math only, or that its default fonts lack or replace.
 _IN_LATEX = str.maketrans(
     {"−": "$-$", "≥": r"$\ge$", "<": "$<$", ">": "$>$", "|": "$|$", "–": "--", "·": r"$\cdot$"}
@@ -19,7 +27,7 @@ _IN_LATEX = str.maketrans(
 )
 
 
-def write_tables(tables: Sequence[Table], folder: Path) -> None:
+def write_tables(tables: Sequence[PrintedTable], folder: Path) -> None:
     """Write `<table>.csv` with all digits, and `.md` and `.tex` as the page shows it."""
     for table in tables:
         table.numbers.to_csv(folder / f"{table.name}.csv", index=False, lineterminator="\n")
@@ -27,37 +35,23 @@ def write_tables(tables: Sequence[Table], folder: Path) -> None:
         _write(folder / f"{table.name}.tex", latex(table.text, table.n_keys))
 
 
-def write_markdown(findings: Findings, tables: Sequence[Table], path: Path) -> None:
+def write_markdown(report: Outline, path: Path) -> None:
     """Write what the page says, without its pictures: each table below what it shows."""
-    if findings.summary.empty:
-        _write(path, f"# {escape_markdown(sentences.came_out(findings))}")
-        return
-    outcome = f"{sentences.came_out(findings)} {sentences.luck(findings)}".strip()
-    parts = [
-        f"# {escape_markdown(sentences.winner(findings))}",
-        escape_markdown(sentences.question(findings)),
-        escape_markdown(outcome),
-    ]
-    for said, names in (
-        ([sentences.rates(findings)], ["rates", "median_epochs"]),
-        ([sentences.speed(findings)], ["best_learning_rates"]),
-        ([sentences.losses(findings)], []),
-        (sentences.differences(findings), ["factors", "activation_tests", "init_tests"]),
-        (["Every run"], ["summary"]),
-    ):
-        headline, *others = map(escape_markdown, said)
-        parts += [f"## {headline}", *others]
-        for table in (table for table in tables if table.name in names):
-            parts += [f"### {table.title}", markdown(table.text), escape_markdown(table.note)]
-    _write(path, "\n\n".join(part for part in [*parts, *_behind(findings)] if part))
+    parts = [f"# {escape_markdown(report.headline)}", *map(escape_markdown, report.lead)]
+    for section in report.sections:
+        parts += _section(section)
+    _write(path, "\n\n".join(part for part in parts if part))
 
 
-def _behind(findings: Findings) -> list[str]:
-    """List what the report rests on, and the command that makes the sweep again."""
-    facts = [f"- {name}: {escape_markdown(value)}" for name, value in behind(findings)]
-    command = command_line(findings.sweep)
-    indented = "" if command is None else f"    {command}"
-    return ["## What is behind it", "\n".join(facts), how_again(command), indented]
+def _section(section: Section) -> list[str]:
+    facts = [f"- {name}: {escape_markdown(value)}" for name, value in section.facts]
+    sentences = map(escape_markdown, section.sentences)
+    parts = [f"## {escape_markdown(section.headline)}", "\n".join(facts), *sentences]
+    if section.command is not None:
+        parts.append(f"    {section.command}")
+    for table in section.tables:
+        parts += [f"### {table.title}", markdown(table.text), escape_markdown(table.note)]
+    return parts
 
 
 def markdown(text: pd.DataFrame) -> str:
@@ -76,9 +70,36 @@ def escape_markdown(text: str) -> str:
 def latex(text: pd.DataFrame, n_keys: int) -> str:
     """Write a table for LaTeX with the packages booktabs and longtable."""
     columns = "l" * n_keys + "r" * (text.shape[1] - n_keys)
-    long = len(text) > 40
+    long = len(text) > _LONG_TABLE
     table = text.to_latex(index=False, escape=True, column_format=columns, longtable=long)
     return str(table).translate(_IN_LATEX)
+
+
+def print_report(findings: Findings) -> None:
+    """Print what came out, convergence rates, and the best learning rate of each setting."""
+    console = Screen()
+    if not console.is_terminal:
+        console.width = _WIDTH_OF_FILES
+    report = outline(findings, printed_tables(findings))
+    console.print()
+    console.print(Text(came_out(findings)), style="bold")
+    if report.sections:
+        console.print(Text(report.headline))
+    for table in (table for section in report.sections for table in section.tables):
+        if table.n_on_terminal:
+            console.print(f"\n{table.title}", highlight=False)
+            console.print(_grid(table))
+
+
+def _grid(table: PrintedTable) -> Table:
+    grid = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    wanted = table.text.iloc[:, : table.n_on_terminal]
+    for number, column in enumerate(wanted.columns):
+        is_key = number < table.n_keys
+        grid.add_column(Text(column), justify="left" if is_key else "right", no_wrap=True)
+    for row in wanted.itertuples(index=False):
+        grid.add_row(*map(Text, row))
+    return grid
 
 
 def _write(path: Path, text: str) -> None:

@@ -10,43 +10,36 @@ from functools import cached_property
 
 import pandas as pd
 
-from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.report import tables
-from bp_pipeline.report.ordering import sorted_rows
+from bp_pipeline.report.comparisons import axes_to_compare, comparisons, drawn_replicates
+from bp_pipeline.report.notation import NONE, as_typed, brief, name_of, sorted_rows
 from bp_pipeline.report.statistics import Survival
-from bp_pipeline.report.sweep_data import Sweep
-from bp_pipeline.report.tables import RATE
-from bp_pipeline.report.text import NONE, plain
-from bp_pipeline.report.words import brief, name_of
+from bp_pipeline.report.sweep_data import ACTIVATION, INIT, LEARNING_RATE, RATE, Sweep
 
 
 @dataclass(frozen=True)
 class Findings:
-    """The tables of a sweep."""
+    """The tables of a sweep, as numbers."""
 
     sweep: Sweep
 
     @cached_property
-    def summary(self) -> pd.DataFrame:
+    def outcomes(self) -> pd.DataFrame:
         """One row a run."""
-        return tables.summary(self.sweep)
+        return tables.outcomes_by_run(self.sweep)
 
     @cached_property
     def best(self) -> pd.DataFrame:
         """The best learning rate of each setting."""
-        rows = tables.best_learning_rates(self.sweep, self.summary)
+        rows = tables.best_learning_rates(self.sweep, self.outcomes)
         return sorted_rows(rows, self.sweep.settings)
 
     @cached_property
     def shown(self) -> pd.DataFrame:
         """The runs whose curves are drawn: each setting at its best, or all where there is one."""
-        one_setting = len(self.summary[self.sweep.settings].drop_duplicates()) < 2
+        one_setting = len(self.outcomes[self.sweep.settings].drop_duplicates()) < 2
         keys = self.sweep.axes if one_setting else self.sweep.settings
         return sorted_rows(self._with_run_ids(tables.best(self._ranked, keys)), keys)
-
-    @property
-    def _ranked(self) -> pd.DataFrame:
-        return self.summary.loc[tables.ranked(self.sweep.finished).index]
 
     @cached_property
     def survivals(self) -> Mapping[str, Survival | None]:
@@ -56,63 +49,85 @@ class Findings:
     @cached_property
     def factors(self) -> pd.DataFrame:
         """How much each factor matters."""
-        return tables.factors(self.sweep, self.summary)
+        return tables.factors(self.sweep, self.outcomes)
 
     @cached_property
-    def activations(self) -> pd.DataFrame:
-        """Tests between activations."""
-        return self._compared("activation")
+    def tests(self) -> Mapping[str, pd.DataFrame]:
+        """Tests between the values of each axis of which there are some."""
+        tables = {axis: comparisons(self.sweep, axis) for axis in axes_to_compare(self.sweep)}
+        return {
+            axis: sorted_rows(table, [key for key in self.sweep.settings if key != axis])
+            for axis, table in tables.items()
+            if len(table)
+        }
 
-    @cached_property
-    def inits(self) -> pd.DataFrame:
-        """Tests between inits."""
-        return self._compared("init")
+    @property
+    def is_top_tested(self) -> bool:
+        """Whether the best run of all is one side of a test."""
+        for axis, table in self.tests.items():
+            for side in ("first", "second"):
+                sides = table.drop(columns=axis, errors="ignore").rename(
+                    columns={side: axis, f"{side}/{LEARNING_RATE}": LEARNING_RATE}
+                )
+                if (sides[self.sweep.axes] == self.top[self.sweep.axes]).all(axis=1).any():
+                    return True
+        return False
 
     @cached_property
     def top(self) -> pd.Series:
         """The best run of all, with its id."""
         return self._with_run_ids(tables.best(self._ranked, [])).iloc[0]
 
-    @cached_property
-    def config(self) -> RunConfig | None:
-        """Config of the best run, for what all runs share."""
-        return self.sweep.config(self.top["run_id"])
+    @property
+    def is_pooled(self) -> bool:
+        """Whether runs that differ only in their seed are one place of the grid."""
+        return bool((self.sweep.finished["run_ids"].map(len) > 1).any())
+
+    @property
+    def n_unread(self) -> int:
+        """How many finished runs have results that cannot be read."""
+        return int(self.outcomes[RATE].isna().sum())
 
     @property
     def nothing_converged(self) -> bool:
-        """Whether no network of any run did."""
-        return not (self.summary[RATE] > 0).any()
+        """Whether no network of any run did, as far as is known."""
+        return not (self.outcomes[RATE] > 0).any()
 
     @property
     def n_drawn(self) -> int:
         """How many runs have replicates that are not copies: those that tests choose among."""
-        return int(tables.drawn_replicates(self.sweep)["run_id"].nunique())
+        return int(drawn_replicates(self.sweep)["place"].nunique())
 
     @cached_property
     def keys_of_rows(self) -> list[str]:
         """What tells the settings of an activation apart: the axes that vary, or else the init."""
         keys = self.sweep.settings[1:]
-        return [key for key in keys if self.summary[key].nunique(dropna=False) > 1] or keys[:1]
+        return [key for key in keys if self.outcomes[key].nunique(dropna=False) > 1] or keys[:1]
 
     def place(self, row: pd.Series) -> str:
-        """Say where a run stands in the grid."""
-        activation, init, *others = self.sweep.axes
-        parts = [f"{name_of(key)} {plain(row[key])}" for key in others if pd.notna(row[key])]
-        return ", ".join([f"{plain(row[activation])} with {plain(row[init])}", *parts])
+        """Write where a run stands in the grid, in words."""
+        parts = [
+            f"{name_of(key)} {as_typed(row[key])}"
+            for key in self.sweep.axes[2:]
+            if pd.notna(row[key])
+        ]
+        return ", ".join([f"{as_typed(row[ACTIVATION])} with {as_typed(row[INIT])}", *parts])
 
     def label(self, row: pd.Series, keys: Sequence[str]) -> str:
-        """Say in short what tells a row or a line from others by some axes."""
+        """Write in short what tells a row or a line from others by some axes."""
         parts = [
-            plain(row[key]) if key in self.sweep.axes[:2] else f"{brief(key)}={plain(row[key])}"
+            as_typed(row[key])
+            if key in (ACTIVATION, INIT)
+            else f"{brief(key)}={as_typed(row[key])}"
             for key in keys
             if pd.notna(row[key])
         ]
         return " · ".join(parts) or NONE
 
-    def _compared(self, axis: str) -> pd.DataFrame:
-        rows = tables.comparisons(self.sweep, axis)
-        return sorted_rows(rows, self.sweep.settings[2:]) if len(rows) else rows
+    @property
+    def _ranked(self) -> pd.DataFrame:
+        return self.outcomes.loc[tables.ranked(self.sweep.finished).index]
 
     def _with_run_ids(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Add the run's id to rows of `summary`, which goes to files and so has none."""
+        """Add the run's id to rows of `outcomes`, which goes to files and so has none."""
         return rows.merge(self.sweep.finished[["run_id", *self.sweep.axes]], on=self.sweep.axes)

@@ -1,10 +1,12 @@
 """What a network learned: which two to show, and what they compute on the way.
 
 Owns the choice of one network that converged and one that stalled, and asks the core's own forward
-and backward pass about them.
+and backward pass about them. How they are drawn is `figures.py`'s.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,10 +17,15 @@ from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.core.network import Block, norm
 from bp_pipeline.ensemble.shards import setup_of
 from bp_pipeline.report.findings import Findings
+from bp_pipeline.report.notation import count, nats
 from bp_pipeline.report.tables import ranked
+from bp_pipeline.tracking import TrackingError
 
-_N_SHOWN = 4  # epochs
+_N_EPOCHS = 4  # that are shown
 _TICKS = np.linspace(-0.25, 1.25, 61)  # a quarter around the unit square, in steps of 1/40
+_FLAT = 1e-3  # norm of the gradient below which a network hardly moves
+
+Layers = Sequence[Float64[np.ndarray, "network _row _fan_out"]]
 
 
 @dataclass(frozen=True)
@@ -27,8 +34,8 @@ class Learned:
 
     Attributes
     ----------
-    place, replicate, outcome
-        Which one it is, and how it ended.
+    place, replicate, outcome, epochs_to_converge
+        Which one it is, and how it ended; NaN epochs where it did not converge.
     config
         Of its run.
     epochs
@@ -45,18 +52,28 @@ class Learned:
     epochs: Int64[np.ndarray, " epoch"]
     layers: list[Float64[np.ndarray, "epoch _row _fan_out"]]
 
-    def block(self, inputs: Float64[np.ndarray, "sample input"]) -> Block:
-        """Compute the network at each epoch, as neighbours in a block, for some inputs."""
-        columns = [layer.reshape(len(layer), -1).T for layer in self.layers]
-        outputs = self.config.layer_sizes[-1]
-        targets = np.zeros((len(inputs), outputs))
-        table = self.config.truth_table
-        if len(inputs) == len(table.inputs):
-            targets = table.targets
-        block = Block(setup_of(self.config).architecture, inputs, targets, np.concatenate(columns))
+    @property
+    def title(self) -> str:
+        """How it ended, and where in the grid it is."""
+        return f"{'Converged' if self.outcome == 'converged' else 'Stalled'}: {self.place}"
+
+    @property
+    def ending(self) -> str:
+        """A sentence about its last epoch: loss in nats, and whether it still moves."""
+        block = forward(self.config, self.layers)
         with np.errstate(all="ignore"):
-            block.forward()
-        return block
+            text = f"Replicate {self.replicate} ends with a loss of {nats(block.loss()[-1])} nats"
+            block.backward()
+            block.scale_gradient(1.0 / len(block.inputs))
+            gradient = float(norm(block.gradient)[-1])
+        if self.outcome == "converged":
+            return f"{text}; it had converged by epoch {count(self.epochs_to_converge)}."
+        flat = "there is hardly a slope left" if gradient < _FLAT else "it still moves"
+        return f"{text}, where the gradient's norm is {gradient:.1g}: {flat}."
+
+    def outputs(self) -> Float64[np.ndarray, "sample output"]:
+        """Compute the outputs after the last epoch."""
+        return forward(self.config, self.layers).outputs[:, :, -1]
 
     def surface(self) -> tuple[Float64[np.ndarray, " x"], Float64[np.ndarray, "epoch y x"]] | None:
         """Evaluate the first output over both inputs; None for any other number of inputs."""
@@ -66,20 +83,38 @@ class Learned:
         low, high = samples.min(), samples.max()
         ticks = low + _TICKS * max(high - low, 1e-9)
         x, y = np.meshgrid(ticks, ticks)
-        outputs = self.block(np.column_stack([x.ravel(), y.ravel()])).outputs[:, 0]
-        return ticks, np.moveaxis(outputs.reshape(*x.shape, -1), -1, 0)
-
-    def end(self) -> tuple[Float64[np.ndarray, "sample output"], float, float]:
-        """Give the outputs at the end, the loss in nats, and the norm of the gradient."""
-        block = self.block(self.config.truth_table.inputs)
-        with np.errstate(all="ignore"):
-            loss = float(block.loss()[-1])
-            block.backward()
-            block.scale_gradient(1.0 / len(block.inputs))
-            return block.outputs[:, :, -1], loss, float(norm(block.gradient)[-1])
+        block = forward(self.config, self.layers, np.column_stack([x.ravel(), y.ravel()]))
+        return ticks, np.moveaxis(block.outputs[:, 0].reshape(*x.shape, -1), -1, 0)
 
 
-def best_and_stalled(findings: Findings) -> list[Learned]:
+class ShownNetworks(NamedTuple):
+    """The networks to show, and a sentence for each that cannot be read."""
+
+    networks: Sequence[Learned]
+    unreadable: Sequence[str]
+
+
+NO_NETWORKS = ShownNetworks((), ())
+
+
+def forward(
+    config: RunConfig, layers: Layers, inputs: Float64[np.ndarray, "sample input"] | None = None
+) -> Block:
+    """Compute networks of one run side by side, for some inputs or those of the truth table."""
+    table = config.truth_table
+    targets = table.targets
+    if inputs is not None:
+        targets = np.zeros((len(inputs), targets.shape[1]))  # of which nothing is asked
+    columns = [layer.reshape(len(layer), -1).T for layer in layers]
+    parameters = np.ascontiguousarray(np.concatenate(columns))
+    samples = table.inputs if inputs is None else inputs
+    block = Block(setup_of(config).architecture, samples, targets, parameters)
+    with np.errstate(all="ignore"):  # of networks that diverged
+        block.forward()
+    return block
+
+
+def best_and_stalled(findings: Findings) -> ShownNetworks:
     """Choose the network to show, and one that stalled, the more alike in config the better.
 
     Both are among those whose weights were kept during training. The first is of the best run that
@@ -96,43 +131,43 @@ def best_and_stalled(findings: Findings) -> list[Learned]:
     stalled = stalled.assign(alike=alike).sort_values(
         ["alike", "rank"], ascending=[False, True], kind="stable"
     )
-    learned = [_load(findings, rows.iloc[0]) for rows in (converged, stalled) if len(rows)]
-    return [network for network in learned if network is not None]
+    networks, unreadable = [], []
+    for row in (rows.iloc[0] for rows in (converged, stalled) if len(rows)):
+        try:
+            networks.append(_load(findings, row))
+        except (TrackingError, KeyError, IndexError):
+            place = f"{findings.place(row)}, replicate {row['replicate']}"
+            unreadable.append(f"What {place} learned cannot be read from its files.")
+    return ShownNetworks(networks, unreadable)
 
 
 def _kept(findings: Findings) -> pd.DataFrame:
-    """Take the replicates whose weights were kept, each with the rank of its run."""
+    """Return the replicates whose weights were kept, each with the rank of its run."""
     replicates = findings.sweep.replicates
     runs = ranked(findings.sweep.finished).reset_index(drop=True)
     ranks = pd.Series(runs.index, index=runs["run_id"])
-    limits = runs.set_index("run_id").reindex(columns=["training.record_weights"]).squeeze(axis=1)
-    is_kept = replicates["replicate"].astype(float) < replicates["run_id"].map(limits).astype(float)
-    return replicates[is_kept].assign(rank=replicates["run_id"].map(ranks))
+    limits = runs.set_index("run_id")["training.record_weights"]
+    is_kept = replicates["replicate"].astype(float) < replicates["place"].map(limits).astype(float)
+    return replicates[is_kept].assign(rank=replicates["place"].map(ranks))
 
 
-def _load(findings: Findings, row: pd.Series) -> Learned | None:
+def _load(findings: Findings, row: pd.Series) -> Learned:
     config = findings.sweep.config(row["run_id"])
     trajectory = findings.sweep.weights(row["run_id"], "trajectory")
-    if config is None or trajectory is None:
-        return None
     replicate = int(row["replicate"])
-    try:
-        epochs = trajectory["epoch"]
-        layers = [trajectory[name][replicate] for name in layer_names(len(trajectory) - 1)]
-    except (KeyError, IndexError):
-        return None
-    chosen = _some(len(epochs))
+    layers = [trajectory[name][replicate] for name in layer_names(len(trajectory) - 1)]
+    chosen = _some(len(trajectory["epoch"]))
     return Learned(
         place=findings.place(row),
         replicate=replicate,
         outcome=row["outcome"],
         epochs_to_converge=float(row["epochs_to_converge"]),
         config=config,
-        epochs=epochs[chosen].astype(np.int64),
+        epochs=trajectory["epoch"][chosen].astype(np.int64),
         layers=[layer[chosen] for layer in layers],
     )
 
 
 def _some(n: int) -> list[int]:
     """Choose a few of n recorded epochs, evenly spread, the first and the last among them."""
-    return sorted({round(k * (n - 1) / (_N_SHOWN - 1)) for k in range(_N_SHOWN)})
+    return sorted({round(k * (n - 1) / (_N_EPOCHS - 1)) for k in range(_N_EPOCHS)})

@@ -1,19 +1,32 @@
 """The sentences of a report: what was asked, what came out, and what each part of it shows.
 
 Owns the wording. Each sentence says what its numbers were computed from, and is true of just that:
-of all runs, of each setting at its best learning rate, or of the networks that are not copies.
+of all runs whose results can be read, of each setting at its best learning rate, or of the networks
+that are not copies.
 """
 
+from ast import literal_eval
 from collections.abc import Sequence
 from math import prod
 
 import pandas as pd
 
-from bp_pipeline.report import tables
+from bp_pipeline.config.tasks import truth_table
+from bp_pipeline.report.comparisons import ALPHA, best_of_halves
 from bp_pipeline.report.findings import Findings
-from bp_pipeline.report.tables import (
-    ALPHA,
-    DETERMINISTIC,
+from bp_pipeline.report.notation import (
+    INTERPLAY,
+    count,
+    how_many,
+    listing,
+    name_of,
+    nats,
+    percent,
+    percent_interval,
+    the,
+)
+from bp_pipeline.report.sweep_data import (
+    ACTIVATION,
     DIVERGED,
     FINAL_LOSS,
     HIGH,
@@ -22,26 +35,26 @@ from bp_pipeline.report.tables import (
     RATE,
     STALLED,
 )
-from bp_pipeline.report.text import count, listing, loss, percent, percent_interval, plural
-from bp_pipeline.report.words import INTERPLAY, how_many, name_of, the
+from bp_pipeline.report.tables import DETERMINISTIC
+from bp_pipeline.terminal import counted
 
 _OUTCOMES = {RATE: "converged", STALLED: "stalled", DIVERGED: "diverged"}
 
 
-def told(findings: Findings) -> list[str]:
+def overview(findings: Findings) -> list[str]:
     """Say in a few sentences what came out and what was asked."""
-    if findings.summary.empty:
+    if findings.outcomes.empty:
         return [came_out(findings)]
-    parts = (came_out(findings), question(findings), winner(findings), luck(findings))
+    parts = (came_out(findings), question(findings), winner(findings), selection_bias(findings))
     return [part for part in parts if part]
 
 
 def title(findings: Findings) -> str:
     """Name a sweep by its experiment, if all runs share one, else by what varies."""
     runs = findings.sweep.runs
-    experiments = set(runs["experiment"]) if "experiment" in runs else set()
-    if len(experiments) == 1 and isinstance(shared := experiments.pop(), str):
-        return shared
+    experiments = runs["experiment"].unique()
+    if len(experiments) == 1 and isinstance(experiments[0], str):
+        return experiments[0]
     varied = [name_of(axis) for axis in findings.sweep.axes if _n_values(runs, axis) > 1]
     return listing(sorted(varied)) if varied else "a single run"
 
@@ -50,7 +63,7 @@ def question(findings: Findings) -> str:
     """Say what was asked: the grid, what each run trains, and when a network has converged."""
     n_jobs = findings.sweep.n_jobs
     grid = _grid(findings)
-    asked = f"{plural(n_jobs, 'run')} {'was' if n_jobs == 1 else 'were'} asked for"
+    asked = f"{counted(n_jobs, 'run')} {'was' if n_jobs == 1 else 'were'} asked for"
     trains = f"and {'it' if n_jobs == 1 else 'each'} trains {_networks(findings)}"
     text = f"{asked}, {grid}, {trains}" if grid else f"{asked}, {trains}"
     return f"{text}{_criterion(findings)}."
@@ -60,26 +73,37 @@ def came_out(findings: Findings) -> str:
     """Say how much finished, and how the networks ended; copies of one network count once."""
     asked = findings.sweep.n_jobs
     done = min(asked, int((findings.sweep.runs["status"] == "FINISHED").sum()))
-    finished = f"{count(done)} of {plural(asked, 'run')} finished"
-    rows = findings.summary
-    if rows.empty:
+    finished = f"{count(done)} of {counted(asked, 'run')} finished"
+    if findings.outcomes.empty:
         return f"{finished}, so there is nothing to report."
     if done == asked:
         finished = f"All {count(asked)} runs finished" if asked > 1 else "The run finished"
+    if findings.n_unread == len(findings.outcomes):
+        return f"{finished}, but no result can be read."
+    unread = counted(findings.n_unread, "run")
+    but = f"; the results of {unread} cannot be read" if findings.n_unread else ""
+    return f"{finished}; of {_ends(findings)}{but}."
+
+
+def _ends(findings: Findings) -> str:
+    """Say how many networks there are, and what shares of them ended how."""
+    is_known = findings.outcomes[RATE].notna()
+    rows = findings.outcomes[is_known]
     n = rows["n"].astype(float)
-    trained, different = int(findings.sweep.finished["replicates"].sum()), int(n.sum())
+    trained = int(findings.sweep.finished.loc[is_known, "replicates"].sum())
+    different = int(n.sum())
     shares = {word: (n * rows[name]).sum() / n.sum() for name, word in _OUTCOMES.items()}
     ends = [f"{percent(share)} % {word}" for word, share in shares.items() if share > 0]
-    networks = plural(different, "network")
+    networks = counted(different, "network")
     if trained != different:
         networks = f"{count(different)} different networks among the {count(trained)} trained"
-    return f"{finished}; of {networks}, {listing(ends)}."
+    return f"{networks}, {listing(ends)}"
 
 
 def winner(findings: Findings) -> str:
     """Name the best run."""
     if findings.nothing_converged:
-        return "No network converged, at any place of the grid."
+        return f"No network converged, at any place of the grid{_as_far_as_known(findings)}."
     top = findings.top
     place = findings.place(top)
     if top[DETERMINISTIC]:
@@ -90,24 +114,25 @@ def winner(findings: Findings) -> str:
     return f"Best is {place}: {rate} (95 % interval {interval} %){speed}."
 
 
-def luck(findings: Findings) -> str:
+def selection_bias(findings: Findings) -> str:
     """Say how the best run would do on other replicates than those it was chosen on."""
-    halved = tables.best_of_halves(findings.sweep)
+    halved = best_of_halves(findings.sweep)
     if findings.nothing_converged or halved is None:
         return ""
     interval = percent_interval(halved[LOW], halved[HIGH])
+    choices = counted(findings.n_drawn, "place" if findings.is_pooled else "run")
     return (
-        f"The best of {plural(findings.n_drawn, 'run')} is partly the luckiest: chosen on the even "
-        f"replicates alone, it is {findings.place(halved)}, and {percent(halved[RATE])} % of the "
-        f"odd ones converge ({interval} %)."
+        f"The best of {choices} is partly the luckiest: chosen on the "
+        f"even replicates alone, it is {findings.place(halved)}, and {percent(halved[RATE])} % of "
+        f"the odd ones converge ({interval} %)."
     )
 
 
 def rates(findings: Findings) -> str:
     """Say how far each activation comes at its best."""
     if findings.nothing_converged:
-        return "Nothing converges anywhere."
-    best = findings.summary.groupby("activation")[RATE].max()
+        return f"Nothing converges anywhere{_as_far_as_known(findings)}."
+    best = findings.outcomes.groupby(ACTIVATION)[RATE].max()
     best = best.sort_values(ascending=False, kind="stable")
     able = [f"{name} to {percent(rate)} %" for name, rate in best.items() if rate > 0]
     unable = [str(name) for name, rate in best.items() if rate == 0]
@@ -117,29 +142,32 @@ def rates(findings: Findings) -> str:
 
 def speed(findings: Findings) -> str:
     """Say where half of the networks are fastest, and where slowest, among the runs shown."""
-    rows = findings.shown.dropna(subset=[MEDIAN]).sort_values(MEDIAN, kind="stable")
+    shown = findings.shown.dropna(subset=[RATE])
+    rows = shown.dropna(subset=[MEDIAN]).sort_values(MEDIAN, kind="stable")
+    unknown = _as_far_as_known(findings)
     if rows.empty:
-        return _of_shown(findings, "nowhere have half of the networks converged.")
+        return _of_shown(findings, f"nowhere have half of the networks converged{unknown}.")
     first, last = rows.iloc[0], rows.iloc[-1]
     early, late = (f"by epoch {count(row[MEDIAN])}" for row in (first, last))
     span = f"{early} ({findings.place(first)})"
     if len(rows) > 1:
         span = f"{early} at the earliest ({findings.place(first)})"
         span = f"{span}, and {late} at the latest ({findings.place(last)})"
-    n_shown, n_never = len(findings.shown), len(findings.shown) - len(rows)
-    never = f"; in {count(n_never)} of {count(n_shown)} cases half never do" if n_never else ""
+    n_never = len(shown) - len(rows)
+    never = f"; in {count(n_never)} of {count(len(shown))} cases half never do" if n_never else ""
     return _of_shown(findings, f"half of the networks have converged {span}{never}.")
 
 
 def losses(findings: Findings) -> str:
     """Say where the median loss of the runs shown ends, and how often training diverges at all."""
     rows = findings.shown.dropna(subset=[FINAL_LOSS]).sort_values(FINAL_LOSS, kind="stable")
-    diverged = int((findings.summary[DIVERGED] >= 0.5).sum())
+    diverged = int((findings.outcomes[DIVERGED] >= 0.5).sum())
+    unknown = _as_far_as_known(findings)
     if rows.empty:
-        return _of_shown(findings, "no run ends with a median loss that is finite.")
-    value, place = loss(rows.iloc[0][FINAL_LOSS]), findings.place(rows.iloc[0])
+        return _of_shown(findings, f"no run ends with a median loss that is finite{unknown}.")
+    value, place = nats(rows.iloc[0][FINAL_LOSS]), findings.place(rows.iloc[0])
     text = _of_shown(findings, f"the lowest median loss at the end is {value} nats ({place})")
-    of_all = f"{count(diverged)} of all {plural(len(findings.summary), 'run')}"
+    of_all = f"{count(diverged)} of all {counted(len(findings.outcomes), 'run')}"
     most = f"; in {of_all} at least half of the networks diverge"
     return f"{text}{most if diverged else ''}."
 
@@ -177,26 +205,56 @@ def matters(findings: Findings) -> str:
 
 
 def tests(findings: Findings) -> str:
-    """Count the comparisons that are significant."""
-    parts = []
-    for name, table in (("activations", findings.activations), ("inits", findings.inits)):
-        if len(table):
-            significant = int((table["mcnemar/p_holm"] < ALPHA).sum())
-            parts.append(f"{significant} of {len(table)} differences between {name}")
-    if not parts:
+    """Count the comparisons that are significant, and name the largest difference that is not."""
+    if not findings.tests:
         return "There are no two settings to compare by tests."
-    return f"After Holm's correction, {listing(parts)} in how often they converge are significant."
+    parts, unsure = [], []
+    for axis, table in findings.tests.items():
+        is_significant = table["mcnemar/p_holm"] < ALPHA
+        values = how_many(2, axis).removeprefix("2 ")
+        parts.append(f"{is_significant.sum()} of {len(table)} differences between {values}")
+        unsure.append(table[~is_significant])
+    text = f"Tests find {listing(parts)} in how often they converge (Holm, each table a family)."
+    return " ".join(
+        part for part in (text, _unsure(pd.concat(unsure)), _untested(findings)) if part
+    )
+
+
+def _unsure(rows: pd.DataFrame) -> str:
+    """Say how large the largest difference is that tests do not find."""
+    if rows.empty:
+        return ""
+    row = rows.loc[(rows["first/rate"] - rows["second/rate"]).abs().idxmax()]
+    rates = [f"{percent(row[f'{side}/rate'])} %" for side in ("first", "second")]
+    if rates[0] == rates[1]:
+        return ""
+    return (
+        "What they do not find may be there all the same: the largest such difference is "
+        f"{rates[0]} against {rates[1]}, of {counted(int(row['n']), 'pair')}."
+    )
+
+
+def _untested(findings: Findings) -> str:
+    """Say why the best run is in no test."""
+    if findings.is_top_tested or findings.nothing_converged:
+        return ""
+    if findings.top[DETERMINISTIC]:
+        return "The best run is in no test, since it draws nothing that could be paired."
+    return (
+        "The best run is in no test: on the even replicates alone another learning rate was the "
+        "best of its setting, or there is nothing to compare it with."
+    )
 
 
 def which_shown(findings: Findings) -> str:
     """Say which runs have their curves drawn."""
-    some = len(findings.shown) < len(findings.summary)
+    some = len(findings.shown) < len(findings.outcomes)
     return "each setting at its best learning rate" if some else "of every run"
 
 
 def _of_shown(findings: Findings, claim: str) -> str:
     """Begin a claim about the runs shown by saying which they are, where they are not all."""
-    if len(findings.shown) < len(findings.summary):
+    if len(findings.shown) < len(findings.outcomes):
         return f"With {which_shown(findings)}, {claim}"
     return _start(claim)
 
@@ -204,12 +262,13 @@ def _of_shown(findings: Findings, claim: str) -> str:
 def _grid(findings: Findings) -> str:
     """Say which grid was asked for, as far as all its runs are known."""
     sweep = findings.sweep
-    places = sweep.runs.reindex(columns=sweep.axes).drop_duplicates()
-    sizes = {axis: size for axis in sweep.axes if (size := _n_values(places, axis)) > 1}
+    keys = [*sweep.axes, "seed"]
+    places = sweep.runs[keys].drop_duplicates()
+    sizes = {key: size for key in keys if (size := _n_values(places, key)) > 1}
     if len(sweep.runs) < sweep.n_jobs or not sizes:
         return ""
     factors = [how_many(size, axis) for axis, size in sizes.items()]
-    if tables.is_complete(sweep, places):
+    if len(places) == prod(sizes.values()):
         return " × ".join(factors)
     of_all = count(prod(sizes.values()))
     return f"{count(len(places))} of {of_all} combinations of {listing(factors)}"
@@ -217,23 +276,32 @@ def _grid(findings: Findings) -> str:
 
 def _networks(findings: Findings) -> str:
     """Say what each run trains: what all runs share of it."""
-    axes, config = findings.sweep.axes, findings.config
-    n_replicates = findings.sweep.finished["replicates"].dropna().unique()
-    number = plural(int(n_replicates[0]), "network") if len(n_replicates) == 1 else "networks"
-    if config is None:
-        return number
-    layers = "-".join(map(str, config.layer_sizes))
-    sizes = "" if _vary(axes, "network") or _vary(axes, "task") else f" ({layers})"
-    task = "its task" if "task" in axes else config.params()["task"]
-    epochs = plural(config.training.epochs, "epoch")
+    axes, runs = findings.sweep.axes, findings.sweep.finished
+    n_replicates = findings.sweep.runs["replicates"].dropna().unique()
+    number = counted(int(n_replicates[0]), "network") if len(n_replicates) == 1 else "networks"
+    same_layers = not (_vary(axes, "network") or _vary(axes, "task"))
+    layers = f" ({sizes})" if same_layers and (sizes := _layer_sizes(runs.iloc[0])) else ""
+    task = "its task" if "task" in axes else runs["task"].iloc[0]
+    epochs = counted(int(runs["training.epochs"].iloc[0]), "epoch")
     length = "" if "training.epochs" in axes else f" for {epochs}"
-    return f"{number}{sizes} on {task}{length}"
+    return f"{number}{layers} on {task}{length}"
+
+
+def _layer_sizes(run: pd.Series) -> str:
+    """Write the units of each layer, 2-3-1; nothing where a table was too long for MLflow."""
+    keys = ("name", "bits", "inputs", "targets")
+    task = {key: str(run[f"task.{key}"]) for key in keys if pd.notna(run[f"task.{key}"])}
+    name = task.pop("name", "")
+    try:
+        inputs, targets = truth_table(name, **{key: literal_eval(task[key]) for key in task})
+        hidden = literal_eval(run["network.hidden"])
+    except (SyntaxError, ValueError, TypeError, KeyError):
+        return ""
+    return "-".join(map(str, (inputs.shape[1], *hidden, targets.shape[1])))
 
 
 def _criterion(findings: Findings) -> str:
-    if findings.config is None:
-        return ""
-    tolerance = f"{findings.config.training.tolerance:g}"
+    tolerance = f"{findings.sweep.finished['training.tolerance'].iloc[0]:g}"
     within = "the tolerance" if "training.tolerance" in findings.sweep.axes else tolerance
     return (
         "; a network has converged at the first epoch at which every output is within "
@@ -241,8 +309,13 @@ def _criterion(findings: Findings) -> str:
     )
 
 
+def _as_far_as_known(findings: Findings) -> str:
+    """Limit a claim that something never happens to the runs whose results can be read."""
+    return ", as far as the results can be read" if findings.n_unread else ""
+
+
 def _n_values(runs: pd.DataFrame, axis: str) -> int:
-    return runs[axis].nunique(dropna=False) if axis in runs else 0
+    return int(runs[axis].nunique(dropna=False))
 
 
 def _vary(axes: Sequence[str], group: str) -> bool:

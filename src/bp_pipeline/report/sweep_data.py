@@ -1,42 +1,49 @@
-"""A sweep as tidy tables: its runs, their replicates, their loss curves, and the files of a run.
+"""A sweep as a value: tidy tables of its runs, their replicates and their loss curves.
 
-Owns reading. What is concluded from it is said in the other modules; how MLflow keeps it, in
-`tracking/`.
+Owns which columns there are. A run's measures come from its files, and are missing where these
+cannot be read, so that what is not known is never taken for what did not happen. How a sweep is
+read is `sweep_reader.py`'s; what is concluded from it is said in the other modules.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path, PurePath
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from bp_pipeline.arrays import read_arrays
+from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.config.naming import ALWAYS, varied_keys
-from bp_pipeline.config.schema import RunConfig, parse_config
-from bp_pipeline.ensemble.summary import DECILES, quantiles
-from bp_pipeline.report.ordering import sorted_rows
-from bp_pipeline.report.text import plain
-from bp_pipeline.tracking import Tracker
+from bp_pipeline.config.schema import RunConfig
+from bp_pipeline.ensemble.summary import median_epochs_to_converge, quantiles, wilson_interval
+from bp_pipeline.report.notation import as_typed, in_order, sorted_rows
+from bp_pipeline.tracking import TrackingError
+from bp_pipeline.tracking.format import read_config
 
-LEARNING_RATE = ALWAYS[2]
+ACTIVATION, INIT, LEARNING_RATE = ALWAYS
+RATE, LOW, HIGH = "converged/rate", "converged/rate_low", "converged/rate_high"
+STALLED, DIVERGED = "stalled/rate", "diverged/rate"
+MEDIAN, FINAL_LOSS = "epochs_to_converge/median", "final_loss/median"
+MEASURES = (RATE, LOW, HIGH, STALLED, DIVERGED, MEDIAN, FINAL_LOSS)
+REPLICATE_COLUMNS = ("replicate", "outcome", "epochs_to_converge", "final_loss")
+CURVE_COLUMNS = ("epoch", "loss/p10", "loss/median", "loss/p90")
 _DESCRIBED = ("run_id", "name", "status")
-_REPLICATES = ("replicate", "outcome", "epochs_to_converge", "final_loss")
-_CURVES = ("epoch", "loss/p10", "loss/median", "loss/p90")
-_UNREADABLE = (OSError, ValueError, KeyError, IndexError)  # a file that is missing or half written
-_YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where it is built
+_KEYS = (  # of a config, that a report needs, also where no run has them
+    "activation", "init", "init.name", "init.noise", "init.path", "task", "task.name", "task.bits",
+    "task.inputs", "task.targets", "network.hidden", LEARNING_RATE, "training.epochs",
+    "training.tolerance", "training.stop_when_converged", "training.record_weights", "replicates",
+    "seed", "experiment", "bp.result_digest", "bp.code_digest", "bp.version",
+)  # fmt: skip
+_KINDS = ("initial", "final", "trajectory")  # of weights
 
-
-_Columns = dict[str, np.ndarray]
+OpenFiles = Callable[[str], AbstractContextManager[Path]]
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep, read from MLflow.
+    """A sweep, read from MLflow; `assemble` makes one.
 
     Attributes
     ----------
@@ -44,160 +51,201 @@ class Sweep:
         Of the parent run; the digest is the sweep's.
     n_jobs
         How many runs were asked for.
+    command
+        What was typed; None where an older version did not keep it.
     runs
-        One row a run: `run_id`, `name`, `status`, every config key, every summary metric, and the
-        digests as `bp.config_digest` and so on.
-    artifacts
-        Gives a folder with the files of a run, within a context.
-    n_readers
-        How many runs' files to read at a time.
+        One row a run: `run_id`, `name`, `status`, every config key, every measure (rates in 0 … 1,
+        epochs, loss in nats), and the digests as `bp.config_digest` and so on.
+    axes
+        Config keys that span the grid: activation, init, what else varies, then learning rate. The
+        seed is none of them.
+    finished
+        One row for each place of the grid that has a result, in the grid's order, with the columns
+        of `runs`. Runs that differ only in their seed are pooled: `run_ids` are all of theirs,
+        `run_id` is the first, and measures are over all their replicates.
+    replicates
+        One row a replicate: its place in the grid (`place` is the `run_id` of its row in
+        `finished`), `run_id`, `replicate`, `pair` (the same for replicates that start from the same
+        draws), `outcome`, `epochs_to_converge` and `final_loss`, the last two missing where there
+        is none.
+    curves
+        One row a place and recorded epoch: `epoch`, and quantiles over replicates in nats:
+        `loss/p10`, `loss/median`, `loss/p90`; +inf where so many had diverged.
+    open_files
+        Opens the folder with the files of a run, within a context.
     """
 
     run_id: str
     name: str
     digest: str
     n_jobs: int
+    command: str | None
     runs: pd.DataFrame
-    artifacts: Callable[[str], AbstractContextManager[Path]]
-    n_readers: int = 1
+    finished: pd.DataFrame
+    axes: list[str]
+    replicates: pd.DataFrame
+    curves: pd.DataFrame
+    open_files: OpenFiles
 
-    @cached_property
-    def axes(self) -> list[str]:
-        """Config keys that span the sweep's grid: activation, init, what else varies, then lr."""
-        keys = [name for name in self.runs.columns if "/" not in name and name[:3] != "bp."]
-        params = [row.dropna().to_dict() for _, row in self.runs[keys].iterrows()]
-        varied = {key for key in varied_keys(params) if key not in (*_DESCRIBED, *ALWAYS)}
-        return [*ALWAYS[:2], *sorted(varied), LEARNING_RATE]
-
-    @cached_property
+    @property
     def settings(self) -> list[str]:
         """The axes without the learning rate."""
         return self.axes[:-1]
 
-    @cached_property
-    def finished(self) -> pd.DataFrame:
-        """The runs that have a result, one for each place of the grid, in the grid's order.
+    def config(self, run_id: str) -> RunConfig:
+        """Read a run's config.
 
-        Files of weights go by their names, and values by their texts where some of a key are texts.
+        Raises
+        ------
+        TrackingError
+            Where it cannot be read.
         """
-        runs = self.runs[self.runs["status"] == "FINISHED"]
-        runs = runs.reindex(columns=[*runs.columns, *(k for k in self.axes if k not in runs)])
-        if "init.path" in runs:
-            runs = runs.assign(**{"init.path": _file_names(runs["init.path"])})
-        runs = runs.assign(**{axis: _of_one_type(runs[axis]) for axis in self.axes})
-        decisive = [key for key in (*self.axes, "bp.result_digest", "run_id") if key in runs]
-        ordered = sorted_rows(runs, decisive)
-        return ordered.drop_duplicates(self.axes, ignore_index=True)
-
-    @property
-    def replicates(self) -> pd.DataFrame:
-        """One row a replicate: its run's place in the grid, `replicate`, `outcome`, ….
-
-        `epochs_to_converge` and `final_loss` are missing where there is none. Runs whose file is
-        missing are left out.
-        """
-        return self._files[0]
-
-    @property
-    def curves(self) -> pd.DataFrame:
-        """One row a run and recorded epoch: its run's place in the grid, `epoch`, and quantiles.
-
-        Those are over replicates, in nats, as in MLflow: `loss/p10`, `loss/median`, `loss/p90`;
-        +inf where so many had diverged.
-        """
-        return self._files[1]
-
-    def config(self, run_id: str) -> RunConfig | None:
-        """Read a run's config, or None where it cannot be read."""
-        with self.artifacts(run_id) as folder:
+        with self.open_files(run_id) as folder:
             try:
-                text = (folder / "config.yaml").read_text(encoding="utf-8")
-                return parse_config(yaml.load(text, Loader=_YAML_LOADER))
-            except (OSError, ValueError, yaml.YAMLError):
-                return None
+                return read_config(folder)
+            except (OSError, ConfigError) as error:
+                raise _unreadable("config.yaml", run_id, str(error)) from error
 
-    def weights(self, run_id: str, kind: str) -> dict[str, np.ndarray] | None:
-        """Read `initial`, `final` or `trajectory` weights of a run, or None where it cannot."""
-        with self.artifacts(run_id) as folder:
-            try:
-                return read_arrays(folder / "weights" / f"{kind}.npz")
-            except ValueError:
-                return None
+    def weights(self, run_id: str, kind: str = "final") -> dict[str, np.ndarray]:
+        """Read weights of a run.
 
-    @cached_property
-    def _files(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Read replicates and curves, which lie side by side: a server sends a run's files once."""
-        run_ids = self.finished["run_id"].tolist()
-        with ThreadPoolExecutor(self.n_readers) as readers:
-            read = dict(zip(run_ids, readers.map(self._files_of, run_ids), strict=True))
-        replicates = {run_id: part for run_id, (part, _) in read.items() if part is not None}
-        curves = {run_id: part for run_id, (_, part) in read.items() if part is not None}
-        return self._placed(replicates, _REPLICATES), self._placed(curves, _CURVES)
+        Parameters
+        ----------
+        run_id
+            One of `runs`.
+        kind
+            `initial`, `final` or `trajectory`.
 
-    def _files_of(self, run_id: str) -> tuple[_Columns | None, _Columns | None]:
-        """Read replicates and curves of a run, each of which may be missing."""
-        replicates = curves = None
-        with self.artifacts(run_id) as folder:
-            with suppress(*_UNREADABLE):
-                replicates = _read_replicates(folder)
-            with suppress(*_UNREADABLE):
-                curves = _read_curves(folder)
-        return replicates, curves
+        Returns
+        -------
+        dict
+            `layer_1`, …: (replicate, fan_in + 1, fan_out), row 0 the bias unit's; of a trajectory
+            (replicate, epoch, fan_in + 1, fan_out), with the recorded epochs as `epoch`.
 
-    def _placed(self, columns_of: Mapping[str, _Columns], names: Sequence[str]) -> pd.DataFrame:
-        """Put the columns of all runs below each other, with each run's place in the grid.
-
-        All at once, since a DataFrame for each run would take longer than reading the files.
+        Raises
+        ------
+        TrackingError
+            Where they cannot be read.
         """
-        parts = list(columns_of.values())
-        lengths = [len(part[names[0]]) for part in parts]
-        columns = {
-            name: np.concatenate([part[name] for part in parts]) if parts else np.empty(0)
-            for name in names
-        }
-        places = self.finished.set_index("run_id", drop=False)[["run_id", *self.axes]]
-        placed = places.loc[[*columns_of]]
-        placed = placed.iloc[np.repeat(np.arange(len(placed)), lengths)].reset_index(drop=True)
-        return pd.concat([placed, pd.DataFrame(columns)], axis=1)
+        if kind not in _KINDS:
+            raise ValueError(f"`kind` must be one of {', '.join(_KINDS)}, got {kind!r}.")
+        file = f"weights/{kind}.npz"
+        with self.open_files(run_id) as folder:
+            try:
+                return read_arrays(folder / file)
+            except ValueError as error:
+                raise _unreadable(file, run_id, f"it must {error}") from error
 
 
-def load_sweep(
-    sweep: str | None = None, *, uri: str | None = None, experiment: str = "bp_pipeline"
+def assemble(
+    runs: pd.DataFrame,
+    replicates: pd.DataFrame,
+    curves: pd.DataFrame,
+    *,
+    run_id: str,
+    name: str,
+    digest: str,
+    n_jobs: int,
+    command: str | None,
+    open_files: OpenFiles,
 ) -> Sweep:
-    """Read a sweep from MLflow.
+    """Make a sweep of what was read of it.
 
     Parameters
     ----------
-    sweep
-        Run id of its parent; the newest sweep by default.
-    uri, experiment
-        Where to look; MLFLOW_TRACKING_URI, where set, wins.
-
-    Returns
-    -------
-    Sweep
-        With the tables `runs`, `replicates` and `curves`; the last two are read when asked for.
-
-    Raises
-    ------
-    TrackingError
-        Where there is no such store or sweep.
+    runs
+        One row a run, as `Tracker.load_runs` returns them; a column may be missing.
+    replicates, curves
+        Columns of files below each other: of runs, and of places, each with its `run_id`.
+    run_id, name, digest, n_jobs, command, open_files
+        As in `Sweep`.
     """
-    return read_sweep(Tracker.open(uri, experiment, create=False), sweep)
-
-
-def read_sweep(tracker: Tracker, sweep: str | None = None) -> Sweep:
-    """Read a sweep, the newest by default, from a store that is open."""
-    parent = tracker.find_sweep(sweep)
-    run_id = parent.info.run_id
+    axes, runs = grid_axes(runs), complete(runs)
+    places = grid_places(runs, axes)
+    members = places.explode("run_ids")[["run_id", "run_ids", *axes]]
+    members = members.set_axis(["place", "run_id", *axes], axis=1).astype({"run_id": object})
+    paired = replicates.assign(pair=_pairs(runs, replicates))
+    replicates = members.merge(paired[["run_id", "pair", *REPLICATE_COLUMNS]], on="run_id")
     return Sweep(
         run_id=run_id,
-        name=parent.info.run_name,
-        digest=parent.data.tags["bp.sweep_digest"],
-        n_jobs=int(parent.data.tags["bp.n_jobs"]),
-        runs=tracker.load_runs(run_id),
-        artifacts=tracker.artifacts,
-        n_readers=tracker.n_readers,
+        name=name,
+        digest=digest,
+        n_jobs=n_jobs,
+        command=command,
+        runs=runs.join(measures(replicates, "run_id"), on="run_id"),
+        finished=places.join(measures(replicates, "place"), on="run_id"),
+        axes=axes,
+        replicates=replicates,
+        curves=places[["run_id", *axes]].merge(curves[["run_id", *CURVE_COLUMNS]], on="run_id"),
+        open_files=open_files,
+    )
+
+
+def complete(runs: pd.DataFrame) -> pd.DataFrame:
+    """Add the columns that no run has, and leave out MLflow's measures."""
+    runs = runs.reindex(columns=[*dict.fromkeys([*runs.columns, *_DESCRIBED, *_KEYS])])
+    return runs.drop(columns=[*MEASURES], errors="ignore")
+
+
+def grid_axes(runs: pd.DataFrame) -> list[str]:
+    """Return the config keys that span the grid of some runs."""
+    keys = [name for name in runs.columns if "/" not in name and name[:3] != "bp."]
+    params = [row.dropna().to_dict() for _, row in runs[keys].iterrows()]
+    varied = {key for key in varied_keys(params) if key not in (*_DESCRIBED, *ALWAYS, "seed")}
+    return [ACTIVATION, INIT, *sorted(varied), LEARNING_RATE]
+
+
+def grid_places(runs: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
+    """Return one row for each place of the grid that has a finished run, as in `Sweep.finished`.
+
+    Files of weights go by their names, and values by their texts where some of a key are texts.
+    """
+    runs = runs[runs["status"] == "FINISHED"]
+    runs = runs.assign(**{"init.path": _file_names(runs["init.path"])})
+    runs = runs.assign(**{axis: _of_one_type(runs[axis]) for axis in axes})
+    ordered = sorted_rows(runs, [*axes, "seed", "bp.result_digest", "run_id"])
+    one_a_seed = ordered.drop_duplicates([*axes, "seed"])
+    of_places = one_a_seed.groupby([*axes], sort=False, dropna=False)
+    places = one_a_seed.drop_duplicates(axes, ignore_index=True)
+    run_ids = [tuple(of_place) for _, of_place in of_places["run_id"]]
+    counts = of_places["replicates"].sum().to_numpy()
+    return places.assign(run_ids=pd.Series(run_ids, dtype=object), replicates=counts)
+
+
+def _pairs(runs: pd.DataFrame, replicates: pd.DataFrame) -> pd.Series:
+    """Return one number for all replicates that start from the same draws."""
+    seeds = {seed: number for number, seed in enumerate(in_order(runs["seed"].unique()))}
+    seed_of = dict(zip(runs["run_id"], runs["seed"].map(seeds), strict=True))
+    stride = 1 + int(replicates["replicate"].max()) if len(replicates) else 0
+    return replicates["run_id"].map(seed_of) * stride + replicates["replicate"]
+
+
+def measures(replicates: pd.DataFrame, group: str) -> pd.DataFrame:
+    """Compute the measures of each group; what is not finite is missing, as in MLflow."""
+    rows = {
+        key: _measures(
+            part["outcome"].to_numpy(dtype=str),
+            part["epochs_to_converge"].fillna(-1).to_numpy(dtype=np.int64),
+            part["final_loss"].fillna(np.inf).to_numpy(dtype=np.float64),
+        )
+        for key, part in replicates.groupby(group, sort=False)
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=[*MEASURES], dtype=float)
+    return table.where(np.isfinite(table))
+
+
+def _measures(
+    outcomes: np.ndarray, epochs: np.ndarray, final_loss: np.ndarray
+) -> tuple[float, ...]:
+    """Compute MEASURES, in their order."""
+    n, n_converged = len(outcomes), int((outcomes == "converged").sum())
+    return (
+        n_converged / n,
+        *wilson_interval(n_converged, n),
+        float((outcomes == "stalled").mean()),
+        float((outcomes == "diverged").mean()),
+        median_epochs_to_converge(epochs),
+        float(quantiles(final_loss[:, np.newaxis], (0.5,))[0, 0]),
     )
 
 
@@ -216,16 +264,8 @@ def _of_one_type(values: pd.Series) -> pd.Series:
     is_text = values.map(lambda value: isinstance(value, str))
     if not is_text.any() or (is_text | values.isna()).all():
         return values
-    return values.map(plain, na_action="ignore")
+    return values.map(as_typed, na_action="ignore")
 
 
-def _read_replicates(folder: Path) -> dict[str, np.ndarray]:
-    from pyarrow.parquet import read_table
-
-    table = read_table(folder / "replicates.parquet", use_threads=False)
-    return {name: table[name].to_numpy() for name in _REPLICATES}
-
-
-def _read_curves(folder: Path) -> dict[str, np.ndarray]:
-    arrays = read_arrays(folder / "curves.npz")
-    return dict(zip(_CURVES, [arrays["epoch"], *quantiles(arrays["loss"], DECILES)], strict=True))
+def _unreadable(file: str, run_id: str, reason: str) -> TrackingError:
+    return TrackingError(f"`{file}` of run {run_id} cannot be read: {' '.join(reason.split())}")

@@ -1,11 +1,11 @@
-"""Verification: train again what was recorded, compare bits, and tell why they differ.
+"""Verification: train again what was recorded, compare bits, and say why they differ.
 
 Owns what a request means and the order of things: find, train all together, print, record.
 
-    runs.py         runs of a store
+    recorded.py     runs of a store
     baselines.py    the committed digests of whole studies
     differences.py  where two results part
-    verdicts.py     what it comes to, and how that is told
+    verdicts.py     the four verdicts, and how they are printed
 """
 
 import os
@@ -24,7 +24,7 @@ from bp_pipeline.reproduce.baselines import (
     study_configs,
     write_baseline,
 )
-from bp_pipeline.reproduce.runs import case_of
+from bp_pipeline.reproduce.recorded import case_of
 from bp_pipeline.reproduce.verdicts import Case, Verdict, print_verdicts, retrain, write_json
 from bp_pipeline.terminal import counted, say
 from bp_pipeline.tracking import NothingYet, Recorded, Reproductions, TrackingError
@@ -69,12 +69,13 @@ class Request:
 
 
 def reproduce(request: Request) -> int:
-    """Verify, print the verdicts, and record them in MLflow.
+    """Verify, print the verdicts, and record them in MLflow where its store may be written.
 
     Returns
     -------
     int
-        Exit code: 0 where all is identical or was made the baseline, otherwise 1.
+        Exit code: 0 where all is identical or was made the baseline, 1 where any run is not, or
+        its verdict could not be recorded in a store that may be written.
 
     Raises
     ------
@@ -86,7 +87,7 @@ def reproduce(request: Request) -> int:
     started = perf_counter()
     if request.json is not None:
         _check_writable(request.json)
-    studies = _studies(request)
+    studies = _composed_studies(request)
     with ExitStack() as opened:
         store = _open_store(request, opened)
         cases = _cases(request, studies, store, opened)
@@ -96,24 +97,25 @@ def reproduce(request: Request) -> int:
         print_verdicts(verdicts)
         if request.json is not None:
             write_json(verdicts, request.json)
-        if request.update:
-            _update(studies, verdicts)
-        name, seconds = _name(request, studies), perf_counter() - started
-        is_recorded = store is None or _record(store, name, verdicts, seconds)
+        for study in studies if request.update else ():
+            path = write_baseline(study, verdicts)
+            say(f"{study}: {f'written to {path}' if path else 'nothing changed'}")
+        title, seconds = _title(request, studies), perf_counter() - started
+        is_recorded = store is None or _record(store, title, verdicts, seconds)
     is_well = request.update or all(verdict.verdict == "identical" for verdict in verdicts)
     return int(not (is_well and is_recorded))
 
 
 def _check_writable(path: Path) -> None:
-    """Refuse early what could not be written at the end."""
+    """Raise ConfigError before any training where a file could not be written after it."""
     folder = path.absolute().parent
     place = path if path.exists() else folder
     if path.is_dir() or not folder.is_dir() or not os.access(place, os.W_OK):
         raise ConfigError(f"`--json` must name a file that can be written, got {str(path)!r}.")
 
 
-def _studies(request: Request) -> dict[str, list[RunConfig]]:
-    """Compose the studies that are asked for."""
+def _composed_studies(request: Request) -> dict[str, list[RunConfig]]:
+    """Return the runs of the studies that are asked for."""
     if request.studies is None:
         return {}
     known = studies_with_baselines()
@@ -138,7 +140,7 @@ def _cases(
     store: Reproductions | None,
     opened: ExitStack,
 ) -> list[Case | Verdict]:
-    """Prepare everything that is asked for."""
+    """Return everything that is asked for, ready to be trained again."""
     cases: list[Case | Verdict] = []
     if store is not None:
         runs = _stored_runs(request, store)
@@ -149,7 +151,7 @@ def _cases(
 
 
 def _open_store(request: Request, opened: ExitStack) -> Reproductions | None:
-    """Open the store; where only baselines are sure to be verified it need not be there."""
+    """Return the store, or None where it is not there and only baselines must be verified."""
     try:
         store = Reproductions.open(None, request.experiment, create=False)
     except TrackingError as error:
@@ -165,7 +167,7 @@ def _open_store(request: Request, opened: ExitStack) -> Reproductions | None:
 
 
 def _stored_runs(request: Request, store: Reproductions) -> list[Recorded]:
-    """Find the runs that are asked for, each once."""
+    """Return the runs that are asked for, each once."""
     runs = store.find(request.runs)
     names_something = request.runs or request.sample is not None or request.studies is not None
     if request.sweep is not None or not names_something:
@@ -175,24 +177,31 @@ def _stored_runs(request: Request, store: Reproductions) -> list[Recorded]:
     return list({run.run_id: run for run in runs}.values())
 
 
-def _update(studies: Iterable[str], verdicts: Sequence[Verdict]) -> None:
-    for study in studies:
-        path = write_baseline(study, verdicts)
-        say(f"{study}: {f'written to {path}' if path else 'nothing changed'}")
+def _record(store: Reproductions, title: str, verdicts: Sequence[Verdict], seconds: float) -> bool:
+    """Record the verification, or say why not; return False where it should have been possible.
 
-
-def _record(store: Reproductions, name: str, verdicts: Sequence[Verdict], seconds: float) -> bool:
-    """Record the verification; say why where that fails, since its verdicts are printed by then."""
+    Somebody else's store can be verified by whoever may read it.
+    """
     try:
-        store.record_reproduction(name, [verdict.as_json() for verdict in verdicts], seconds)
+        store.record_reproduction(title, [verdict.as_json() for verdict in verdicts], seconds)
     except TrackingError as error:
-        say(str(error))
-        return False
+        say(f"{error} This verification is not recorded.")
+        return _is_forbidden(error)
     return True
 
 
-def _name(request: Request, studies: Iterable[str]) -> str:
-    """Say in words what is verified, as the name of the verification's own run."""
+def _is_forbidden(error: BaseException | None) -> bool:
+    """Whether a store refused to be written by this user: a file system, SQLite, or a server."""
+    while error is not None:
+        refusals = ("readonly database", "Read-only file system", "error code 403")
+        if isinstance(error, PermissionError) or any(words in str(error) for words in refusals):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _title(request: Request, studies: Iterable[str]) -> str:
+    """Return in words what is verified, the name of the verification's own run."""
     parts = [f"run {request.runs[0]}"] if len(request.runs) == 1 else []
     if len(request.runs) > 1:
         parts.append(counted(len(request.runs), "run"))

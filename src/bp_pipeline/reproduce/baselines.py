@@ -10,48 +10,44 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bp_pipeline.config.errors import ConfigError
+from bp_pipeline.config import ConfigError, RunConfig, compose
 from bp_pipeline.config.naming import run_names
-from bp_pipeline.config.schema import RunConfig, parse_config
 from bp_pipeline.digests import code_digest
 from bp_pipeline.ensemble.shards import RunResult
 from bp_pipeline.reproduce.verdicts import Case, Verdict
-from bp_pipeline.tracking.provenance import package_version
+from bp_pipeline.tracking.provenance import environment, package_version
 
-EXPERIMENTS = Path("experiments")
+EXPERIMENTS, _FILE = Path("experiments"), "baseline.json"
 QUICK = 10**10  # weights × samples × epochs of a quick study: a minute or so on a laptop
 
 
 def studies_with_baselines() -> list[str]:
-    """Name the studies of the current folder that have a baseline."""
-    return sorted(path.parent.name for path in EXPERIMENTS.glob("*/baseline.json"))
+    """Return the names of the studies of the current folder that have a baseline."""
+    return sorted(path.parent.name for path in EXPERIMENTS.glob(f"*/{_FILE}"))
 
 
 def study_configs(study: str) -> list[RunConfig]:
-    """Compose the runs of a study, as `bp train experiment=<study>` does.
+    """Return the runs of a study, as `bp train experiment=<study>` composes them.
 
     Raises
     ------
     ConfigError
         Where there is no such study, or it cannot be trained.
     """
-    from bp_pipeline.config.hydra_app import compose
-
-    return compose([f"experiment={study}"], program="bp reproduce").check(parse_config)
+    return [job.config for job in compose([f"experiment={study}"], program="bp reproduce").jobs]
 
 
 def is_quick(configs: Sequence[RunConfig]) -> bool:
-    """Tell whether a study takes little more than a minute, by how much there is to compute."""
+    """Whether a study takes little more than a minute, by how much there is to compute."""
     return sum(map(_work, configs)) <= QUICK
 
 
 def cases_of(study: str, configs: Sequence[RunConfig], engine: str | None) -> list[Case | Verdict]:
-    """Prepare the runs of a study to be trained again.
+    """Return the runs of a study, ready to be trained again.
 
     Parameters
     ----------
@@ -81,25 +77,25 @@ def cases_of(study: str, configs: Sequence[RunConfig], engine: str | None) -> li
 
 
 def write_baseline(study: str, verdicts: Sequence[Verdict]) -> Path | None:
-    """Make what came out now the baseline of a study; leave it alone where nothing changed."""
+    """Make what came out now the baseline of a study, unless it is; return the path if written."""
     of_study = [verdict for verdict in verdicts if verdict.study == study]
     if all(verdict.verdict == "identical" for verdict in of_study):
         return None
     trained = [verdict for verdict in of_study if verdict.result_digest is not None]
-    path = _path(study)
+    path = EXPERIMENTS / study / _FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(_text(study, trained), encoding="utf-8")
     return path
 
 
 def made_with_now() -> dict[str, str | None]:
-    """Say what a baseline is made with here and now."""
-    packages = ("numpy", "numba", "llvmlite")
+    """Return what a baseline is made with here and now."""
+    versions = environment(engine="", threads=1)["packages"]
     return {
         "bp_pipeline": package_version(),
         "code_digest": code_digest(),
         "python": platform.python_version(),
-        **{name: _version(name) for name in packages},
+        **{name: versions.get(name) for name in ("numpy", "numba", "llvmlite")},
         "system": platform.system(),
         "machine": platform.machine(),
     }
@@ -125,18 +121,14 @@ def _judge(
 
 
 def _work(config: RunConfig) -> int:
-    """Estimate the cost of a run: weights × samples × epochs, over all its networks."""
+    """Return the cost of a run: weights × samples × epochs, over all its networks."""
     sizes, n_samples = config.layer_sizes, len(config.truth_table.inputs)
     n_weights = sum((i + 1) * o for i, o in pairwise(sizes))
     return config.replicates * config.training.epochs * n_samples * n_weights
 
 
-def _path(study: str) -> Path:
-    return EXPERIMENTS / study / "baseline.json"
-
-
 def _read(study: str) -> dict[str, Any]:
-    path = _path(study)
+    path = EXPERIMENTS / study / _FILE
     if not path.is_file():
         return {}
     try:
@@ -152,7 +144,7 @@ def _read(study: str) -> dict[str, Any]:
 
 
 def _text(study: str, trained: Sequence[Verdict]) -> str:
-    """Write one run a line, so that a difference shows as such lines."""
+    """Return its text, one run a line, so that a difference shows as such lines."""
     runs = [
         {"name": v.name, "config_digest": v.config_digest, "result_digest": v.result_digest}
         for v in trained
@@ -160,10 +152,3 @@ def _text(study: str, trained: Sequence[Verdict]) -> str:
     lines = ",\n".join(f"  {json.dumps(run, ensure_ascii=False)}" for run in runs)
     head = json.dumps({"study": study, "made_with": made_with_now()}, indent=1)
     return f'{head.removesuffix("}").rstrip()},\n "runs": [\n{lines}\n ]\n}}\n'
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

@@ -41,7 +41,7 @@ class Difference(NamedTuple):
 
 
 def first_difference(stored: Arrays, again: Arrays) -> Difference | None:
-    """Find where a result that was stored and the one that came now part; None if they do not.
+    """Return where a stored result and the one that came now part, or None where they do not.
 
     Results with other recorded epochs are compared at those that both have.
     """
@@ -54,21 +54,21 @@ def first_difference(stored: Arrays, again: Arrays) -> Difference | None:
 
 
 def ulp_distance(one: np.ndarray, other: np.ndarray) -> int:
-    """Give the largest number of doubles between two values of the same place."""
+    """Return the largest number of doubles between two values of the same place."""
     first, second = _ordered(one), _ordered(other)
     distance = np.maximum(first, second) - np.minimum(first, second)
     return int(distance.max(initial=0))
 
 
 def _ordered(values: np.ndarray) -> np.ndarray:
-    """Count the doubles up to each value, from −inf on, −0 before +0; all NaNs are one."""
+    """Return how many doubles there are up to each value from −inf on; all NaNs are one."""
     bits = np.ascontiguousarray(values, dtype=np.float64).view(np.uint64)
     bits = np.where(np.isnan(values), CANONICAL_NAN, bits)
     return np.where(bits & _SIGN, ~bits, bits | _SIGN)
 
 
 def _differences(stored: Arrays, again: Arrays) -> Iterator[Difference]:
-    """Give the first difference of each array, in the order in which one follows from another."""
+    """Yield the first difference of each array, in the order in which one follows from another."""
     epochs = np.intersect1d(stored["epochs"], again["epochs"])
     layers = [name.partition("/")[2] for name in again if name.startswith("initial_weights/")]
     if {name for name in stored if name.startswith("initial_weights/")} != {

@@ -1,7 +1,7 @@
-"""What verifying comes to: a verdict for each run, as a table for people and JSON for programs.
+"""A verdict for each run that was trained again, as a table for people and JSON for programs.
 
 Owns the four verdicts, their details and their wording, and the training of whatever is to be
-judged. What a run is compared with is said in `runs.py` and `baselines.py`.
+judged. What a run is compared with is for `recorded.py` and `baselines.py`.
 """
 
 import json
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import starmap
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from rich import box
 from rich.table import Table
@@ -20,8 +20,7 @@ from bp_pipeline.ensemble.shards import RunResult, train_runs
 from bp_pipeline.reproduce.differences import Difference
 from bp_pipeline.terminal import Screen, counted, make_ready, say, training_progress
 
-Name = Literal["identical", "drifted", "corrupt", "missing"]
-VERDICTS: tuple[Name, ...] = ("identical", "drifted", "corrupt", "missing")
+VerdictName = Literal["identical", "drifted", "corrupt", "missing"]
 
 _MOST_ROWS = 40  # above it, those that are identical are only counted
 _WIDTH_OF_FILES = 160  # columns, where no terminal says how many there are
@@ -51,7 +50,7 @@ class Verdict:
     """
 
     name: str
-    verdict: Name
+    verdict: VerdictName
     run_id: str | None = None
     study: str | None = None
     reason: str = ""
@@ -61,17 +60,12 @@ class Verdict:
     result_digest: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Give plain values, the same keys for every verdict."""
+        """Return plain values, the same keys for every verdict."""
         values = asdict(self)
         del values["difference"]
-        difference = self.difference or Difference(None, None, None, None)  # type: ignore[arg-type]
-        found = {
-            "first_epoch": difference.epoch,
-            "array": difference.array,
-            "ulp": difference.ulp,
-            "largest_ulp": difference.largest_ulp,
-        }
-        return {**values, **found}
+        found = self.difference or (None,) * len(Difference._fields)
+        keys = ("first_epoch", "array", "ulp", "largest_ulp")
+        return {**values, **dict(zip(keys, found, strict=True))}
 
 
 class Case(NamedTuple):
@@ -79,11 +73,11 @@ class Case(NamedTuple):
 
     config: RunConfig
     judge: Callable[[RunResult], Verdict]
-    failed: Verdict  # what to say where it cannot be trained
+    failed: Verdict  # where it cannot be trained, but for the reason
 
 
 def retrain(cases: Sequence[Case | Verdict]) -> list[Verdict]:
-    """Train all cases side by side and judge each as it finishes; keep what is already judged."""
+    """Train all cases side by side, judge each as it finishes, and return all verdicts in order."""
     verdicts: list[Case | Verdict] = list(cases)
     places = [place for place, case in enumerate(cases) if isinstance(case, Case)]
     open_cases = [case for case in cases if isinstance(case, Case)]
@@ -120,12 +114,12 @@ def print_verdicts(verdicts: Sequence[Verdict]) -> None:
             table.add_row(verdict.name, place, verdict.verdict, details(verdict))
         console.print(table)
     counts = Counter(verdict.verdict for verdict in verdicts)
-    said = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if counts[name])
+    said = ", ".join(f"{counts[name]} {name}" for name in get_args(VerdictName) if counts[name])
     console.print(f"{counted(len(verdicts), 'run')}: {said or 'nothing to verify'}")
 
 
 def details(verdict: Verdict) -> str:
-    """Say in one line why a verdict is not `identical`."""
+    """Return in one line why a verdict is not `identical`."""
     parts = [verdict.reason] if verdict.reason else []
     if verdict.difference is not None:
         parts.append(_where(verdict.difference))
@@ -151,7 +145,7 @@ def _flat(differs: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _change(name: str, values: Sequence[Any]) -> str:
-    """Write what something was and is, or only its name where that is too long to read."""
+    """Return what something was and is, or only its name where that is too long to read."""
     text = " → ".join("none" if value is None else str(value) for value in values)
     return f"{name} {text}" if len(text) < 40 else name
 

@@ -406,11 +406,12 @@ class Tracker:
             (folder / "sweep.yaml").write_text(text, encoding="utf-8")
 
     @contextmanager
-    def artifacts(self, run_id: str) -> Iterator[Path]:
+    def artifacts(self, run_id: str, *names: str) -> Iterator[Path]:
         """Give a folder with a run's artifacts, to be read only, and only within the context.
 
-        It is the store's own where that is a folder, in which files may be missing that were
-        deleted or never written; where the artifacts are served, it is a copy.
+        It is the store's own where that is a folder; where the artifacts are served, it is a copy,
+        of these files alone where any are named. Files may be missing in it that were deleted or
+        never written.
         """
         reading = f"read the artifacts of run {run_id}"
         if run_id not in self._artifact_uris:
@@ -422,8 +423,17 @@ class Tracker:
             return
         with tempfile.TemporaryDirectory(prefix="bp_pipeline-") as folder:
             with failures_explained(self.uri, reading):
-                self._client.download_artifacts(run_id, "", folder)
+                for name in self._present(run_id, names) if names else [""]:
+                    place = Path(folder, name).parent if name else Path(folder)
+                    place.mkdir(exist_ok=True)  # a single file goes in without its own folder
+                    self._client.download_artifacts(run_id, name, str(place))
             yield Path(folder)
+
+    def _present(self, run_id: str, names: Sequence[str]) -> list[str]:
+        """List those of these artifacts that are there."""
+        folders = dict.fromkeys(name.rpartition("/")[0] for name in names)
+        listed = [self._client.list_artifacts(run_id, folder or None) for folder in folders]
+        return [name for name in names if any(name == f.path for found in listed for f in found)]
 
     @contextmanager
     def _recording(

@@ -6,7 +6,9 @@ import nothing that is slow.
 
 import tempfile
 from functools import cache
+from typing import Any
 
+import omegaconf
 from omegaconf import OmegaConf
 
 
@@ -17,4 +19,6 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
 
 # A folder for what Hydra's basic launcher and sweeper insist on writing; it goes when the process
 # ends.
-OmegaConf.register_new_resolver("bp.scratch", lambda: _scratch().name, replace=True)
+_is_old = omegaconf.__version__.startswith("2.3")
+_register: Any = OmegaConf.register_new_resolver if _is_old else OmegaConf.register_resolver
+_register("bp.scratch", lambda: _scratch().name, replace=True)

@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
@@ -26,25 +24,24 @@ ConfigStore.instance().store(
 
 
 class EnsembleLauncher(Launcher):
-    """Composes all jobs at once and leaves their training to `bp train`."""
+    """Leaves composing to `bp_pipeline.config`, and training to `bp train`."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Remember what the jobs are composed from and who takes them."""
-        from bp_pipeline.config.jobs import Jobs
+        from bp_pipeline.config.compose import Application
 
-        if not isinstance(task_function, Jobs):
+        if not isinstance(task_function, Application):
             raise HydraException("hydra/launcher=ensemble launches the jobs of `bp train` only.")
-        self._jobs = task_function
-        self._loader = cast(ConfigLoaderImpl, hydra_context.config_loader)
-        self._config = config
+        self._application = task_function
+        self._loader, self._config = hydra_context.config_loader, config
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Compose a batch of jobs."""
-        self._jobs.compose(self._loader, self._config, job_overrides, initial_job_idx)
+        """Hand a batch of jobs over."""
+        self._application.take(self._loader, self._config, job_overrides, initial_job_idx)
         return [
             JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED)
             for overrides in job_overrides

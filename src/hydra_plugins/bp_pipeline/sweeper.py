@@ -4,15 +4,16 @@ A grid is that of Hydra's basic sweeper. That one also composes each job once ju
 can be, and writes a `multirun.yaml`; `bp train` checks all jobs before it trains the first.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
@@ -26,7 +27,7 @@ class GridSweeperConf:
     """
 
     _target_: str = "hydra_plugins.bp_pipeline.sweeper.GridSweeper"
-    params: dict[str, Any] | None = None
+    params: Any = None
     grids: list[dict[str, Any]] = field(default_factory=lambda: [{}])
 
 
@@ -35,37 +36,34 @@ ConfigStore.instance().store(
 )
 
 
-class GridSweeper(BasicSweeper):
+class GridSweeper(Sweeper):
     """Launches all combinations at once."""
 
-    def __init__(
-        self, params: dict[str, Any] | None = None, grids: Sequence[Mapping[str, Any]] = ({},)
-    ) -> None:
-        super().__init__(max_batch_size=None, params=params)
-        self._grids = grids
+    def __init__(self, params: Any = None, grids: Any = None) -> None:
+        """Take what stands in the config too, where it is read."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Remember who takes the jobs over, besides what Hydra's sweeper remembers."""
-        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
-        self._jobs = task_function
+        """Remember what the jobs are composed from and who takes them."""
+        self._context, self._application, self._config = hydra_context, task_function, config
 
     def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
         """Launch the grids that the config and the command line span."""
-        assert self.hydra_context is not None
-        assert self.launcher is not None
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        jobs: list[list[str]] = []
-        for grid in self._grids:
-            given = [f"{key}={values}" for key, values in {**self.params, **grid}.items()]
-            [spanned] = self.split_arguments(parser.parse_overrides([*given, *arguments]), None)
-            jobs.extend(spanned)
-        results = self.launcher.launch(jobs, initial_job_idx=0)
-        if getattr(self._jobs, "n_seen", len(jobs)) < len(jobs):
+        from bp_pipeline.config.job_configs import spanned_jobs
+
+        jobs = spanned_jobs(self._context.config_loader, self._config, arguments)
+        done: list[JobReturn] = []
+        for _, batch in groupby(jobs, key=lambda job: id(job[0])):
+            [*same] = batch
+            launcher = Plugins.instance().instantiate_launcher(
+                hydra_context=self._context, task_function=self._application, config=same[0][0]
+            )
+            done += launcher.launch([overrides for _, overrides in same], len(done))
+        if getattr(self._application, "n_seen", len(jobs)) < len(jobs):
             raise HydraException(
                 "`hydra/launcher` must run jobs in this process, which "
-                f"{type(self.launcher).__name__} does not. Use `hydra/launcher=ensemble`: it "
+                f"{type(launcher).__name__} does not. Use `hydra/launcher=ensemble`, which "
                 "trains them on all cores."
             )
-        return results
+        return done

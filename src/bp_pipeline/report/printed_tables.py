@@ -1,39 +1,39 @@
 """The tables of a report as they are printed: title, text, and how the numbers were made."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from bp_pipeline.report.findings import Findings
-from bp_pipeline.report.sweep_data import LEARNING_RATE
-from bp_pipeline.report.tables import (
-    DETERMINISTIC,
-    DIVERGED,
-    FINAL_LOSS,
-    HIGH,
-    LOW,
-    MEDIAN,
-    MEDIAN_HIGH,
-    MEDIAN_LOW,
-    RATE,
-    STALLED,
-    grid,
-)
-from bp_pipeline.report.text import (
+from bp_pipeline.report.notation import (
+    INTERPLAY,
+    as_typed,
+    brief,
     count,
     epochs_interval,
-    loss,
+    how_many,
+    name_of,
+    nats,
     p_value,
     percent,
     percent_interval,
-    plain,
 )
-from bp_pipeline.report.words import INTERPLAY, brief, name_of
+from bp_pipeline.report.sweep_data import (
+    DIVERGED,
+    FINAL_LOSS,
+    HIGH,
+    LEARNING_RATE,
+    LOW,
+    MEDIAN,
+    RATE,
+    STALLED,
+)
+from bp_pipeline.report.tables import DETERMINISTIC, MEDIAN_HIGH, MEDIAN_LOW, grid
 
 
 @dataclass(frozen=True)
-class Table:
+class PrintedTable:
     """A table of the report.
 
     Attributes
@@ -46,6 +46,8 @@ class Table:
         As they are shown; the first `n_keys` columns say what a row is about.
     note
         How it was made.
+    n_on_terminal
+        How many of its columns are printed on a terminal; by default none.
     """
 
     name: str
@@ -53,43 +55,43 @@ class Table:
     numbers: pd.DataFrame
     text: pd.DataFrame
     n_keys: int
-    note: str
+    note: str = ""
+    n_on_terminal: int = 0
 
 
-def printed_tables(findings: Findings) -> list[Table]:
+def printed_tables(findings: Findings) -> list[PrintedTable]:
     """Make every table that has rows."""
-    if findings.summary.empty:
+    if findings.outcomes.empty:
         return []
     made = [
         rates(findings),
         median_epochs(findings),
         best_learning_rates(findings),
         shares_of_factors(findings),
-        paired_tests(findings, "activation"),
-        paired_tests(findings, "init"),
+        *(paired_tests(findings, axis) for axis in findings.tests),
         every_run(findings),
     ]
     return [table for table in made if len(table.numbers)]
 
 
-def rates(findings: Findings) -> Table:
+def rates(findings: Findings) -> PrintedTable:
     """Lay out the convergence rate."""
-    return _grid(
-        findings, "rates", "Replicates that converged, in %, by learning rate", RATE, percent
-    )
+    title = "Replicates that converged, in %, by learning rate"
+    table = _grid(findings, "rates", title, RATE, percent)
+    return replace(table, n_on_terminal=table.text.shape[1])
 
 
-def median_epochs(findings: Findings) -> Table:
+def median_epochs(findings: Findings) -> PrintedTable:
     """Lay out the median epochs to convergence."""
     title = "Median epochs to convergence, by learning rate"
     return _grid(findings, "median_epochs", title, MEDIAN, count)
 
 
-def best_learning_rates(findings: Findings) -> Table:
+def best_learning_rates(findings: Findings) -> PrintedTable:
     """Show the best learning rate of each setting."""
     rows, settings = findings.best, findings.sweep.settings
     text = _keys(rows, settings)
-    text["best lr"] = rows[LEARNING_RATE].map(plain)
+    text["best lr"] = rows[LEARNING_RATE].map(as_typed)
     text["converged"] = rows[RATE].map(percent)
     text["95 % interval"] = _intervals(rows, LOW, HIGH, percent_interval)
     text["median epochs"] = rows[MEDIAN].map(count)
@@ -101,10 +103,11 @@ def best_learning_rates(findings: Findings) -> Table:
         f"the log-log band. {_deterministic_note(rows)}"
     )
     title = "Best learning rate of each setting, rates in %"
-    return Table("best_learning_rates", title, rows, text, len(settings), note.strip())
+    n_keys = len(settings)
+    return PrintedTable("best_learning_rates", title, rows, text, n_keys, note.strip(), n_keys + 4)
 
 
-def shares_of_factors(findings: Findings) -> Table:
+def shares_of_factors(findings: Findings) -> PrintedTable:
     """Show how much each factor matters."""
     rows = findings.factors
     text = pd.DataFrame(
@@ -121,46 +124,48 @@ def shares_of_factors(findings: Findings) -> Table:
     )
     if len(rows) and INTERPLAY not in set(rows["factor"]) and len(rows) > 1:
         note += " This grid has gaps, so that the shares of its factors overlap."
-    return Table("factors", "Which factor matters most", rows, text, 1, note)
+    return PrintedTable("factors", "Which factor matters most", rows, text, 1, note)
 
 
-def paired_tests(findings: Findings, axis: str) -> Table:
-    """Show the paired tests between activations, or between inits."""
-    rows = findings.activations if axis == "activation" else findings.inits
-    other = "init" if axis == "activation" else "activation"
-    same = findings.sweep.settings[2:]
-    text = pd.DataFrame()
-    if len(rows):
-        text = _keys(rows, same)
-        for side in ("first", "second"):
-            places = zip(
-                rows[side], rows[f"{side}/{other}"], rows[f"{side}/{LEARNING_RATE}"], strict=True
-            )
-            text[{"first": "A", "second": "B"}[side]] = [
-                f"{level} ({with_}, lr={plain(rate)})" for level, with_, rate in places
-            ]
-        text["A, %"] = rows["first/rate"].map(percent)
-        text["B, %"] = rows["second/rate"].map(percent)
-        text["only A"] = rows["only_first"].map(count)
-        text["only B"] = rows["only_second"].map(count)
-        text["p"] = rows["mcnemar/p_holm"].map(p_value)
-        text["both"] = rows["both"].map(count)
-        text["A − B, epochs"] = rows["median_difference"].map(count)
-        text["p, epochs"] = rows["signed_rank/p_holm"].map(p_value)
+def paired_tests(findings: Findings, axis: str) -> PrintedTable:
+    """Show the tests between the values of an axis."""
+    rows = findings.tests[axis]
+    varied = [key for key in findings.sweep.settings if findings.outcomes[key].nunique() > 1]
+    same = [key for key in varied if key != axis]
+    text = _keys(rows, same)
+    for side, letter in (("first", "A"), ("second", "B")):
+        text[letter] = rows[side].map(as_typed)
+        if axis != LEARNING_RATE:
+            text[f"{letter}: lr"] = rows[f"{side}/{LEARNING_RATE}"].map(as_typed)
+    text["pairs"] = rows["n"].map(count)
+    text["A, %"] = rows["first/rate"].map(percent)
+    text["B, %"] = rows["second/rate"].map(percent)
+    text["only A"] = rows["only_first"].map(count)
+    text["only B"] = rows["only_second"].map(count)
+    text["p"] = rows["mcnemar/p_holm"].map(p_value)
+    text["both"] = rows["both"].map(count)
+    text["A − B, epochs"] = rows["median_difference"].map(count)
+    text["p, epochs"] = rows["signed_rank/p_holm"].map(p_value)
+    draws = "Pairs start from the same draws."
+    if axis.split(".")[0] == "network":
+        draws = "Layers of other sizes start from other draws: pairs are any two networks."
+    best = "" if axis == LEARNING_RATE else ", each side at its best learning rate"
     note = (
-        "Each side at its best, chosen on the even replicates and tested on the odd ones, which "
-        "are pairs: both start from the same draws. Converging at all: McNemar's exact test on the "
-        "pairs of which only A or only B converged. Epochs: the median difference of the pairs "
-        "that both converged, and Wilcoxon's signed-rank test. p-values after Holm's correction "
-        "over this table. Inits that draw nothing take no part."
+        f"All else is the same on both sides{best}, which is chosen on the even replicates and "
+        f"tested on the odd ones. {draws} Converging at all: McNemar's exact test on the pairs of "
+        "which only A or only B converged. Epochs: the median difference of the pairs that both "
+        "converged, and Wilcoxon's signed-rank test. The p-values of each column are one family "
+        f"of {count(len(rows))}, corrected by Holm. Inits that draw nothing take no part. A large "
+        "p-value says that these pairs do not tell the two apart, and not that they are equal."
     )
-    title = f"Tests between {axis}s"
-    return Table(f"{axis}_tests", title, rows, text, len(same) + 2, note)
+    title = f"Tests between {how_many(2, axis).removeprefix('2 ')}"
+    n_keys = len(same) + (2 if axis == LEARNING_RATE else 4)
+    return PrintedTable(f"{axis.replace('.', '_')}_tests", title, rows, text, n_keys, note)
 
 
-def every_run(findings: Findings) -> Table:
+def every_run(findings: Findings) -> PrintedTable:
     """Show every run."""
-    rows, axes = findings.summary, findings.sweep.axes
+    rows, axes = findings.outcomes, findings.sweep.axes
     text = _keys(rows, axes)
     text["n"] = rows["n"].map(count)
     for name, column in (("converged", RATE), ("stalled", STALLED), ("diverged", DIVERGED)):
@@ -169,25 +174,25 @@ def every_run(findings: Findings) -> Table:
             text["95 % interval"] = _intervals(rows, LOW, HIGH, percent_interval)
     text["median epochs"] = rows[MEDIAN].map(count)
     text["its interval"] = _median_intervals(rows)
-    text["final loss"] = rows[FINAL_LOSS].map(loss)
+    text["final loss"] = rows[FINAL_LOSS].map(nats)
     note = f"Rates in % of the replicates; final loss: median, in nats. {_deterministic_note(rows)}"
-    return Table("summary", "Every run", rows, text, len(axes), note.strip())
+    return PrintedTable("summary", "Every run", rows, text, len(axes), note.strip())
 
 
 def _grid(
     findings: Findings, name: str, title: str, measure: str, write: Callable[[float], str]
-) -> Table:
-    numbers = grid(findings.summary, findings.sweep.settings, measure)
+) -> PrintedTable:
+    numbers = grid(findings.outcomes, findings.sweep.settings, measure)
     text = numbers.map(write)
-    text.columns = pd.Index([plain(rate) for rate in numbers.columns])
+    text.columns = pd.Index([as_typed(rate) for rate in numbers.columns])
     keys = numbers.index.to_frame(index=False)
     shown = pd.concat([_keys(keys, list(keys.columns)), text.reset_index(drop=True)], axis=1)
-    return Table(name, title, numbers.reset_index(), shown, len(keys.columns), "")
+    return PrintedTable(name, title, numbers.reset_index(), shown, len(keys.columns))
 
 
 def _keys(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     named = {brief(key) if key == LEARNING_RATE else name_of(key): rows[key] for key in keys}
-    return pd.DataFrame({name: values.map(plain) for name, values in named.items()}, rows.index)
+    return pd.DataFrame({name: values.map(as_typed) for name, values in named.items()}, rows.index)
 
 
 def _intervals(

@@ -1,11 +1,12 @@
-"""Runs of a store, trained again from what is stored of them alone.
+"""Recorded runs, trained again from what is stored of them alone.
 
-Owns what a stored run is compared with: its recorded digests, then its arrays, then its
-environment. Files are material, not instructions: they are read as plain values and arrays.
+Owns what a recorded run is compared with, its digests, then its arrays, then its environment, and
+when its files are fetched. They are material, not instructions: read as plain values and arrays.
+Where two results part is for `differences.py`.
 """
 
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,13 +23,17 @@ from bp_pipeline.tracking import Recorded, Reproductions, TrackingError
 from bp_pipeline.tracking.format import NEEDED_FILES, read_config, read_environment, read_result
 from bp_pipeline.tracking.provenance import environment
 
+_CONFIG, _INITIAL_WEIGHTS = "config.yaml", "weights/initial.npz"
 _DIGESTS = ("bp.config_digest", "bp.code_digest", "bp.result_digest")
 
 
 def case_of(
     store: Reproductions, run: Recorded, engine: str | None, opened: ExitStack
 ) -> Case | Verdict:
-    """Prepare a run to be trained again, or say what is missing.
+    """Return a run ready to be trained again, or the verdict that it cannot be.
+
+    Its config is read, and of its other files only initial weights that were given, so that a
+    server sends each result when it is judged.
 
     Parameters
     ----------
@@ -37,7 +42,7 @@ def case_of(
     engine
         What trains it; by default the engine that it asked for.
     opened
-        Holds the run's artifacts for as long as it may be judged.
+        Keeps given weights until the run has been trained.
     """
     missing = Verdict(run.name, "missing", run_id=run.run_id)
     if run.status != "FINISHED":
@@ -46,23 +51,34 @@ def case_of(
     if untagged:
         return replace(missing, reason=f"no tag {', '.join(untagged)}")
     try:
-        folder = opened.enter_context(store.artifacts(run.run_id))
-    except TrackingError as error:
+        config = _read_config(store, run.run_id, opened)
+    except (TrackingError, FileNotFoundError) as error:
         return replace(missing, reason=str(error))
-    absent = [name for name in NEEDED_FILES if not (folder / name).is_file()]
-    if absent:
-        return replace(missing, reason=f"no {', '.join(absent)}")
-    try:
-        config = read_config(folder)
     except (OSError, ConfigError) as error:
         reason = f"config.yaml cannot be used: {error}"
         return replace(missing, verdict="corrupt", reason=reason)
     config = config.model_copy(update={"engine": engine or config.engine, "threads": None})
-    return Case(config, partial(_judge, run, folder, config), missing)
+    return Case(config, partial(_judge, store, run, config), missing)
 
 
-def _judge(run: Recorded, folder: Path, config: RunConfig, result: RunResult) -> Verdict:
-    """Compare a new result with what was recorded and what is stored."""
+def _read_config(store: Reproductions, run_id: str, opened: ExitStack) -> RunConfig:
+    with store.artifacts(run_id, _CONFIG) as folder:
+        _check_present(folder, _CONFIG)
+        with suppress(ConfigError):  # it may name given weights, which a server has not sent yet
+            return read_config(folder)
+    folder = opened.enter_context(store.artifacts(run_id, _CONFIG, _INITIAL_WEIGHTS))
+    _check_present(folder, _CONFIG, _INITIAL_WEIGHTS)
+    return read_config(folder)
+
+
+def _check_present(folder: Path, *names: str) -> None:
+    absent = [name for name in names if not (folder / name).is_file()]
+    if absent:
+        raise FileNotFoundError(f"no {', '.join(absent)}")
+
+
+def _judge(store: Reproductions, run: Recorded, config: RunConfig, result: RunResult) -> Verdict:
+    """Fetch what is stored of a run and compare a new result with it."""
     verdict = Verdict(
         run.name,
         "identical",
@@ -70,6 +86,18 @@ def _judge(run: Recorded, folder: Path, config: RunConfig, result: RunResult) ->
         config_digest=config.config_digest,
         result_digest=result.result_digest,
     )
+    try:
+        with store.artifacts(run.run_id) as folder:
+            _check_present(folder, *NEEDED_FILES)
+            return _compare(verdict, run, folder, config, result)
+    except (TrackingError, FileNotFoundError) as error:
+        return replace(verdict, verdict="missing", reason=str(error))
+
+
+def _compare(
+    verdict: Verdict, run: Recorded, folder: Path, config: RunConfig, result: RunResult
+) -> Verdict:
+    """Compare a new result with what was recorded and what is stored."""
     try:
         stored = read_result(folder)
         is_intact = digest_arrays(stored) == run.tags["bp.result_digest"]
@@ -90,27 +118,20 @@ def _judge(run: Recorded, folder: Path, config: RunConfig, result: RunResult) ->
 
 
 def _surroundings(run: Recorded, folder: Path, config: RunConfig) -> dict[str, Any]:
-    """Tell what differs around a run: what it was when it was recorded, and what it is now."""
-    then = read_environment(folder)
-    now = environment(engine_in_use(config.engine), threads=1)
-    flat_then, flat_now = _comparable(then), _comparable(now)
-    flat_then |= {"code": run.tags["bp.code_digest"], "config": run.tags["bp.config_digest"]}
-    flat_now |= {"code": code_digest(), "config": config.config_digest}
-    differs: dict[str, Any] = {
-        key: [flat_then.get(key), value]
-        for key, value in flat_now.items()
-        if flat_then.get(key) != value
-    }
+    """Return what differs around a run: what it was when it was recorded, and what it is now."""
+    then, now = read_environment(folder), environment(engine_in_use(config.engine), threads=1)
+    digests = {"code": code_digest(), "config": config.config_digest}
+    recorded = {name: run.tags[f"bp.{name}_digest"] for name in digests}
+    differs = _changes({**_comparable(then), **recorded}, {**_comparable(now), **digests})
     packages = _changes(_mapping(then, "packages"), now["packages"])
     return {**differs, **({"packages": packages} if packages else {})}
 
 
 def _comparable(made_with: Mapping[str, Any]) -> dict[str, Any]:
-    """Pick out of an environment what could make a difference, apart from packages."""
-    keys = ("engine", "python", "implementation", "os")
+    """Return what of an environment could make a difference, apart from packages."""
     cpu = _mapping(made_with, "cpu")
     return {
-        **{key: made_with.get(key) for key in keys},
+        **{key: made_with.get(key) for key in ("engine", "python", "implementation", "os")},
         **{f"cpu {key}": cpu.get(key) for key in ("model", "machine", "features")},
     }
 
@@ -121,5 +142,5 @@ def _mapping(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[Any]]:
-    both = {name: [then.get(name), now.get(name)] for name in sorted({*then, *now})}
-    return {name: versions for name, versions in both.items() if versions[0] != versions[1]}
+    both = {name: [then.get(name), now.get(name)] for name in {**now, **then}}
+    return {name: pair for name, pair in both.items() if pair[0] != pair[1]}

@@ -24,7 +24,7 @@ from bp_pipeline.reproduce import Request, reproduce
 from bp_pipeline.tracking import NothingYet, Reproductions, TrackingError
 
 BP = Path(sys.executable).with_name("bp")
-TANH, RELU, GIVEN = "tanh", "relu", "tanh · given · lr=1.0"
+TANH, RELU = "tanh", "relu"
 
 
 @pytest.fixture
@@ -109,9 +109,11 @@ def test_one_altered_bit_is_corrupt(
     assert verify(TANH)[TANH]["verdict"] == "corrupt"
 
 
-def test_altered_given_weights_are_corrupt(verify: Any, given: Path, change_array: Any) -> None:
+def test_altered_given_weights_are_corrupt(
+    verify: Any, store: Store, given: Path, change_array: Any
+) -> None:
     change_array(given / "weights" / "initial.npz", "layer_1")
-    assert verify(GIVEN)[GIVEN]["verdict"] == "corrupt"
+    assert verify(store.given)[store.given]["verdict"] == "corrupt"
 
 
 @pytest.mark.parametrize("file", ["replicates.parquet", "curves.npz", "weights/initial.npz"])
@@ -303,6 +305,32 @@ def test_what_differs_around_a_drift_is_named(
     assert verdict["differs"]["engine"] == ["numpy", "compiled"]
     assert verdict["differs"]["packages"] == {"numpy": ["1.0", np.__version__]}
     assert f"numpy 1.0 → {np.__version__}" in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------------------ somebody else's
+
+
+def test_a_store_that_may_only_be_read_is_verified_without_a_record(
+    store: Store, tmp_path: Path
+) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    shutil.copy(store.folder / "mlflow.db", theirs)
+    (theirs / "mlflow.db").chmod(0o444)
+    theirs.chmod(0o555)
+    before = (theirs / "mlflow.db").read_bytes()
+    # Root may write everywhere, but for these capabilities.
+    bounded = ["setpriv", "--bounding-set", "-dac_override"] if os.geteuid() == 0 else []
+    done = subprocess.run(
+        [*bounded, BP, "reproduce", *store.runs.values()],
+        env={**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{theirs}/mlflow.db"},
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "4 runs: 4 identical"
+    assert "not recorded" in done.stderr.splitlines()[-1]
+    assert [path.name for path in theirs.iterdir()] == ["mlflow.db"]
+    assert (theirs / "mlflow.db").read_bytes() == before
 
 
 # -------------------------------------------------------------------------------------- requests

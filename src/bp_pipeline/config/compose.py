@@ -1,0 +1,267 @@
+"""From a command line to checked jobs, and tab completion: `bp train` as a Hydra application.
+
+Owns how Hydra is started, so that all its flags work and its errors reach the user as one message,
+and the place where it ends: its launchers, ours or its own, hand every job over here. Training
+starts when Hydra is done, so that whatever is wrong with any of the jobs is said first. How a
+sweep's configs are composed quickly is left to `job_configs.py`, what is in range to `schema.py`.
+"""
+
+import io
+import logging
+import os
+import shlex
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from bp_pipeline.config.errors import ConfigError, checked_choice, closest, explain
+from bp_pipeline.config.keys import conf_folder, default_options
+from bp_pipeline.config.naming import run_names
+from bp_pipeline.config.schema import KEYS, RunConfig, parse_config
+
+if TYPE_CHECKING:
+    from hydra.core.config_loader import ConfigLoader
+    from omegaconf import DictConfig
+
+    from bp_pipeline.config.job_configs import JobConfig
+
+_CONFIG = "config"
+_FULL_ERROR = "HYDRA_FULL_ERROR"
+_FLAGS = ("--multirun", "--cfg", "--info", "--config-dir", "--package", "--resolve", "--help",
+          "--hydra-help")  # fmt: skip
+_MOST_PROBLEMS = 20  # more than a screen of them helps nobody
+
+
+@dataclass(frozen=True)
+class Job:
+    """One checked job of a command: the name of its run, and its config."""
+
+    name: str
+    config: RunConfig
+
+
+@dataclass(frozen=True)
+class Composition:
+    """What a command line asks for.
+
+    Attributes
+    ----------
+    jobs
+        In the order of the sweep; none where Hydra was only asked to show something.
+    sweep_name
+        Its experiment, else the keys it varies; None for one run.
+    command
+        What was typed, quoted for a shell.
+    """
+
+    jobs: tuple[Job, ...]
+    sweep_name: str | None
+    command: str
+
+
+def compose(arguments: Sequence[str], *, program: str = "bp train") -> Composition:
+    """Let Hydra compose what the arguments of `program` ask for, and check every job.
+
+    Raises
+    ------
+    ConfigError
+        Where Hydra refuses, or any value of any job is wrong: all problems, and the jobs that have
+        them.
+    SystemExit
+        Where Hydra has answered in full, as to `--help`.
+    """
+    command = shlex.join([*program.split(), *arguments])
+    application, printed = Application(), io.StringIO()
+    overrides = [word for word in arguments if _is_override(word)]
+    flags = [word for word in arguments if not _is_override(word)]
+    try:
+        spelled = [checked_choice(override, default_options()) for override in overrides]
+        with redirect_stderr(printed):
+            _start_hydra(program, [*flags, *spelled], application)  # its parser wants them apart
+    except SystemExit as end:
+        if end.code:
+            raise ConfigError(_unknown_flag(program, printed.getvalue())) from None
+        raise
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if os.environ.get(_FULL_ERROR) == "1":
+            traceback.print_exc()
+        raise ConfigError(explain(error, overrides, KEYS)) from error
+    sys.stderr.write(printed.getvalue())
+    jobs, sweep_name = application.checked()
+    return Composition(jobs, sweep_name, command)
+
+
+def complete(query: str, line: str) -> None:
+    """Print what could stand at the end of a half-typed line.
+
+    Parameters
+    ----------
+    query
+        What the shell's completion script asks: `query=SHELL`.
+    line
+        `train …`, as far as it is typed.
+    """
+    *before, last = line.split(" ")
+    if last.startswith("-"):
+        print("\n".join(flag for flag in _FLAGS if flag.startswith(last)))
+        return
+    listed, comma, begun = last.rpartition(",")  # the values before it stay as they are
+    key = last.partition("=")[0]
+    os.environ["COMP_LINE"] = " ".join([*before, f"{key}={begun}" if comma else last])
+    found = io.StringIO()
+    try:
+        with redirect_stderr(io.StringIO()), redirect_stdout(found):
+            _start_hydra("bp", ["-sc", query], Application())
+    except (Exception, SystemExit):  # a half-typed line is no mistake
+        return
+    candidates = found.getvalue()
+    sys.stdout.write(candidates.replace(f"{key}=", f"{listed},") if comma else candidates)
+
+
+class Application:
+    """What Hydra runs: it takes every job over and trains none.
+
+    Hydra calls an instance once a job on launchers of its own; our launcher calls `take` instead.
+    """
+
+    def __init__(self) -> None:
+        self.is_sweep = False
+        self.n_seen = 0
+        self._composed: list[JobConfig] = []
+        self._problems: dict[str, list[tuple[str, ...]]] = {}
+
+    def __call__(self, config: "DictConfig") -> None:
+        """Take over one job from Hydra."""
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+
+        from bp_pipeline.config.job_configs import job_config, lines_of
+
+        hydra = cast("DictConfig", HydraConfig.get())
+        self.is_sweep = hydra.mode is RunMode.MULTIRUN
+        self._collect(lines_of(hydra.overrides.task), partial(job_config, config, hydra))
+
+    def take(
+        self,
+        loader: "ConfigLoader",
+        master: "DictConfig",
+        job_overrides: Sequence[Sequence[str]],
+        first_number: int,
+    ) -> None:
+        """Compose jobs of a sweep, of which the first one has this number."""
+        from bp_pipeline.config.job_configs import Composer
+
+        self.is_sweep = True
+        composer = Composer(loader, master)
+        for number, overrides in enumerate(job_overrides, start=first_number):
+            self._collect(overrides, partial(composer.compose, overrides, number))
+
+    def checked(self) -> tuple[tuple[Job, ...], str | None]:
+        """Check the jobs against the schema; return them, and what their sweep is called.
+
+        Raises
+        ------
+        ConfigError
+            Where a job could not be composed, or a value is wrong.
+        """
+        configs: dict[tuple[Any, ...], RunConfig] = {}
+        experiments = {job.labels.get("experiment") for job in self._composed}
+        for number, job in enumerate(self._composed):
+            try:
+                config = parse_config(job.values, job.labels)
+            except ConfigError as error:
+                self._note(str(error), job.overrides)
+            else:  # what several experiments have in common is trained once
+                others = {**job.labels, "experiment": ""}.items()
+                same = (config.config_digest, *others) if len(experiments) > 1 else (number,)
+                configs.setdefault(same, config)
+        if self._problems:
+            raise ConfigError(self._message())
+        jobs = tuple(map(Job, run_names([*configs.values()]), configs.values()))
+        return jobs, self._sweep_name() if self.is_sweep else None
+
+    def _sweep_name(self) -> str:
+        experiments = dict.fromkeys(job.labels.get("experiment", "") for job in self._composed)
+        values: dict[str, set[str]] = {}
+        for job in self._composed:
+            for override in job.overrides:
+                key, _, value = override.partition("=")
+                values.setdefault(key, set()).add(value)
+        varied = [key for key, of_key in values.items() if len(of_key) > 1]
+        return " + ".join(filter(None, experiments)) or " × ".join(varied) or "sweep"
+
+    def _collect(self, overrides: Sequence[str], make: "Callable[[], JobConfig]") -> None:
+        self.n_seen += 1
+        try:
+            self._composed.append(make())
+        except Exception as error:
+            self._note(explain(error, overrides, KEYS), tuple(overrides))
+
+    def _note(self, problems: str, overrides: tuple[str, ...]) -> None:
+        for problem in problems.splitlines():
+            self._problems.setdefault(problem, []).append(overrides)
+
+    def _message(self) -> str:
+        lines = [self._locate(problem, jobs) for problem, jobs in self._problems.items()]
+        if len(lines) > _MOST_PROBLEMS:
+            lines[_MOST_PROBLEMS:] = [f"… and {len(lines) - _MOST_PROBLEMS} more problems."]
+        return "\n".join(lines)
+
+    def _locate(self, problem: str, jobs: Sequence[tuple[str, ...]]) -> str:
+        """Add to a problem of a sweep which jobs have it."""
+        if self.n_seen == 1:
+            return problem
+        return f"{problem} ({len(jobs)} of {self.n_seen} jobs, the first: {' '.join(jobs[0])})"
+
+
+def _start_hydra(program: str, arguments: Sequence[str], application: Application) -> None:
+    import hydra
+    from hydra.errors import ConfigCompositionException
+
+    version = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
+    settle = hydra.main(config_path=str(conf_folder()), config_name=_CONFIG, **version)
+    start = settle(application)
+    with _process(program, arguments):
+        try:
+            start()
+        except ConfigCompositionException as error:  # since 1.4 where a study says that it is one
+            if not str(error).startswith("hydra.mode changed"):
+                raise
+            sys.argv.append("hydra.mode=MULTIRUN")
+            start()
+
+
+@contextmanager
+def _process(program: str, arguments: Sequence[str]) -> Iterator[None]:
+    """Set the command line that Hydra reads, and make it raise what it would print and exit on."""
+    argv, full_error = sys.argv, os.environ.get(_FULL_ERROR)
+    sys.argv = [program, *arguments]
+    os.environ[_FULL_ERROR] = "1"
+    logging.raiseExceptions = False  # of `--info`, whose reader may leave as `head` does
+    try:
+        yield
+    finally:
+        logging.raiseExceptions = True
+        sys.argv = argv
+        if full_error is None:
+            del os.environ[_FULL_ERROR]
+        else:
+            os.environ[_FULL_ERROR] = full_error
+
+
+def _is_override(word: str) -> bool:
+    return word.startswith("~") or ("=" in word and not word.startswith("-"))
+
+
+def _unknown_flag(program: str, printed: str) -> str:
+    """Write what Hydra's argument parser printed before it gave up."""
+    reason = printed.strip().rpartition("error: ")[2].rstrip(".")
+    key = closest(reason.partition("arguments: --")[2].partition(" ")[0], list(KEYS))
+    guess = f" Did you mean `{key}=VALUE`?" if key else ""
+    return f"`{program}` cannot be asked so: {reason}.{guess} See `{program} --help`."

@@ -1,0 +1,169 @@
+"""From MLflow to a sweep: its runs, the files of each, and the command that was typed.
+
+Owns when a store is opened and closed, and that a file that cannot be read leaves a gap. What the
+files hold is `tracking.format`'s, what a sweep is `sweep_data.py`'s.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from bp_pipeline.arrays import read_arrays
+from bp_pipeline.ensemble.summary import DECILES, quantiles
+from bp_pipeline.report.sweep_data import (
+    CURVE_COLUMNS,
+    REPLICATE_COLUMNS,
+    OpenFiles,
+    Sweep,
+    assemble,
+    complete,
+    grid_axes,
+    grid_places,
+)
+from bp_pipeline.tracking import Tracker
+
+_UNREADABLE = (OSError, ValueError, KeyError, IndexError)  # a file that is missing or half written
+_YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where it is built
+
+_Columns = dict[str, np.ndarray]
+
+
+def load_sweep(
+    sweep: str | None = None, *, uri: str | None = None, experiment: str = "bp_pipeline"
+) -> Sweep:
+    """Read a sweep from MLflow, and close the store.
+
+    Parameters
+    ----------
+    sweep
+        Run id of its parent; the newest sweep by default.
+    uri, experiment
+        Where to look; MLFLOW_TRACKING_URI, where set, wins.
+
+    Raises
+    ------
+    TrackingError
+        Where there is no such store or sweep.
+    """
+
+    @contextmanager
+    def open_files(run_id: str) -> Iterator[Path]:
+        with _store(uri, experiment) as reader, reader.artifacts(run_id) as folder:
+            yield folder
+
+    with _store(uri, experiment) as reader:
+        return replace(read_sweep(reader, sweep), open_files=open_files)
+
+
+def read_sweep(reader: Tracker, sweep: str | None = None) -> Sweep:
+    """Read a sweep, the newest by default, from a store that is open.
+
+    Its configs and weights can be read as long as the store stays open.
+    """
+    parent = reader.find_sweep(sweep)
+    run_id = parent.info.run_id
+    runs = reader.load_runs(run_id)
+    places = grid_places(complete(runs), grid_axes(runs))
+    replicates, curves = read_files(reader.artifacts, places["run_ids"], reader.n_readers)
+    return assemble(
+        runs,
+        replicates,
+        curves,
+        run_id=run_id,
+        name=parent.info.run_name,
+        digest=parent.data.tags["bp.sweep_digest"],
+        n_jobs=int(parent.data.tags["bp.n_jobs"]),
+        command=_read_command(reader, run_id),
+        open_files=reader.artifacts,
+    )
+
+
+def _store(uri: str | None, experiment: str) -> AbstractContextManager[Tracker]:
+    return closing(Tracker.open(uri, experiment, create=False))
+
+
+def read_files(
+    open_files: OpenFiles, places: Iterable[Sequence[str]], n_readers: int = 1
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read replicates and curves, which lie side by side: a server sends a run's files once.
+
+    Parameters
+    ----------
+    open_files
+        Opens the folder with the files of a run, within a context.
+    places
+        Ids of the runs that are pooled, for each place of the grid.
+    n_readers
+        How many places' files to read at a time.
+
+    Returns
+    -------
+    tuple of DataFrame
+        Replicates with the `run_id` of each, and curves with that of a place's first run, in the
+        order given. A file that cannot be read is left out.
+    """
+
+    def read(run_ids: Sequence[str]) -> tuple[dict[str, _Columns], _Columns | None]:
+        replicates, curves = {}, []
+        for run_id in run_ids:
+            with open_files(run_id) as folder:
+                with suppress(*_UNREADABLE):
+                    replicates[run_id] = _read_replicates(folder)
+                with suppress(*_UNREADABLE):
+                    curves.append(_read_curves(folder))
+        return replicates, _pooled(curves)
+
+    places = list(places)
+    with ThreadPoolExecutor(n_readers) as readers:
+        files = list(readers.map(read, places))
+    replicates = {run_id: columns for of_place, _ in files for run_id, columns in of_place.items()}
+    curves = {ids[0]: of_place for ids, (_, of_place) in zip(places, files, strict=True)}
+    return _stacked(replicates, REPLICATE_COLUMNS), _stacked(curves, CURVE_COLUMNS)
+
+
+def _pooled(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> _Columns | None:
+    """Take quantiles over the replicates of some runs, which were recorded at the same epochs."""
+    if not curves:
+        return None
+    losses = [loss for _, loss in curves]
+    columns = [curves[0][0], *quantiles(np.concatenate(losses), DECILES)]
+    return dict(zip(CURVE_COLUMNS, columns, strict=True))
+
+
+def _stacked(of_runs: Mapping[str, _Columns | None], names: Sequence[str]) -> pd.DataFrame:
+    """Put columns below each other, all at once: a DataFrame for each run takes far longer."""
+    parts = {run_id: columns for run_id, columns in of_runs.items() if columns is not None}
+    lengths = [len(columns[names[0]]) for columns in parts.values()]
+    stacked = {
+        name: np.concatenate([columns[name] for columns in parts.values()] or [np.empty(0)])
+        for name in names
+    }
+    return pd.DataFrame({"run_id": np.repeat(np.array([*parts], dtype=object), lengths), **stacked})
+
+
+def _read_command(reader: Tracker, run_id: str) -> str | None:
+    with reader.artifacts(run_id) as folder:
+        try:
+            made = yaml.load((folder / "sweep.yaml").read_bytes(), Loader=_YAML_LOADER)
+        except (OSError, ValueError, yaml.YAMLError):
+            return None
+    command = made.get("command") if isinstance(made, dict) else None
+    return command if isinstance(command, str) else None
+
+
+def _read_replicates(folder: Path) -> _Columns:
+    from pyarrow.parquet import read_table
+
+    table = read_table(folder / "replicates.parquet", use_threads=False)
+    return {name: table[name].to_numpy() for name in REPLICATE_COLUMNS}
+
+
+def _read_curves(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    arrays = read_arrays(folder / "curves.npz")
+    return arrays["epoch"], arrays["loss"]

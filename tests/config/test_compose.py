@@ -1,0 +1,265 @@
+"""From command lines to checked jobs: which jobs, their names, and why a line is refused."""
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bp_pipeline.config import ConfigError, Job, compose
+from bp_pipeline.config.compose import Application
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def add(elsewhere: Path) -> Callable[[str, str], None]:
+    """Write an option file of one's own, below `mine/`."""
+
+    def write(name: str, text: str) -> None:
+        (elsewhere / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (elsewhere / "mine" / name).write_text(text)
+
+    return write
+
+
+def jobs_of(line: str) -> tuple[Job, ...]:
+    return compose(shlex.split(line)).jobs
+
+
+def refusal(line: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        compose(shlex.split(line))
+    return str(caught.value)
+
+
+# -------------------------------------------------------------------------------- what is asked
+
+TWO_GRIDS = """\
+# @package _global_
+hydra:
+  mode: MULTIRUN
+  sweeper:
+    params: {seed: 7, init: ones}
+    grids:
+      - {optimizer.learning_rate: "1,10"}
+      - {init: normal, activation: relu}
+"""
+GROUPS = sorted({file.parent.name for file in CONF.glob("*/*.yaml")} - {"experiment"})
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_shipped_option_makes_a_run(group: str, elsewhere: Path) -> None:
+    path = elsewhere / "weights.npz"
+    np.savez(path, layer_1=np.ones((2, 3, 3)), layer_2=np.ones((2, 4, 1)))
+    options = sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+    drawn = [option for option in options if option != "given"]
+    jobs = [*jobs_of(f"-m {group}={','.join(drawn)}")]
+    if "given" in options:
+        jobs += jobs_of(f"init=given init.path={path}")
+        drawn.append("given")
+    assert [job.config.labels[group] for job in jobs] == drawn
+
+
+def test_own_option_files_need_no_code(add: Callable[[str, str], None]) -> None:
+    add("init/wide.yaml", "name: uniform\nbound: 4.0\nbias: same\n")
+    [job] = jobs_of("--config-dir mine init=wide")
+    assert job.config.initializer == {"name": "uniform", "bound": 4.0, "bias": "same"}
+    assert job.name == "tanh · wide · lr=0.5"
+    assert "Did you mean `wide`" in refusal("--config-dir mine init=wied")
+    [scaled] = jobs_of("--config-dir mine init=wide +init.scale=2")
+    assert scaled.config.init_scale == 2
+    assert "`+init.scale=VALUE`" in refusal("--config-dir mine init=wide init.scale=2")
+
+
+def test_all_launchers_and_sweepers_ask_for_the_same_jobs(elsewhere: Path) -> None:
+    sweep = "experiment=xor_sweep activation=tanh,relu init=ones,normal optimizer.learning_rate=1"
+    expected = jobs_of(sweep)
+    assert len(expected) == 4
+    batches = "hydra/sweeper=basic hydra.sweeper.max_batch_size=3"
+    for choice in ("hydra/launcher=basic", batches, f"hydra/launcher=basic {batches}"):
+        assert jobs_of(f"{sweep} {choice}") == expected, choice
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_what_is_not_a_grid_is_several(add: Callable[[str, str], None]) -> None:
+    add("experiment/two_grids.yaml", TWO_GRIDS)
+    asked = "--config-dir mine experiment=two_grids"
+    apart = [*jobs_of("-m init=ones seed=7 optimizer.learning_rate=1,10"),
+             *jobs_of("-m init=normal seed=7 activation=relu")]  # fmt: skip
+    digests = [job.config.config_digest for job in apart]
+    assert [job.config.config_digest for job in jobs_of(asked)] == digests
+    # The command line wins, in each grid.
+    seeds = [job.config.seed for job in jobs_of(f"{asked} seed=1,2")]
+    assert seeds == [1, 1, 2, 2, 1, 2]
+    assert {job.config.labels["init"] for job in jobs_of(f"{asked} init=uniform")} == {"uniform"}
+
+
+def test_studies_with_grids_of_their_own_become_one_sweep() -> None:
+    asked = compose(["-m", "experiment=symmetry,tripwire", "seed=3"])
+    apart = [*jobs_of("experiment=symmetry seed=3"), *jobs_of("experiment=tripwire seed=3")]
+    assert [job.config for job in asked.jobs] == [job.config for job in apart]
+    assert len(apart) == 48 + 144
+    assert asked.sweep_name == "symmetry + tripwire"
+
+
+def test_what_two_studies_share_is_trained_once() -> None:
+    shared = jobs_of("experiment=corrections")
+    assert len(jobs_of("-m experiment=corrections,article")) == len(shared) == 8
+    assert len(jobs_of("-m experiment=article,article_init,corrections seed=0,1")) == 16
+
+
+def test_a_plus_before_an_option_is_as_none() -> None:
+    assert jobs_of("+experiment=corrections") == jobs_of("experiment=corrections")
+    assert jobs_of("-m +init=ones,normal") == jobs_of("-m init=ones,normal")
+
+
+def test_keys_of_a_group_may_be_set_together() -> None:
+    apart = "optimizer.learning_rate=2 optimizer.momentum=0.5"
+    assert jobs_of("'optimizer={learning_rate: 2, momentum: 0.5}'") == jobs_of(apart)
+
+
+def test_a_range_of_decimals_has_the_values_that_are_meant() -> None:
+    jobs = jobs_of("-m 'optimizer.learning_rate=range(0.1,0.5,0.1)' seed=range(0,2)")
+    assert [job.name for job in jobs[::2]] == [f"lr={n} · seed=0" for n in (0.1, 0.2, 0.3, 0.4)]
+    down = jobs_of("-m 'optimizer.learning_rate=range(0.3,0,-0.1)'")
+    assert [job.config.optimizer.learning_rate for job in down] == [0.3, 0.2, 0.1]
+
+
+def test_params_of_the_sweeper_may_be_typed() -> None:
+    assert len(jobs_of("""-m 'hydra.sweeper.params={seed: "0,1"}'""")) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ("activation=relu", None),
+        ("experiment=xor_sweep activation=tanh init=ones", "xor_sweep"),
+        ("--multirun activation=relu,tanh seed=1 init=ones,normal", "activation × init"),
+        ("seed=3 -m activation=relu", "sweep"),
+    ],
+)
+def test_a_sweep_has_a_name(arguments: str, name: str | None) -> None:
+    assert compose(arguments.split()).sweep_name == name
+
+
+def test_what_was_typed_is_kept(add: Callable[[str, str], None]) -> None:
+    add("init/wide.yaml", "name: uniform\nbound: 4.0\nbias: same\n")
+    typed = ["seed=0,1", "-m", "tracking.experiment='a, b'", "--config-dir", "mine", "+init=wide"]
+    asked = compose(typed)
+    assert shlex.split(asked.command) == ["bp", "train", *typed]
+    assert compose(shlex.split(asked.command)[2:]) == asked
+    assert compose(["seed=1"], program="bp explain").command == "bp explain seed=1"
+
+
+def test_what_hydra_only_shows_is_no_job(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = compose(["--cfg", "job", "seed=3"])
+    assert (asked.jobs, asked.sweep_name) == ((), None)
+    assert "seed: 3" in capsys.readouterr().out
+
+
+def test_composing_leaves_the_process_as_it_was() -> None:
+    arguments, variables = list(sys.argv), dict(os.environ)
+    refusal("activation=tahn")
+    jobs_of("-m seed=0,1")
+    assert (sys.argv, dict(os.environ)) == (arguments, variables)
+
+
+# ---------------------------------------------------------------------------------- refusals
+
+# For each line: the key or word that is wrong, and what the advice names.
+REFUSED = {
+    "activation=[sigmoid,tanh]": ("activation", "`bp train -m activation=sigmoid,tanh`"),
+    "-m optimizer=[batch_gd,online_gd]": ("optimizer", "-m optimizer=batch_gd,online_gd"),
+    "-m init=[ones,normal],uniform": ("init", "-m init=ones,normal"),
+    "init=[1.5]": ("init", "--help"),
+    "experiment=[3]": ("experiment", "--help"),
+    "-m 'init=glob(Nothing*)'": ("init", "glob(Nothing*)"),
+    "-m 'seed=range(3,3)'": ("seed", "range(3,3)"),
+    "-m hydra.sweeper.grids=[]": ("hydra.sweeper.grids", "Leave it out"),
+    "tracking=off activation=null": ("activation", "--help"),
+    "tracking=off init=1": ("init", "--help"),
+    "'activation=???'": ("activation", "--help"),
+    "'optimizer={lr: 0.1}'": ("optimizer.lr", "`learning_rate`"),
+    "-m 'optimizer={lr: 0.1}' seed=0,1": ("optimizer.lr", "`learning_rate`"),
+    "hydra.foo=1": ("hydra.foo", "--cfg hydra"),
+    "hydra.launcher.n_jobs=4": ("hydra.launcher.n_jobs", "--cfg hydra"),
+    "hydra.verbose=3": ("hydra.verbose=3", "--hydra-help"),
+    "-m hydra.sweeper=3": ("hydra.sweeper=3", "--hydra-help"),
+    "-m hydra.verbose=1,2": ("hydra.verbose", "one command for each"),
+    "activation@network=relu": ("activation", "`activation=relu`"),
+    "+init@network=ones": ("init", "`init=ones`"),
+    "+seed=1": ("seed", "`seed=VALUE`"),
+    "~nothing": ("nothing", "--cfg job"),
+    "lr=0.1": ("lr", "`optimizer.learning_rate`"),
+    "learning_rate=1": ("learning_rate", "`optimizer.learning_rate`"),
+    "optimiser.learning_rate=1": ("optimiser.learning_rate", "`optimizer.learning_rate`"),
+    "epochs=10": ("epochs", "`training.epochs`"),
+    "momentum=0.9": ("momentum", "`optimizer.momentum`"),
+    "hidden=[4]": ("hidden", "`network.hidden`"),
+    "-m hidden=[4],[5]": ("hidden", "`network.hidden`"),
+    "activaton=relu": ("activaton", "`activation`"),
+    "activation.slope=1": ("activation.slope", "`leaky_relu`"),
+    "activation=ReLU": ("activation", "`relu`"),
+    "task=XOR": ("task", "`xor`"),
+    "'optimizer.learning_rate=interval(0.1,1)'": ("optimizer.learning_rate", "range("),
+    "-m 'optimizer.learning_rate=interval(0.1,1)'": ("optimizer.learning_rate", "range("),
+    "optimizer.learning_rate=8,4": ("optimizer.learning_rate", "-m optimizer.learning_rate=8,4"),
+    "seed=0,1": ("seed", "`bp train -m seed=0,1`"),
+    "'seed=range(0,3)'": ("seed", "`bp train -m 'seed=range(0,3)'`"),
+    "--lr 0.1": ("bp train", "`optimizer.learning_rate=VALUE`"),
+    "--cfg job --package nosuch": ("bp train", "nosuch"),
+    "-m seed=0,1 hydra/launcher=joblib": ("hydra/launcher", "ensemble"),
+}
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_a_refusal_names_the_key_that_is_wrong_and_what_to_do(line: str) -> None:
+    key, advice = REFUSED[line]
+    first, *more = refusal(line).splitlines()
+    assert first.startswith(f"`{key}` ")
+    assert advice in first
+    assert not more
+    assert "Error" not in first
+
+
+def test_a_list_among_the_values_of_a_study_is_refused_too(add: Callable[[str, str], None]) -> None:
+    params = "hydra: {sweeper: {params: {init: [ones, normal]}}}"
+    add("experiment/swept.yaml", f"# @package _global_\n{params}")
+    assert refusal("-m --config-dir mine experiment=swept").startswith("`init` must be one option")
+
+
+def test_a_python_without_assertions_is_refused_by_name(elsewhere: Path) -> None:
+    code = "from bp_pipeline.config import compose; compose(['seed=range(0,3)'])"
+    environment = {**os.environ, "PYTHONOPTIMIZE": "1"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert "ConfigError: `PYTHONOPTIMIZE` must not be set" in done.stderr
+
+
+def test_launchers_that_run_jobs_elsewhere_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Application, "__call__", lambda *_: None)
+    assert "`hydra/launcher` must run jobs in this process" in refusal(
+        "-m seed=1,2 hydra/launcher=basic"
+    )
+
+
+def test_all_problems_of_all_jobs_are_said_each_once() -> None:
+    lines = refusal("-m activation=tahn,tanh optimizer.learning_rate=-1,0,1").splitlines()
+    assert [line.split("` ")[0].lstrip("`") for line in lines] == [
+        "activation", "optimizer.learning_rate", "optimizer.learning_rate"]  # fmt: skip
+    assert "(3 of 6 jobs, the first: activation=tahn optimizer.learning_rate=-1)" in lines[0]
+    many = refusal(f"-m seed={','.join(str(-n) for n in range(1, 40))}").splitlines()
+    assert len(many) == 21
+    assert many[-1] == "… and 19 more problems."

@@ -1,0 +1,130 @@
+"""A sweep in a real store: what is read of it, when, and that nothing of it stays open."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Barrier
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from bp_pipeline import load_sweep
+from bp_pipeline.report import Champion, Sweep, choose_champion
+from bp_pipeline.report.sweep_reader import read_files
+from bp_pipeline.tracking import TrackingError
+
+BP = Path(sys.executable).with_name("bp")
+ASKED = [
+    "init=given", "init.path=given.npz", "optimizer.learning_rate=1,3", "training.epochs=300",
+    "engine=numpy", "threads=1",
+]  # fmt: skip
+
+
+def bp(folder: Path, *arguments: str) -> str:
+    done = subprocess.run([BP, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train a sweep of given weights, whose file moves away after."""
+    folder = tmp_path_factory.mktemp("trained")
+    rng = np.random.default_rng(0)
+    layers = {"layer_1": rng.normal(size=(9, 3, 3)), "layer_2": rng.normal(size=(9, 4, 1))}
+    np.savez(folder / "given.npz", **layers)
+    bp(folder, "train", "-m", *ASKED)
+    (folder / "given.npz").rename(folder / "moved.npz")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stored(trained: Path) -> Sweep:
+    return load_sweep(uri=f"sqlite:///{trained / 'mlflow.db'}")
+
+
+def test_nothing_of_the_store_stays_open(trained: Path) -> None:
+    sweep = load_sweep(uri=f"sqlite:///{trained / 'mlflow.db'}")
+    sweep.weights(sweep.finished["run_id"].iloc[0])
+    assert list(trained.glob("mlflow.db-*")) == []
+
+
+def test_given_weights_that_moved_do_not_fail_to_solve(trained: Path, stored: Sweep) -> None:
+    chosen = choose_champion(stored, "xor")
+    assert isinstance(chosen, Champion)
+    assert chosen.unread == ()
+    assert f"replicate {chosen.replicate}" in bp(trained, "report")
+
+
+def test_measures_are_what_mlflow_has(trained: Path, stored: Sweep) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{trained / 'mlflow.db'}")
+    for run in stored.runs.to_dict("records"):
+        metrics = client.get_run(run["run_id"]).data.metrics
+        for name in ("converged/rate", "converged/rate_low", "final_loss/median"):
+            assert run[name] == metrics[name]
+        epochs = metrics.get("epochs_to_converge/median", np.nan)
+        np.testing.assert_equal(run["epochs_to_converge/median"], epochs)
+
+
+def test_weights_and_configs_are_read_when_asked_for(stored: Sweep) -> None:
+    run_id = stored.finished["run_id"].iloc[0]
+    assert stored.weights(run_id)["layer_1"].shape == (9, 3, 3)
+    trajectory = stored.weights(run_id, kind="trajectory")
+    assert len(trajectory["epoch"]) == trajectory["layer_2"].shape[1]
+    given = stored.config(run_id).given_weights
+    assert given is not None
+    np.testing.assert_equal(given[0], stored.weights(run_id, "initial")["layer_1"])
+    with pytest.raises(ValueError, match="kind"):
+        stored.weights(run_id, "finale")
+
+
+def test_what_cannot_be_read_is_an_error(stored: Sweep) -> None:
+    run_id = stored.finished["run_id"].iloc[0]
+    with stored.open_files(run_id) as folder:
+        aside = folder.rename(folder.with_name("aside"))
+        try:
+            with pytest.raises(TrackingError, match=r"weights/final\.npz"):
+                stored.weights(run_id)
+            with pytest.raises(TrackingError, match=r"config\.yaml"):
+                stored.config(run_id)
+        finally:
+            aside.rename(folder)
+
+
+def test_the_command_is_what_was_typed(trained: Path, stored: Sweep) -> None:
+    with stored.open_files(stored.run_id) as folder:
+        file = folder / "sweep.yaml"
+        kept = yaml.safe_load(file.read_text(encoding="utf-8"))
+        before = file.read_bytes()
+        try:
+            for command in ("bp train -m 'init=ones,normal' seed=1", None):
+                text = yaml.safe_dump({**kept, "command": command}, allow_unicode=True)
+                file.write_text(text, encoding="utf-8")
+                again = load_sweep(uri=f"sqlite:///{trained / 'mlflow.db'}")
+                assert again.command == command
+            file.write_bytes(b"\xff: [")
+            assert load_sweep(uri=f"sqlite:///{trained / 'mlflow.db'}").command is None
+        finally:
+            file.write_bytes(before)
+
+
+def test_files_that_come_at_a_time_are_read_in_order(stored: Sweep) -> None:
+    run_ids = stored.finished["run_id"].tolist()
+    waiting = Barrier(len(run_ids))
+
+    @contextmanager
+    def at_a_time(run_id: str) -> Iterator[Path]:
+        waiting.wait(10)
+        with stored.open_files(run_id) as folder:
+            yield folder
+
+    places = [[run_id] for run_id in run_ids]
+    several = read_files(at_a_time, places, n_readers=len(run_ids))
+    for table, one in zip(several, read_files(stored.open_files, places), strict=True):
+        assert len(table) > len(run_ids)
+        pd.testing.assert_frame_equal(table, one)
