@@ -17,6 +17,7 @@ from bp_pipeline.maps.verdict import verdict
 
 # What is said of a boundary, in the order of `summary.csv`.
 MEASURES = (
+    "inside",
     "solved",
     "stalled",
     "converged",
@@ -42,6 +43,7 @@ class MeasuredMap(NamedTuple):
         """Return the values of `MEASURES`."""
         found = self.boundary
         values = (
+            float(self.result.inside(self.config.map.boundary).mean()),
             *self.result.rates().values(),
             *(found.pixels, found.dimension, found.dimension_low, found.dimension_high),
             *(found.dimension_half, self.ulp_flips),

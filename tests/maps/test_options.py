@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,9 @@ import pytest
 import yaml
 from some_maps import FACTOR_0, MOMENTUM, PLANE_U, RATE, SCALE, make_map
 
-from bp_pipeline.config import ConfigError
+from bp_pipeline.config import ConfigError, compose
 from bp_pipeline.config.keys import declared_keys
-from bp_pipeline.maps.options import LAYER_FACTOR, MapConfig, zoomed
+from bp_pipeline.maps.options import LAYER_FACTOR, MapConfig, default_overrides, parse_map, zoomed
 
 DECLARED = {
     key: info.json_schema_extra
@@ -130,3 +131,61 @@ def test_zooming_ends_where_doubles_do():
     assert 10 < len(found) < 16
     first, second = (np.log(config.map.x.high / config.map.x.low) for config in found[:2])
     assert second == pytest.approx(first / 10)
+
+
+# --------------------------------------------------------------------------------- what is typed
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+OPTIONS = sorted(path.stem for path in (CONF / "map").glob("*.yaml"))
+STUDIES = ("trainability", "xor_basins")
+
+
+def typed(*words: str) -> list[MapConfig]:
+    defaults, known = default_overrides(words), declared_keys(MapConfig)
+    composed = compose(words, program="bp map", parse=parse_map, keys=known, defaults=defaults)
+    return [job.config for job in composed.jobs]
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_shipped_option_makes_a_map(option):
+    [config] = typed(f"map={option}", "map.resolution=[7,5]", "training.epochs=9")
+    assert [axis.n_pixels for axis in config.map.axes()] == [7, 5]
+    assert (config.labels["map"], config.training.epochs, config.replicates) == (option, 9, 1)
+
+
+def test_without_a_word_the_rate_is_drawn_against_the_scale():
+    [config] = typed()
+    assert [axis.key for axis in config.map.axes()] == ["optimizer.learning_rate", "init.scale"]
+
+
+def test_a_sweep_over_maps_is_a_map_each():
+    configs = typed("-m", "map=initial_weights,learning_rates_by_layer", "seed=1,2")
+    drawn = [(config.labels["map"], config.seed) for config in configs]
+    assert drawn == [(m, s) for m in ("initial_weights", "learning_rates_by_layer") for s in (1, 2)]
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_study_may_sweep_over_maps(study):
+    configs = typed(f"experiment={study}", "map.resolution=16")
+    assert len({config.config_digest for config in configs}) == len(configs) > 1
+    assert {config.map.resolution for config in configs} == {16}
+
+
+def test_a_key_that_maps_lack_is_told_with_the_closest():
+    with pytest.raises(ConfigError, match=r"`map\.resolutoin`.*`resolution`"):
+        typed("map.resolutoin=3")
+
+
+def test_a_run_has_no_axes():
+    with pytest.raises(ConfigError, match="`map` must be left out"):
+        compose(["map=initial_weights"])
+
+
+@pytest.mark.parametrize("key", DECLARED)
+def test_every_key_of_a_map_may_be_typed(key):
+    example = DECLARED[key]["example"]
+    axes = {"map.x.key": "plane.u", "map.y.key": "plane.v", key: example}
+    words = [f"{name}={value}" for name, value in axes.items() if value != f"{LAYER_FACTOR}0"]
+    [config] = typed("map=initial_weights", "map.x.low=0.01", "map.y.low=0.01", *words)
+    if key not in ("map.x.key", "map.y.key"):
+        assert config.params()[key] == yaml.safe_load(example)
