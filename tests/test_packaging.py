@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGETS = {
-    "help", "sweep", "report", "reproduce", "baseline", "schedule", "unschedule", "ui", "studies",
+    "help", "sweep", "map", "report", "reproduce", "baseline", "schedule", "unschedule", "ui", "studies",
     "test", "lint", "bench", "bench-peers", "pins", "clean",
 }  # fmt: skip
 # What the caller's shell, an outer make or a tracking server would otherwise bring into the test.

@@ -19,8 +19,9 @@ from bp_pipeline.maps.viewer import pixel_command, write_viewer
 
 COMMANDS = {
     "the default": make_map({"training.epochs": 500}),
-    "other options": make_map({"init.bound": 0.3, "activation.slope": 0.2, "network.hidden": [4, 2]},
-                              {"init": "uniform", "activation": "leaky_relu"}, y=MOMENTUM),
+    "other options": make_map(
+        {"init.bound": 0.3, "activation.slope": 0.2, "network.hidden": [4, 2]},
+        {"init": "uniform", "activation": "leaky_relu"}, y=MOMENTUM),
     "a factor": make_map({"optimizer.layer_factors": [3.0, 0.5]}, x=FACTOR_0),
     "a table": make_map({"task.inputs": [[0.5, -1.0], [1.0, 2.0]], "task.targets": [[1.0], [0.0]]},
                         {"task": "table"}),
