@@ -8,12 +8,12 @@ from bp_pipeline.config import ConfigError, compose
 from bp_pipeline.config.keys import declared_keys
 from bp_pipeline.maps import MapConfig, default_overrides, parse_map
 from bp_pipeline.maps.boundary import Boundary, measure_boundary, middle_of_boundary
+from bp_pipeline.maps.boundary_text import describe_boundary
 from bp_pipeline.maps.drawing import Drawing, count_ulp_flips
 from bp_pipeline.maps.options import zoomed
 from bp_pipeline.maps.picture import paint, write_picture
 from bp_pipeline.maps.pixels import pixels_of
 from bp_pipeline.maps.values import MapResult
-from bp_pipeline.maps.verdict import verdict
 
 # What is said of a boundary, in the order of `summary.csv`.
 MEASURES = (
@@ -31,7 +31,7 @@ MEASURES = (
 )
 
 
-class MeasuredMap(NamedTuple):
+class StudyMap(NamedTuple):
     """A map of a study, and what was measured of its boundary."""
 
     config: MapConfig
@@ -63,18 +63,16 @@ def map_configs(*overrides: str) -> list[MapConfig]:
     return [job.config for job in jobs if isinstance(job.config, MapConfig)]
 
 
-def draw(config: MapConfig) -> MeasuredMap:
+def draw(config: MapConfig) -> StudyMap:
     """Draw a map and measure its boundary; nothing is recorded."""
     pixels, engine = pixels_of(config), config.engine
     result = Drawing(pixels).finish(engine=engine)
     what = config.map.boundary
     boundary = measure_boundary(result.inside(what))
-    return MeasuredMap(
-        config, result, boundary, count_ulp_flips(pixels, result, what, engine=engine)
-    )
+    return StudyMap(config, result, boundary, count_ulp_flips(pixels, result, what, engine=engine))
 
 
-def draw_zooms(config: MapConfig, most: int) -> Iterator[MeasuredMap]:
+def draw_zooms(config: MapConfig, most: int) -> Iterator[StudyMap]:
     """Draw a map, then a tenth of its window around the boundary, and so on while there is one."""
     for _ in range(most + 1):
         window = draw(config)
@@ -95,13 +93,13 @@ def at_resolution(config: MapConfig, side: int) -> MapConfig:
     return parse_map({**raw, "map": {**raw["map"], "resolution": side}})
 
 
-def write_png(path: Path, drawn: MeasuredMap, title: str) -> None:
+def write_png(path: Path, drawn: StudyMap, title: str) -> None:
     """Write a map's picture, whose file says which result it shows."""
     import matplotlib
 
     options = drawn.config.map
     x, y = options.axes()
-    said = verdict(drawn.boundary, options.boundary, options.x.key, drawn.ulp_flips)
+    said = describe_boundary(drawn.boundary, options.boundary, options.x.key, drawn.ulp_flips)
     text = {
         "Title": title,
         "bp.result_digest": drawn.result.result_digest,
@@ -111,7 +109,7 @@ def write_png(path: Path, drawn: MeasuredMap, title: str) -> None:
     write_picture(path, painting, x, y, title=title, subtitle=said[0], text=text)
 
 
-def row(drawn: MeasuredMap, **keys: Any) -> dict[str, Any]:
+def row(drawn: StudyMap, **keys: Any) -> dict[str, Any]:
     """Return a row of a summary: what tells the map apart, then its measures."""
     return {**keys, **drawn.measures()}
 

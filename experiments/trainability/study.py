@@ -10,7 +10,7 @@ import pandas as pd
 from experiments.making import fill, read_summary, write_summary
 from experiments.maps import (
     MEASURES,
-    MeasuredMap,
+    StudyMap,
     at_resolution,
     dimension_in_words,
     draw,
@@ -49,12 +49,12 @@ def show(folder: Path) -> None:
     fill(folder, maps=_map_table(table), zooms=_zoom_table(table), safe=_safe_table(safe))
 
 
-def _name(drawn: MeasuredMap) -> str:
+def _name(drawn: StudyMap) -> str:
     by = "momentum" if drawn.config.map.y.key.endswith("momentum") else "scale"
     return f"{drawn.config.labels['activation']}_by_{by}"
 
 
-def _zooms(whole: MeasuredMap) -> Iterator[dict[str, Any]]:
+def _zooms(whole: StudyMap) -> Iterator[dict[str, Any]]:
     """Zoom at the middle resolution, and measure each window at all three."""
     for zoom, window in enumerate(draw_zooms(at_resolution(whole.config, SIDES[1]), MOST_ZOOMS)):
         for side in SIDES:

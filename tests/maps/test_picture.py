@@ -6,7 +6,16 @@ from PIL import Image
 
 from bp_pipeline.core.training import CONVERGED, DIVERGED, STALLED
 from bp_pipeline.maps.axes import Axis
-from bp_pipeline.maps.picture import BLACK, DARK, LIGHT, RATE, Scale, paint, place, write_picture
+from bp_pipeline.maps.picture import (
+    BLACK,
+    DARK,
+    LIGHT,
+    RATE,
+    ColourScale,
+    paint,
+    place,
+    write_picture,
+)
 from bp_pipeline.maps.values import BOUNDARIES, MapResult
 
 KINDS = (STALLED, CONVERGED, DIVERGED)
@@ -40,7 +49,7 @@ def lightness(rgb: np.ndarray) -> np.ndarray:
 
 
 def colours(part: tuple[str, float, float]) -> np.ndarray:
-    return Scale("", part, 0.0, 1.0, False).paint(np.linspace(0.0, 1.0, 256))
+    return ColourScale("", part, 0.0, 1.0, False).paint(np.linspace(0.0, 1.0, 256))
 
 
 def test_kinds_are_told_apart_in_grey():

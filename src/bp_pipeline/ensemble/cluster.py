@@ -13,17 +13,17 @@ import joblib
 
 from bp_pipeline.core.training import Progress
 
-Shard = TypeVar("Shard")
-Trained = TypeVar("Trained")
+Task = TypeVar("Task")
+Outcome = TypeVar("Outcome")
 
 
 def train_shards(
-    train: Callable[[Shard, Progress], Trained],
-    shards: Iterable[Shard],
+    train: Callable[[Task, Progress], Outcome],
+    shards: Iterable[Task],
     *,
     threads: int | None = None,
     progress: Progress | None = None,
-) -> Iterator[Trained]:
+) -> Iterator[Outcome]:
     """Train shards side by side; return what comes of each as it finishes.
 
     Several calls may go on in one process at a time. Closing the iterator ends the training.

@@ -1,16 +1,17 @@
 """Maps: a network, or a few, for every pixel of two dense axes, as one run.
 
-options.py   what is asked for, checked before anything trains
-axes.py      from pixels to values of keys, with the same bits everywhere
-pixels.py    from values to networks, and what came of each
-drawing.py   all networks, shard by shard
-values.py    what a map holds
-boundary.py  how long and how ragged the boundary is
-verdict.py   what is said of that
-picture.py   a PNG
-viewer.py    a page
-record.py    files and run of a map, both ways
-mapping.py   what happens in `bp map`
+A map is drawn from a checked config to its picture, in this order:
+
+    options.py        what is asked for, checked before anything trains
+    axes.py           from pixels to values of keys, with the same bits everywhere
+    pixels.py         from values to networks, and what came of each
+    drawing.py        all networks, shard by shard
+    values.py         what a map holds
+    boundary.py       how long and how ragged the boundary is; boundary_text.py, in words
+    picture.py        a PNG
+    viewer.py         a page
+    record.py         files and run of a map, both ways
+    mapping.py        what happens in `bp map`
 """
 
 from importlib import import_module

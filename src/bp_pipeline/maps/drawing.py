@@ -5,7 +5,7 @@ shards of an unfinished map that are kept in a folder. What a shard is, is said 
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -110,8 +110,18 @@ class Drawing:
         """How many networks are still to be trained."""
         return sum(end - first for first, end in self._missing)
 
+    @property
+    def n_missing_shards(self) -> int:
+        """In how many shards they are."""
+        return len(self._missing)
+
     def finish(
-        self, *, engine: str, threads: int | None = None, progress: Progress | None = None
+        self,
+        *,
+        engine: str,
+        threads: int | None = None,
+        progress: Progress | None = None,
+        shard_done: Callable[[], None] | None = None,
     ) -> MapResult:
         """Train what is missing.
 
@@ -121,12 +131,16 @@ class Drawing:
             What trains, and how many shards at a time.
         progress
             Called with how many network-epochs were trained since the last call.
+        shard_done
+            Called after each shard.
         """
         shards = (np.arange(first, end) for first, end in self._missing)
         train = partial(_train, self._pixels, engine)
         for numbers, outcomes in train_shards(train, shards, threads=threads, progress=progress):
             _fill(self._flat, numbers, outcomes)
             self._kept.write(numbers, outcomes)
+            if shard_done is not None:
+                shard_done()
         self._missing = []
         return _as_map(self._pixels, self._flat, self._pixels.x[1], self._pixels.y[1])
 

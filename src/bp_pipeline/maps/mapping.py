@@ -16,12 +16,12 @@ from bp_pipeline.config import Composition, ConfigError, Job
 from bp_pipeline.digests import code_digest, digest_json
 from bp_pipeline.ensemble import engine_in_use, remarks_on_engines
 from bp_pipeline.maps.boundary import Boundary, measure_boundary, middle_of_boundary
+from bp_pipeline.maps.boundary_text import describe_boundary, describe_zooms
 from bp_pipeline.maps.drawing import Drawing, KeptShards, count_ulp_flips
 from bp_pipeline.maps.options import MapConfig, zoomed
 from bp_pipeline.maps.picture import paint, write_picture
 from bp_pipeline.maps.pixels import pixels_of
 from bp_pipeline.maps.record import MAP, PICTURE, ULP_FLIPS, Map, metrics_of, read_map, write_map
-from bp_pipeline.maps.verdict import verdict, zooms_in_words
 from bp_pipeline.maps.viewer import write_viewer
 from bp_pipeline.terminal import counted, say, training_progress
 from bp_pipeline.tracking import Reader, TrackingError, Writer, open_for_writing
@@ -128,7 +128,7 @@ def _draw_windows(
             break
         windows.append(_draw_window(f"{name} · zoom {level}", further, command, writer))
     if n_zooms:
-        print(zooms_in_words([window.boundary for window in windows]))
+        print(describe_zooms([window.boundary for window in windows]))
 
 
 def _next_window(window: MeasuredMap) -> MapConfig | None:
@@ -176,11 +176,13 @@ def _draw(
     for remark in remarks_on_engines({config.engine}):
         say(remark)
     started, trainer = perf_counter(), {"engine": config.engine, "threads": config.threads}
-    with training_progress(1, n_missing * config.training.epochs, "maps") as progress:
-        result = drawing.finish(**trainer, progress=progress.count_network_epochs)
-        boundary = measure_boundary(result.inside(config.map.boundary))
-        flips = count_ulp_flips(pixels, result, config.map.boundary, **trainer)
-        progress.count_run()
+    shards = drawing.n_missing_shards
+    with training_progress(shards, n_missing * config.training.epochs, noun="shard") as progress:
+        result = drawing.finish(
+            **trainer, progress=progress.count_network_epochs, shard_done=progress.count_run
+        )
+    boundary = measure_boundary(result.inside(config.map.boundary))
+    flips = count_ulp_flips(pixels, result, config.map.boundary, **trainer)
     map_ = Map("", name, command, config, result, {})
     return MeasuredMap(map_, boundary, flips), perf_counter() - started
 
@@ -204,7 +206,7 @@ def _show(
             window = replace(window, map=_record(window, picture, seconds, writer))
         name = re.sub(r"[^\w.]+", "-", window.map.name)[:_LONGEST_NAME]
         folder = folder or REPORTS / f"{name}-{config.config_digest[:8]}"
-        write_viewer(Path(made) / PAGE, window.map, picture, _verdict(window))
+        write_viewer(Path(made) / PAGE, window.map, picture, _boundary_text(window))
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for file in (PICTURE, PAGE):
@@ -215,7 +217,7 @@ def _show(
                 "Name another folder: bp report RUN --out DIR."
             ) from error
     rates = ", ".join(f"{name} {100 * rate:.1f} %" for name, rate in result.rates().items())
-    print("\n".join([f"{window.map.name}: {rates}.", *_verdict(window)]))
+    print("\n".join([f"{window.map.name}: {rates}.", *_boundary_text(window)]))
     print(f"Picture: {folder / PICTURE}\nPage: {folder / PAGE}")
     if window.map.run_id:
         print(f"Run {window.map.run_id}")
@@ -260,7 +262,7 @@ def _write_picture(path: Path, window: MeasuredMap) -> None:
     }
     x, y = config.map.axes()
     painting = paint(result, config.map.boundary)
-    write_picture(path, painting, x, y, title=title, subtitle=_verdict(window)[0], text=text)
+    write_picture(path, painting, x, y, title=title, subtitle=_boundary_text(window)[0], text=text)
 
 
 def _size(config: MapConfig) -> str:
@@ -269,6 +271,6 @@ def _size(config: MapConfig) -> str:
     return f"{x.n_pixels:,} × {y.n_pixels:,}{replicates}"
 
 
-def _verdict(window: MeasuredMap) -> list[str]:
+def _boundary_text(window: MeasuredMap) -> list[str]:
     options = window.map.config.map
-    return verdict(window.boundary, options.boundary, options.x.key, window.ulp_flips)
+    return describe_boundary(window.boundary, options.boundary, options.x.key, window.ulp_flips)

@@ -17,7 +17,7 @@ from bp_pipeline.config.schema import RunConfig, parse_config
 from bp_pipeline.digests import digest_json
 from bp_pipeline.maps.axes import Axis
 
-LEARNING_RATE, MOMENTUM, SCALE = "optimizer.learning_rate", "optimizer.momentum", "init.scale"
+LEARNING_RATE, MOMENTUM, INIT_SCALE = "optimizer.learning_rate", "optimizer.momentum", "init.scale"
 LAYER_FACTOR = "optimizer.layer_factors."  # and the number of a layer, 0 the first with weights
 PLANE_U, PLANE_V = "plane.u", "plane.v"
 LAST_LOSSES = 20  # whose mean `map.boundary=loss_falls` compares with the first
@@ -34,7 +34,7 @@ _ANY: tuple[str, _Holds] = ("be finite", lambda value: True)
 _RANGES = {
     LEARNING_RATE: _POSITIVE,
     MOMENTUM: _SHARE,
-    SCALE: _POSITIVE,
+    INIT_SCALE: _POSITIVE,
     PLANE_U: _ANY,
     PLANE_V: _ANY,
 }
@@ -100,7 +100,7 @@ class MapConfig(RunConfig):
         if self.map.x.key == self.map.y.key:
             yield (
                 f"`map.y.key` must be another one than `map.x.key`, got {self.map.y.key!r} twice. "
-                f"Try `map.y.key={SCALE if self.map.x.key != SCALE else LEARNING_RATE}`."
+                f"Try `map.y.key={INIT_SCALE if self.map.x.key != INIT_SCALE else LEARNING_RATE}`."
             )
         problems = [*self._axis_misfits("x"), *self._axis_misfits("y")]
         yield from problems

@@ -38,7 +38,7 @@ Mask = Bool[np.ndarray, "y x"]
 Quantity = Float64[np.ndarray, "y x"]
 
 
-class Scale(NamedTuple):
+class ColourScale(NamedTuple):
     """Colours of a quantity between two ends; beyond an end the colour is that of the end."""
 
     title: str
@@ -59,7 +59,7 @@ class Painting(NamedTuple):
     """The colours of a map, row 0 at the low end of y, and the scales that explain them."""
 
     pixels: UInt8[np.ndarray, "y x rgb"]
-    scales: list[Scale]
+    scales: list[ColourScale]
     shows_black: bool
 
 
@@ -75,7 +75,9 @@ def paint(result: MapResult, boundary: str) -> Painting:
     """
     if result.n_replicates > 1:
         share = result.has(boundary).mean(axis=2)
-        scale = Scale(f"share of {result.n_replicates} networks: {boundary}", RATE, 0.0, 1.0, False)
+        scale = ColourScale(
+            f"share of {result.n_replicates} networks: {boundary}", RATE, 0.0, 1.0, False
+        )
         return Painting(scale.paint(share), [scale], False)
     inside = result.has("solved" if boundary == "diverged" else boundary)
     diverged = ~inside & ((result.outcome == DIVERGED) | ~np.isfinite(result.final_loss))
@@ -84,7 +86,7 @@ def paint(result: MapResult, boundary: str) -> Painting:
     for where, title, colours, values in _kinds(result, boundary, inside, ~inside & ~diverged):
         if where.any():
             low, high = np.percentile(values[where], _PERCENTILES)
-            scale = Scale(title, colours, float(low), float(high), True)
+            scale = ColourScale(title, colours, float(low), float(high), True)
             pixels[where] = scale.paint(values[where])
             scales.append(scale)
     return Painting(pixels, scales, bool(diverged.any()))
@@ -243,7 +245,7 @@ def _draw_legend(
         square.set_title("diverged", fontsize=_FONT - 1, loc="left")
 
 
-def _draw_bar(axes: "Axes", scale: Scale) -> None:
+def _draw_bar(axes: "Axes", scale: ColourScale) -> None:
     axes.imshow(_table(scale.colours)[None], aspect="auto", extent=(0, 1, 0, 1))
     axes.set_title(scale.title, fontsize=_FONT - 1, loc="left")
     axis = Axis("", scale.low, scale.high, "log" if scale.is_log else "linear", 2)

@@ -18,13 +18,13 @@ from bp_pipeline.core.training import Progress, Setup, Trained
 from bp_pipeline.ensemble import initial_parameters, setup_of, train_function
 from bp_pipeline.maps.axes import Plane, random_plane
 from bp_pipeline.maps.options import (
+    INIT_SCALE,
     LAST_LOSSES,
     LAYER_FACTOR,
     LEARNING_RATE,
     MOMENTUM,
     PLANE_U,
     PLANE_V,
-    SCALE,
     MapConfig,
 )
 
@@ -108,7 +108,7 @@ class Pixels:
         def value_of(key: str) -> PerNetwork:
             return values[key] if key in values else np.full(len(numbers), self.fixed[key])
 
-        parameters = self.initial[:, replicates] * value_of(SCALE)
+        parameters = self.initial[:, replicates] * value_of(INIT_SCALE)
         if self.plane is not None:
             for key, direction in zip((PLANE_U, PLANE_V), self.plane, strict=True):
                 if key in values:
@@ -132,7 +132,7 @@ def pixels_of(config: MapConfig) -> Pixels:
         fixed={
             LEARNING_RATE: optimizer.learning_rate,
             MOMENTUM: optimizer.momentum,
-            SCALE: config.init_scale,
+            INIT_SCALE: config.init_scale,
             **factors,
         },
         x=(x.key, x.centres),

@@ -16,7 +16,7 @@ import numpy as np
 
 from bp_pipeline.config.keys import default_options, default_values
 from bp_pipeline.core.training import OUTCOMES
-from bp_pipeline.maps.options import LAYER_FACTOR, PLANE_U, PLANE_V, SCALE, MapConfig
+from bp_pipeline.maps.options import INIT_SCALE, LAYER_FACTOR, PLANE_U, PLANE_V, MapConfig
 from bp_pipeline.maps.picture import place
 from bp_pipeline.maps.record import Map
 
@@ -25,7 +25,7 @@ _X, _Y = "{x}", "{y}"  # where a pixel's values stand in the command
 _NOT_OF_A_NETWORK = ("map", "experiment", "tracking", "engine", "threads", "cluster", "sweep")
 
 
-def write_viewer(path: Path, map_: Map, picture: Path, verdict: Sequence[str]) -> None:
+def write_viewer(path: Path, map_: Map, picture: Path, said: Sequence[str]) -> None:
     """Write the page, which is one file.
 
     Parameters
@@ -36,7 +36,7 @@ def write_viewer(path: Path, map_: Map, picture: Path, verdict: Sequence[str]) -
         What it shows.
     picture
         The map's PNG.
-    verdict
+    said
         What is to be said of the boundary, a sentence each.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -58,7 +58,7 @@ def write_viewer(path: Path, map_: Map, picture: Path, verdict: Sequence[str]) -
     page = environment.get_template("viewer.html.jinja").render(
         map=map_,
         digests={"config": map_.config.config_digest, "result": map_.result.result_digest},
-        verdict=verdict,
+        said=said,
         picture=base64.b64encode(picture.read_bytes()).decode(),
         data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
     )
@@ -75,7 +75,7 @@ def pixel_command(config: MapConfig, run_id: str) -> str:
     if not {PLANE_U, PLANE_V}.isdisjoint(axes):
         words = [word for word in words if not word.startswith(("init=", "init."))]
         words += ["init=given", "init.path=pixel.npz"]
-        axes = {k: v for k, v in axes.items() if k not in (PLANE_U, PLANE_V, SCALE)}
+        axes = {k: v for k, v in axes.items() if k not in (PLANE_U, PLANE_V, INIT_SCALE)}
     words += [f"{key}={value}" for key, value in axes.items() if not key.startswith(LAYER_FACTOR)]
     if any(key.startswith(LAYER_FACTOR) for key in axes):
         factors = [

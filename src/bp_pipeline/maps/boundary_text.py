@@ -11,7 +11,7 @@ from bp_pipeline.maps.boundary import ENOUGH_PIXELS, Boundary
 from bp_pipeline.terminal import counted
 
 
-def verdict(boundary: Boundary, what: str, x_key: str, ulp_flips: int) -> list[str]:
+def describe_boundary(boundary: Boundary, what: str, x_key: str, ulp_flips: int) -> list[str]:
     """Say what was measured, a sentence each; the first also stands above the picture.
 
     Parameters
@@ -41,7 +41,7 @@ def verdict(boundary: Boundary, what: str, x_key: str, ulp_flips: int) -> list[s
     return sentences
 
 
-def zooms_in_words(windows: Sequence[Boundary]) -> str:
+def describe_zooms(windows: Sequence[Boundary]) -> str:
     """Write a line for each window, then the median and the spread of their dimensions."""
     lines = ["zoom  pixels of boundary  dimension"]
     lines += [f"{n:4}  {w.pixels:18,}  {_dimension(w)}" for n, w in enumerate(windows)]
