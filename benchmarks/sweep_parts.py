@@ -28,23 +28,26 @@ with part("import Hydra, compose the jobs and check them"):
 with part("import everything else"):
     import mlflow  # noqa: F401
 
+    from bp_pipeline.ensemble import train_runs
     from bp_pipeline.ensemble.engines import problem_with
-    from bp_pipeline.ensemble.shards import train_runs
-    from bp_pipeline.showcase import show_sweep
-    from bp_pipeline.tracking import Tracker
+    from bp_pipeline.sweep import report_sweep
+    from bp_pipeline.tracking import FrozenSweep, open_for_writing
 with part("load the compiled engine"):
     problem_with("compiled")
 with part("make and open the store"):
-    tracker = Tracker.open(None, "bp_pipeline")
+    writer = open_for_writing(None, "bp_pipeline")
 with part("train"):
     results = list(train_runs(configs))
 with part("record"):
-    parent = tracker.start_sweep("benchmark", [{} for _ in configs], "0" * 64)
+    digest = "0" * 64
+    frozen = FrozenSweep(None, digest, digest, [{} for _ in configs])
+    parent = writer.start_sweep("benchmark", frozen)
     for index, result in results:
-        tracker.record(
-            configs[index], result, name=str(index), parent_run_id=parent, seconds=0.0,
+        writer.record(
+            configs[index], result, name=str(index), sweep=(parent, digest), seconds=0.0,
             engine="compiled",
         )  # fmt: skip
 with part("report"):
-    show_sweep(tracker, parent)
+    report_sweep(writer, parent)
+    writer.close()
 print(json.dumps(seconds))

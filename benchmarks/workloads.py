@@ -57,7 +57,7 @@ def ours(workload: Workload, cores: int, engine: str, block_size: int | None = N
 
     from bp_pipeline.core.network import Architecture
     from bp_pipeline.core.training import Setup
-    from bp_pipeline.ensemble.engines import train_function
+    from bp_pipeline.ensemble import train_function
 
     architecture = Architecture(
         (2, *workload.hidden, 1), True, True, "tanh", "sigmoid", 0.0, "logistic", True

@@ -26,8 +26,7 @@ from matplotlib.figure import Figure
 from bp_pipeline.config import RunConfig, compose
 from bp_pipeline.config.naming import varied_keys
 from bp_pipeline.core.network import Block
-from bp_pipeline.ensemble.shards import RunResult, setup_of, train_runs
-from bp_pipeline.ensemble.summary import summary
+from bp_pipeline.ensemble import RunResult, setup_of, summary, train_runs
 
 # The summary metrics of a run, in the order of `summary.csv`; one that a run lacks stays empty.
 MEASURES = [

@@ -1,14 +1,18 @@
 """`bp` as a user meets it: real processes in an empty folder, their exit codes and words."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from bp_pipeline import cli
 
 BP = Path(sys.executable).with_name("bp")
 SLOW_TO_IMPORT = {"mlflow", "numba", "pandas", "scipy", "matplotlib"}
@@ -176,11 +180,11 @@ def test_training_leaves_no_litter(arguments: str, folder: Path) -> None:
     assert _litter(folder) == []
 
 
-def test_ctrl_c_ends_training_with_code_130(folder: Path) -> None:
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_ends_training_with_its_code(name: str, code: int, folder: Path) -> None:
     endless = ["training.epochs=1000000000", "training.record=2", "threads=1"]
-    arguments = ["train", "tracking=off", "engine=numpy", *endless]
     process = subprocess.Popen(
-        [BP, *arguments],
+        [BP, "train", "tracking=off", "engine=numpy", *endless],
         cwd=folder,
         env=_environment(folder, {}),
         stderr=subprocess.PIPE,
@@ -188,9 +192,51 @@ def test_ctrl_c_ends_training_with_code_130(folder: Path) -> None:
     )
     assert process.stderr
     process.stderr.readline()  # what it is going to do: training has begun, or is about to
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode == 130
+    process.send_signal(signal.Signals[name])
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
     assert errors.splitlines()[-1] == "Interrupted."
     assert "Traceback" not in errors
+
+
+def test_a_command_leaves_the_process_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def state() -> object:
+        return [*map(signal.getsignal, numbers)], gc.get_threshold(), gc.get_freeze_count()
+
+    before = state()
+    seen = []
+    monkeypatch.setitem(cli.COMMANDS, "report", lambda _: seen.append(state()) or 0)
+    monkeypatch.setattr(sys, "argv", ["bp", "report"])
+    assert cli.main() == 0
+    assert seen[0] != before
+    assert state() == before
+    other = threading.Thread(target=cli.main)  # where no signal arrives
+    other.start()
+    other.join()
+    assert len(seen) == 2
+
+
+def test_a_signal_in_a_command_that_clears_up_is_told_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cleared = []
+
+    def command(_: object) -> int:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            with suppress(ZeroDivisionError):
+                try:
+                    raise ZeroDivisionError
+                finally:
+                    signal.raise_signal(signal.SIGHUP)
+            cleared.append(True)
+        return 0
+
+    monkeypatch.setitem(cli.COMMANDS, "report", command)
+    monkeypatch.setattr(sys, "argv", ["bp", "report"])
+    assert cli.main() == 143
+    assert cleared == [True]

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 import experiments.__main__ as make_studies
-from bp_pipeline.ensemble.summary import wilson_interval
+from bp_pipeline.ensemble import wilson_interval
 from bp_pipeline.report.statistics import eta_squared
 from bp_pipeline.reproduce.baselines import study_configs
 from experiments.making import configs_of, fill, read_summary, summarize, train

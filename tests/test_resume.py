@@ -4,9 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from runs import make_config
 
-from bp_pipeline.config.schema import RunConfig
-from bp_pipeline.resume import Job, undone
+from bp_pipeline.sweep import Composition, Job, run_jobs
 
 SWEEP = (
     "train", "-m", "activation=tanh,relu,sigmoid", "optimizer.learning_rate=0.1,0.5,1,2",
@@ -58,7 +57,7 @@ def all_runs(folder: Path) -> tuple[list[Run], list[Run]]:
 
 
 def outcome(folder: Path) -> dict[str, Any]:
-    """Say all that must not depend on how often a sweep was broken off."""
+    """Return all that must not depend on how often a sweep was broken off."""
     [sweep], runs = all_runs(folder)
     finished = [run for run in runs if run.info.status == "FINISHED"]
     [report] = (folder / "reports").iterdir()
@@ -101,9 +100,9 @@ def kill_when(folder: Path, reached: Callable[[Path], bool]) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    while process.poll() is None and not reached(folder):
-        time.sleep(0.001)
-    assert process.poll() is None, "it ended before it was killed"
+    while not reached(folder):
+        with suppress(subprocess.TimeoutExpired):
+            raise AssertionError(f"it ended before it was killed: {process.wait(0.001)}")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
@@ -170,39 +169,32 @@ def test_two_sweeps_started_at_once_both_end_well(uninterrupted: Path, tmp_path:
 def test_another_core_starts_a_new_parent_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    from bp_pipeline import resume
-    from bp_pipeline.tracking import Tracker
-
     monkeypatch.chdir(tmp_path)
-    tracker, jobs = Tracker.open(None, "bp_pipeline"), [Job("a", make_config())]
-    first = resume.find_or_start(jobs, "a", "5" * 64, tracker)
-    assert resume.find_or_start(jobs, "a", "5" * 64, tracker) == first
-    tracker._client.set_tag(first, "bp.code_digest", "0" * 64)  # as if made by other code
-    assert resume.find_or_start(jobs, "a", "5" * 64, tracker) != first
-    said = capsys.readouterr().err
-    assert f"The code that trains has changed since sweep {first} was begun (00000000… is" in said
-    assert "Its runs stay; all are trained anew." in said
-    tracker.close()
+    tiny = make_config({"replicates": 2, "training.epochs": 3, "engine": "numpy"})
+    composition = Composition((Job("a", tiny),), "a", "bp train -m")
+    assert run_jobs(composition) == 0
+    [first], _ = all_runs(tmp_path)
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    client.set_tag(first.info.run_id, "bp.code_digest", "0" * 64)  # as if made by other code
+    assert run_jobs(composition) == 0
+    assert first.info.run_id in capsys.readouterr().err
+    sweeps, runs = all_runs(tmp_path)
+    assert (len(sweeps), len(runs)) == (2, 2)
 
 
-@pytest.fixture(scope="module")
-def config() -> RunConfig:
-    return make_config()
-
-
-def test_jobs_alike_are_told_apart_by_their_names(config: RunConfig) -> None:
-    jobs, digest = [Job("a", config), Job("b", config)], config.config_digest
-    assert undone(jobs, [("b", digest)]) == jobs[:1]
-    assert undone(jobs, [("a", digest)]) == jobs[1:]
-
-
-def test_a_run_under_another_name_stands_for_one_job(config: RunConfig) -> None:
-    jobs, digest = [Job("a", config), Job("b", config)], config.config_digest
-    assert undone(jobs, [("renamed", digest)]) == jobs[1:]
-    assert undone(jobs, [("b", digest), ("renamed", digest)]) == []
-
-
-def test_jobs_repeated_are_done_as_often_as_they_stand_there(config: RunConfig) -> None:
-    jobs, digest = [Job("a", config)] * 3, config.config_digest
-    assert undone(jobs, [("a", digest)] * 2) == jobs[:1]
-    assert undone(jobs, [("a", "0" * 64)] * 3) == jobs
+def test_what_failed_is_tried_again_and_accounted_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    configs = [
+        make_config({"replicates": n, "training.epochs": 3, "engine": "numpy"})
+        for n in (2, 10**15)  # more than any memory
+    ]
+    jobs = tuple(Job(f"replicates={config.replicates}", config) for config in configs)
+    for _ in range(2):
+        assert run_jobs(Composition(jobs, "two", "bp train -m")) == 1
+    [sweep], runs = all_runs(tmp_path)
+    assert sweep.info.status == "FAILED"
+    assert Counter(run.info.status for run in runs) == {"FINISHED": 1, "FAILED": 2}
+    names = ("expected", "finished", "failed", "missing")
+    assert [sweep.data.metrics[f"runs/{name}"] for name in names] == [2, 1, 1, 0]

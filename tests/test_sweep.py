@@ -1,29 +1,43 @@
 """Sweeps as a user runs them: real processes, a real store, read back through MLflow."""
 
 import os
+import pty
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from runs import make_config
+
+from bp_pipeline import sweep
+from bp_pipeline.config.schema import RunConfig
+from bp_pipeline.sweep import Composition, Job, run_jobs, states_of
+from bp_pipeline.tracking.store import create
 
 Bp = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = ("replicates=10", "training.epochs=50", "training.record=5")
 SWEEP = ("-m", "activation=tanh,relu", "optimizer.learning_rate=0.1,1", *SMALL)
 
 
+BP = str(Path(sys.executable).with_name("bp"))
+
+
 def command(*arguments: str) -> list[str]:
-    return [str(Path(sys.executable).with_name("bp")), *arguments]
+    return [BP, *arguments]
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder with a store, in which one small sweep was run."""
+    """Return a folder with a store, in which one small sweep was run."""
     folder = tmp_path_factory.mktemp("store")
     done = subprocess.run(command("train", *SWEEP), cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -51,6 +65,13 @@ def load(folder: Path, sweep: str | None = None) -> pd.DataFrame:
     return load_sweep(sweep, uri=f"sqlite:///{folder}/mlflow.db").runs.set_index("name")
 
 
+def newest_sweep(folder: Path) -> Any:
+    from bp_pipeline.tracking import open_for_reading
+
+    with open_for_reading(f"sqlite:///{folder}/mlflow.db", "bp_pipeline") as reader:
+        return reader.find_sweep()
+
+
 def digests(folder: Path) -> dict[str, str]:
     return load(folder)["bp.result_digest"].to_dict()
 
@@ -72,28 +93,19 @@ def test_says_what_it_does_and_ends_with_the_report(store: Path) -> None:
 
 
 def test_leaves_no_litter(store: Path) -> None:
-    kept = {
-        "mlflow.db",
-        "mlflow.db.lock",
-        "mlflow.db.locks",
-        "mlruns",
-        "reports",
-        "stdout",
-        "stderr",
-    }
-    assert {path.name.removesuffix("-wal").removesuffix("-shm") for path in store.iterdir()} <= kept
+    made = {"mlflow.db", "mlflow.db.lock", "mlflow.db.locks", "mlruns", "reports"}
+    assert {path.name for path in store.iterdir()} <= {*made, "stdout", "stderr"}
 
 
 def test_artifacts_of_a_run_hold_what_was_trained(store: Path) -> None:
-    import yaml
     from mlflow import MlflowClient
 
-    from bp_pipeline.config.schema import parse_config
-    from bp_pipeline.ensemble.shards import train_runs
+    from bp_pipeline.ensemble import train_runs
+    from bp_pipeline.tracking.format import read_config
 
     run = MlflowClient(f"sqlite:///{store}/mlflow.db").get_run(load(store)["run_id"].iloc[0])
     artifacts = Path(run.info.artifact_uri)
-    config = parse_config(yaml.safe_load((artifacts / "config.yaml").read_text()))
+    config = read_config(artifacts)
     [(_, again)] = train_runs([config.model_copy(update={"engine": "numpy"})])
     assert not isinstance(again, Exception)
     assert again.result_digest == run.data.tags["bp.result_digest"]
@@ -105,18 +117,19 @@ def test_artifacts_of_a_run_hold_what_was_trained(store: Path) -> None:
     np.testing.assert_array_equal(replicates["outcome"], again.outcome)
 
 
-def test_parent_carries_the_report_and_the_frozen_jobs(store: Path) -> None:
+def test_parent_carries_the_report_and_what_was_typed(store: Path) -> None:
     from mlflow import MlflowClient
 
-    from bp_pipeline.tracking import Tracker
+    from bp_pipeline.tracking.format import read_frozen_sweep
 
-    tracker = Tracker.open(f"sqlite:///{store}/mlflow.db", "bp_pipeline", create=False)
-    parent = tracker.find_sweep()
+    parent = newest_sweep(store)
     assert parent.info.status == "FINISHED"
     client = MlflowClient(f"sqlite:///{store}/mlflow.db")
     files = {file.path for file in client.list_artifacts(parent.info.run_id, "report")}
     assert files > {"report/report.html", "report/report.md", "report/summary.csv"}
-    assert (Path(parent.info.artifact_uri) / "sweep.yaml").read_text().count("config_digest") == 4
+    frozen = read_frozen_sweep(Path(parent.info.artifact_uri))
+    assert frozen.command == f"bp train {' '.join(SWEEP)}"
+    assert {job["name"] for job in frozen.jobs} == {*load(store).index}
 
 
 def test_another_store_gets_the_same_digests(bp: Bp, store: Path, tmp_path: Path) -> None:
@@ -143,29 +156,73 @@ def test_a_failed_run_is_named_and_the_others_finish(bp: Bp, tmp_path: Path) -> 
     assert runs.loc["replicates=1000000000000000", "status"] == "FAILED"
 
 
-@pytest.mark.parametrize("engine", ["compiled", "numpy"])
-def test_ctrl_c_ends_it_at_once_and_leaves_nothing_running(engine: str, tmp_path: Path) -> None:
+def statuses(folder: Path) -> set[str]:
     from mlflow import MlflowClient
 
-    arguments = ("train", "-m", "seed=1,2", "training.epochs=10000000", f"engine={engine}")
-    process = subprocess.Popen(
-        command(*arguments), cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    assert process.stderr is not None
-    while "networks" not in process.stderr.readline():
-        pass
-    time.sleep(8)  # for MLflow to open the store and training to begin
-    pressed = time.monotonic()
-    os.killpg(process.pid, signal.SIGINT)  # as the terminal does
-    rest = process.communicate(timeout=30)[1]
-    assert process.returncode == 130
-    assert time.monotonic() - pressed < 10  # a second or two on an idle machine
-    assert "Traceback" not in rest
-    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     experiment = client.get_experiment_by_name("bp_pipeline")
     assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id])
-    assert {run.info.status for run in runs} == {"KILLED"}
+    return {run.info.status for run in client.search_runs([experiment.experiment_id])}
+
+
+def wait_for(process: subprocess.Popen[str], folder: Path, pattern: str) -> None:
+    """Wait until a process has made a file."""
+    while not list(folder.glob(pattern)):
+        with suppress(subprocess.TimeoutExpired):
+            raise AssertionError(process.wait(0.05))
+
+
+ENDLESS = ("train", "-m", "seed=1,2", "training.epochs=1000000000", "training.record=2")
+
+
+@pytest.mark.parametrize(
+    ("name", "engine", "code"),
+    [
+        ("SIGINT", "compiled", 130),
+        ("SIGINT", "numpy", 130),
+        ("SIGTERM", "numpy", 143),
+        ("SIGHUP", "compiled", 129),
+    ],
+)
+def test_a_signal_ends_it_at_once_and_leaves_nothing_running(
+    name: str, engine: str, code: int, tmp_path: Path
+) -> None:
+    process = subprocess.Popen(
+        command(*ENDLESS, f"engine={engine}"), cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    wait_for(process, tmp_path, "mlruns/*/*/artifacts/sweep.yaml")
+    asked = time.monotonic()
+    for _ in range(5):  # as by an impatient user
+        process.send_signal(signal.Signals[name])
+    rest = process.communicate(timeout=60)[1]
+    assert process.returncode == code
+    assert time.monotonic() - asked < 20  # a second or two on an idle machine
+    assert "Traceback" not in rest
+    assert statuses(tmp_path) == {"KILLED"}
+
+
+def test_a_terminal_that_is_closed_leaves_nothing_running(tmp_path: Path) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        os.execv(BP, command(*ENDLESS, "engine=numpy"))
+    while not list(tmp_path.glob("mlruns/*/*/artifacts/sweep.yaml")):
+        os.read(terminal, 10_000)  # so that it never waits for us
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 129
+    assert statuses(tmp_path) == {"KILLED"}
+
+
+def test_nohup_is_respected(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        ["nohup", *command("train", "-m", *SMALL, "training.epochs=20000", "engine=numpy")],
+        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_for(process, tmp_path, "mlruns/*/*/artifacts/sweep.yaml")
+    process.send_signal(signal.SIGHUP)
+    assert process.communicate()[1]
+    assert process.returncode == 0
 
 
 def test_one_run_says_what_came_out_and_has_no_parent(bp: Bp, tmp_path: Path) -> None:
@@ -194,7 +251,8 @@ def test_runs_that_are_not_kept_say_what_came_out(bp: Bp) -> None:
 def test_weights_of_a_run_can_start_another(bp: Bp, store: Path, tmp_path: Path) -> None:
     from mlflow import MlflowClient
 
-    first = MlflowClient(f"sqlite:///{store}/mlflow.db").get_run(load(store)["run_id"].iloc[0])
+    run_id = load(store).loc["relu · lr=0.1", "run_id"]
+    first = MlflowClient(f"sqlite:///{store}/mlflow.db").get_run(run_id)
     weights = Path(first.info.artifact_uri) / "weights" / "initial.npz"
     given = ("-m", "init=given", f"init.path={weights}", "activation=relu")
     rest = ("optimizer.learning_rate=0.1", "training.epochs=50", "training.record=5")
@@ -205,7 +263,7 @@ def test_weights_of_a_run_can_start_another(bp: Bp, store: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("obstacle", ["reports is a file", "nobody reads"])
 def test_a_sweep_is_whole_where_its_report_goes_nowhere(obstacle: str, tmp_path: Path) -> None:
-    from bp_pipeline.tracking import Tracker
+    from bp_pipeline.tracking import open_for_reading
 
     if obstacle == "reports is a file":
         (tmp_path / "reports").touch()
@@ -220,10 +278,10 @@ def test_a_sweep_is_whole_where_its_report_goes_nowhere(obstacle: str, tmp_path:
     assert process.returncode == 1
     assert "All runs are recorded; `bp report` is enough." in errors
     assert "Traceback" not in errors
-    tracker = Tracker.open(f"sqlite:///{tmp_path}/mlflow.db", "bp_pipeline", create=False)
-    parent = tracker.find_sweep()
+    with open_for_reading(f"sqlite:///{tmp_path}/mlflow.db", "bp_pipeline") as reader:
+        parent = reader.find_sweep()
+        assert reader.has_comparison(parent.info.run_id)
     assert parent.info.status == "FINISHED"
-    assert tracker.has_comparison(parent.info.run_id)
     assert "hampion" in parent.data.tags["mlflow.note.content"]
 
 
@@ -261,3 +319,131 @@ def test_a_bad_request_is_one_message_and_no_run(
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+# --------------------------------------------------------------------------- within this process
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a database once, because MLflow takes seconds for it."""
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    create(path)
+    return path
+
+
+@pytest.fixture
+def here(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder with an empty store."""
+    shutil.copy(database, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+def composed(n_jobs: int = 2, **changes: Any) -> Composition:
+    tiny = {"replicates": 2, "training.epochs": 3, "engine": "numpy", **changes}
+    jobs = [Job(f"seed={n}", make_config({**tiny, "seed": n})) for n in range(n_jobs)]
+    return Composition(tuple(jobs), "seeds", "bp train -m seed=0,1")
+
+
+def break_off(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("thread", ["the main one", "another"])
+def test_a_sweep_that_breaks_off_raises_what_broke_it_in_any_thread(
+    here: Path, monkeypatch: pytest.MonkeyPatch, thread: str
+) -> None:
+    monkeypatch.setattr(sweep, "train_runs", break_off)
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            run_jobs(composed())
+        except BaseException as error:
+            raised.append(error)
+
+    if thread == "another":
+        other = threading.Thread(target=run)
+        other.start()
+        other.join()
+    else:
+        run()
+    assert [type(error) for error in raised] == [KeyboardInterrupt]
+    assert statuses(here) == {"KILLED"}
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@pytest.mark.parametrize("what", ["write_report", "crown"])
+def test_a_bug_of_ours_keeps_its_traceback_and_the_sweep_is_whole(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, what: str
+) -> None:
+    monkeypatch.setattr(sweep, what, lambda *_: 1 / 0)
+    assert run_jobs(composed()) == 1
+    assert "ZeroDivisionError" in capsys.readouterr().err.partition("Traceback")[2]
+    assert statuses(here) == {"FINISHED"}
+
+
+def test_what_mlflow_refuses_is_said_without_a_traceback(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise sweep.TrackingError("It may not be.")
+
+    monkeypatch.setattr(sweep.Writer, "log_comparison", refuse)
+    assert run_jobs(composed()) == 0
+    said = capsys.readouterr().err
+    assert "It may not be." in said
+    assert "Traceback" not in said
+
+
+def test_a_bug_in_training_keeps_its_traceback_where_nothing_is_kept(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def fail(*_: Any, **__: Any) -> Generator[tuple[int, Exception], None, None]:
+        yield 0, ZeroDivisionError("no luck")
+
+    monkeypatch.setattr(sweep, "train_runs", fail)
+    assert run_jobs(composed(1, **{"tracking.name": "off"})) == 1
+    assert "ZeroDivisionError: no luck" in capsys.readouterr().err
+    assert [path.name for path in here.iterdir()] == ["mlflow.db"]
+
+
+def test_the_runs_of_a_sweep_are_searched_twice_at_most(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searches = []
+    search = sweep.Writer.runs_of
+    monkeypatch.setattr(sweep.Writer, "runs_of", lambda *a: searches.append(a) or search(*a))
+    for n_most in (2, 1):
+        assert run_jobs(composed()) == 0
+        assert len(searches) <= n_most
+        searches.clear()
+
+
+@pytest.fixture(scope="module")
+def config() -> RunConfig:
+    return make_config()
+
+
+FINISHED, FAILED, MISSING = "finished", "failed", "missing"
+
+
+def test_jobs_alike_are_told_apart_by_their_names(config: RunConfig) -> None:
+    jobs, digest = [Job("a", config), Job("b", config)], config.config_digest
+    assert states_of(jobs, [("b", digest)]) == [MISSING, FINISHED]
+    assert states_of(jobs, [("a", digest)], [("b", digest)]) == [FINISHED, FAILED]
+
+
+def test_a_run_under_another_name_stands_for_one_job(config: RunConfig) -> None:
+    jobs, digest = [Job("a", config), Job("b", config)], config.config_digest
+    assert states_of(jobs, [("renamed", digest)]) == [FINISHED, MISSING]
+    assert states_of(jobs, [("b", digest), ("renamed", digest)]) == [FINISHED] * 2
+
+
+def test_jobs_repeated_are_done_as_often_as_they_stand_there(config: RunConfig) -> None:
+    jobs, digest = [Job("a", config)] * 3, config.config_digest
+    assert states_of(jobs, [("a", digest)] * 2) == [FINISHED, FINISHED, MISSING]
+    assert states_of(jobs, [("a", "0" * 64)] * 3) == [MISSING] * 3

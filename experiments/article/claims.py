@@ -8,7 +8,7 @@ import pandas as pd
 from bp_pipeline.config import ConfigError, RunConfig
 from bp_pipeline.core.network import Block, split_layers
 from bp_pipeline.core.training import train as train_core
-from bp_pipeline.ensemble.shards import initial_parameters, setup_of
+from bp_pipeline.ensemble import initial_parameters, setup_of
 from bp_pipeline.explain import explain_step
 from bp_pipeline.report.notation import percent
 from experiments.making import Run, configs_of, outputs, unit_difference

@@ -1,23 +1,39 @@
 """`bp`: the command line.
 
-Owns sub-commands and exit codes, and that whatever is wrong with a request is one message on
-stderr. What a command does is in the modules it hands over to. These are imported only then, so
-that `bp --help`, tab completion and refusals do not wait for MLflow or Numba.
+Owns sub-commands, exit codes, what the process does when a signal stops it, and that whatever is
+wrong with a request is one message on stderr. What a command does is left to the modules it hands
+over to. These are imported only then, so that `bp --help`, tab completion and refusals do not wait
+for MLflow or Numba.
 """
 
+import gc
 import os
+import signal
 import sys
+import threading
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from datetime import date
 from difflib import get_close_matches
 from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
+from types import FrameType
 
-OK, FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
+OK, FAILED, WRONG_REQUEST = 0, 1, 2
 _EXPERIMENT = "bp_pipeline"  # where `bp report` looks: the default of `tracking.experiment`
 _COMPLETION = ("-sc", "--shell-completion")
+_STOPS = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, `kill` or scancel, and a terminal that is closed
+_COLLECT_AFTER = 100_000  # objects; recording makes many, and with 700 spends a tenth on garbage
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal that asks this process to stop."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.exit_code = 128 + number
 
 
 def main() -> int:
@@ -26,22 +42,64 @@ def main() -> int:
     Returns
     -------
     int
-        0 where all is well, 1 where something ran and failed, 2 where the request is wrong, 130
-        after Ctrl-C.
+        0 where all is well, 1 where something ran and failed, 2 where the request is wrong; after
+        a signal 128 and its number: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
     """
     for stream in (sys.stdout, sys.stderr):  # a character less is better than no report
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
+    with _process() as stops:
+        try:
+            status = _exit_code(sys.argv[1:])
+            sys.stdout.flush()
+            return status
+        except BaseException as error:
+            if stops:  # whatever came of it, such as a terminal that is gone
+                with suppress(OSError):
+                    print("Interrupted.", file=sys.stderr)
+                return stops[0].exit_code
+            if not isinstance(error, BrokenPipeError):
+                raise
+            # Who read our output has left, as `head` does.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return FAILED
+
+
+@contextmanager
+def _process() -> Iterator[list[Stopped]]:
+    """Set how this process is stopped and how often it looks for garbage, and undo that.
+
+    Yields
+    ------
+    list
+        The signals that came. Each raises `Stopped` in the main thread, unless what the one before
+        left behind is still being cleared up: a second Ctrl-C, too, leaves nothing RUNNING.
+    """
+    stops: list[Stopped] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        error = sys.exc_info()[1]
+        while error is not None and not isinstance(error, Stopped):
+            error = error.__context__
+        if error is None:
+            stops.append(Stopped(number))
+            raise stops[-1]
+
+    numbers = [getattr(signal, name) for name in _STOPS if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+    # What is ignored stays so: by `nohup`, and by a shell that runs a script in the background.
+    before = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) != signal.SIG_IGN}
+    thresholds = gc.get_threshold()
     try:
-        status = _exit_code(sys.argv[1:])
-        sys.stdout.flush()
-        return status
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:  # who read our output has left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        for number in before:
+            signal.signal(number, stop)
+        gc.set_threshold(_COLLECT_AFTER, *thresholds[1:])
+        yield stops
+    finally:
+        gc.set_threshold(*thresholds)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _exit_code(arguments: Sequence[str]) -> int:
@@ -74,35 +132,31 @@ def train(arguments: Sequence[str]) -> int:
     from bp_pipeline.config import ConfigError, compose
 
     try:
-        asked = compose(arguments)
+        composition = compose(arguments)
     except ConfigError as error:
         return _refuse(str(error))
-    if not asked.jobs:  # Hydra was only asked to show something
+    if not composition.jobs:  # Hydra was only asked to show something
         return OK
     from bp_pipeline.sweep import run_jobs
     from bp_pipeline.tracking import TrackingError
 
     try:
-        return run_jobs([job.config for job in asked.jobs], asked.sweep_name)
+        return run_jobs(composition)
     except (ConfigError, TrackingError) as error:
         return _refuse(str(error))
 
 
 def report(arguments: Sequence[str]) -> int:
     """Run `bp report [SWEEP] [--out DIR]`."""
-    parser = ArgumentParser(prog="bp report", description="Write and print the report of a sweep.")
-    parser.add_argument("sweep", nargs="?", help="run id of the sweep (default: the newest sweep)")
+    parser = _sweep_parser("bp report", "Write and print the report of a sweep.")
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder to write to")
-    parser.add_argument(
-        "--experiment", metavar="NAME", default=_EXPERIMENT, help="of MLflow (default: %(default)s)"
-    )
     chosen = parser.parse_args(arguments)
-    from bp_pipeline.showcase import show_sweep
-    from bp_pipeline.tracking import Tracker, TrackingError
+    from bp_pipeline.sweep import report_sweep
+    from bp_pipeline.tracking import TrackingError, open_for_reading
 
     try:
-        tracker = Tracker.open(None, chosen.experiment, create=False)
-        show_sweep(tracker, chosen.sweep, chosen.out)
+        with open_for_reading(None, chosen.experiment) as reader:
+            report_sweep(reader, chosen.sweep, chosen.out)
     except TrackingError as error:
         return _refuse(str(error))
     return OK
@@ -139,21 +193,63 @@ def explain(arguments: Sequence[str]) -> int:
 
 def ui(arguments: Sequence[str]) -> int:
     """Run `bp ui [SWEEP] [--port N] [--no-browser]`."""
-    parser = ArgumentParser(prog="bp ui", description="Serve MLflow's UI and link to a sweep.")
-    parser.add_argument("sweep", nargs="?", help="run id of the sweep (default: the newest sweep)")
+    parser = _sweep_parser("bp ui", "Serve MLflow's UI and link to a sweep.")
     parser.add_argument("--port", metavar="N", type=_port, help="default: 5000, or a free one")
     parser.add_argument("--no-browser", action="store_true", help="only print the link")
-    parser.add_argument(
-        "--experiment", metavar="NAME", default=_EXPERIMENT, help="of MLflow (default: %(default)s)"
-    )
     chosen = parser.parse_args(arguments)
     from bp_pipeline.tracking import TrackingError
-    from bp_pipeline.ui import run_ui
 
     try:
-        return run_ui(chosen.experiment, chosen.sweep, chosen.port, browser=not chosen.no_browser)
+        return _serve_ui(
+            chosen.experiment, chosen.sweep, chosen.port, browser=not chosen.no_browser
+        )
     except TrackingError as error:
         return _refuse(str(error))
+
+
+def _serve_ui(experiment: str, sweep: str | None, port: int | None, *, browser: bool) -> int:
+    """Serve MLflow's UI until a signal ends it; where a server keeps runs, only print its links."""
+    from bp_pipeline.terminal import say
+    from bp_pipeline.tracking import resolve_uri, ui_server
+
+    if resolve_uri(None).startswith("http"):
+        uri, pages = _sweep_pages(experiment, sweep)
+        ui_server.show_pages(uri, pages, browser=browser)
+        return OK
+    if port is not None and not ui_server.is_free(port):
+        return _refuse(f"`--port` must be free, got {port}. Leave it out, and a free one is taken.")
+    is_shown = False
+    try:
+        with closing(ui_server.UiServer()) as server:
+            uri, pages = _sweep_pages(experiment, sweep)
+            server.serve(uri, port or ui_server.free_port())
+            is_shown = True
+            ui_server.show_pages(server.url, pages, browser=browser)
+            say("Ctrl-C stops the server.")
+            server.wait()
+    except Stopped:
+        if not is_shown:
+            raise
+    except ui_server.UiEnded as error:
+        say(f"MLflow's server ended by itself: {error}")
+        return FAILED
+    return OK
+
+
+def _sweep_pages(experiment: str, name: str | None) -> tuple[str, dict[str, str]]:
+    """Return the store's URI and a sweep's pages, having made sure that there is something."""
+    from bp_pipeline.report import read_sweep
+    from bp_pipeline.tracking import open_for_reading, open_for_writing
+
+    with open_for_reading(None, experiment) as reader:
+        run_id = reader.find_sweep(name).info.run_id
+        uri, pages = reader.uri, reader.page_links(run_id)
+        if reader.has_comparison(run_id):
+            return uri, pages
+        sweep = read_sweep(reader, run_id)  # one that was broken off
+    with open_for_writing(None, experiment) as writer:
+        writer.log_comparison(run_id, sweep.axes, len(sweep.finished))
+    return uri, pages
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
@@ -179,6 +275,20 @@ When does back-propagation learn XOR? Sweeps, tracked in MLflow, and their repor
 Tab completion in bash: eval "$(bp -sc install=bash)\""""
 
 
+def _sweep_parser(program: str, description: str) -> ArgumentParser:
+    """Make the parser of a command that is about one sweep."""
+    parser = ArgumentParser(prog=program, description=description)
+    sweep = "id, digest or name of the sweep, or its beginning (default: the newest sweep)"
+    parser.add_argument("sweep", nargs="?", help=sweep)
+    return _in_experiment(parser)
+
+
+def _in_experiment(parser: ArgumentParser) -> ArgumentParser:
+    named = "of MLflow (default: %(default)s)"
+    parser.add_argument("--experiment", metavar="NAME", default=_EXPERIMENT, help=named)
+    return parser
+
+
 def _reproduce_parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="bp reproduce",
@@ -187,7 +297,7 @@ def _reproduce_parser() -> ArgumentParser:
     )
     add = parser.add_argument
     add("runs", metavar="RUN", nargs="*", help="run id")
-    add("--sweep", metavar="ID", help="all runs of this sweep")
+    add("--sweep", metavar="SWEEP", help="all runs of this sweep")
     add("--sample", metavar="N", type=_positive, help="N finished runs of the experiment")
     today = date.today().toordinal()
     add("--seed", metavar="S", type=int, default=today, help="which ones; consecutive seeds walk "
@@ -197,11 +307,8 @@ def _reproduce_parser() -> ArgumentParser:
     add("--quick", action="store_true", help="leave out studies that take longer than a minute")
     add("--update", action="store_true", help="make the results of --baselines the new baselines")
     add("--engine", choices=["numpy", "compiled"], help="what trains (default: as recorded)")
-    add(
-        "--experiment", metavar="NAME", default=_EXPERIMENT, help="of MLflow (default: %(default)s)"
-    )
     add("--json", metavar="FILE", type=Path, help="write the verdicts as a list of objects")
-    return parser
+    return _in_experiment(parser)
 
 
 def _positive(text: str) -> int:

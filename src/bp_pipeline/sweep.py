@@ -1,36 +1,71 @@
-"""What happens in a sweep, from composed configs to the finished parent run and its report.
+"""What happens in a sweep, from checked jobs to the finished parent run and its report.
 
-Owns the order of things: open the store, announce, train, record each run as it finishes while
-others train, name what failed, report. How configs are composed is Hydra's; what is left to do of a
-sweep, `resume`'s; how networks train, `ensemble`'s; what MLflow is told, `tracking`'s.
+Owns the order of things: open the store, find the sweep or start it, train what is left, record
+each run as it finishes while others train, account for all, and show what came out. A sweep and its
+jobs are recognized by the digests of the configs and of the code that trains. So the same command
+finishes an interrupted sweep, leaves a finished one alone, and starts anew where `core/` has
+changed. How configs are composed is left to `config/`, how networks train to `ensemble/`, what
+MLflow is told to `tracking/`, what a report says to `report/`.
 """
 
-import signal
-from collections.abc import Sequence
+import re
+import traceback
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from shutil import copyfile
+from tempfile import TemporaryDirectory
 from time import perf_counter
+from typing import TYPE_CHECKING, Literal
 
-from bp_pipeline.config.errors import ConfigError
-from bp_pipeline.config.naming import run_colours, run_names
-from bp_pipeline.config.schema import RunConfig
-from bp_pipeline.digests import digest_json
-from bp_pipeline.ensemble.engines import engine_in_use
-from bp_pipeline.ensemble.shards import RunResult, train_runs
-from bp_pipeline.ensemble.summary import in_words
-from bp_pipeline.resume import Job, find_or_start, only_trainer, undone
-from bp_pipeline.showcase import show_sweep
-from bp_pipeline.terminal import counted, make_ready, say, training_progress
-from bp_pipeline.tracking import Tracker, TrackingError
+from filelock import FileLock, Timeout
+
+from bp_pipeline.config import Composition, ConfigError, Job, RunConfig
+from bp_pipeline.config.keys import Tracking
+from bp_pipeline.digests import code_digest, digest_json
+from bp_pipeline.ensemble import RunResult, engine_in_use, in_words, remarks_on_engines, train_runs
+from bp_pipeline.report import (
+    Findings,
+    NoChampion,
+    Sweep,
+    choose_champion,
+    describe,
+    escape_markdown,
+    print_report,
+    read_sweep,
+    tasks,
+    write_report,
+)
+from bp_pipeline.terminal import counted, say, training_progress
+from bp_pipeline.tracking import (
+    Account,
+    FrozenSweep,
+    Reader,
+    TrackingError,
+    Writer,
+    latest_attempts,
+    open_for_writing,
+    run_colours,
+)
+
+if TYPE_CHECKING:
+    from bp_pipeline.tracking.reader import Run
+
+REPORTS = Path("reports")
+_LONGEST_NAME = 80  # characters of a sweep's name in that of its folder
+
+State = Literal["finished", "failed", "missing"]
+Parent = tuple[str, str]  # a sweep's run id and digest
 
 
-def run_jobs(configs: Sequence[RunConfig], name: str | None) -> int:
+def run_jobs(composition: Composition) -> int:
     """Train runs together and record each as it finishes; report if they are a sweep.
 
     Parameters
     ----------
-    configs
-        The jobs, checked.
-    name
-        What the sweep is called; None for a run on its own, which gets no parent.
+    composition
+        The jobs, checked, with what was typed. Without a `sweep_name` they get no parent.
 
     Returns
     -------
@@ -45,138 +80,352 @@ def run_jobs(configs: Sequence[RunConfig], name: str | None) -> int:
     TrackingError
         Where the store cannot be used; nothing was trained then.
     """
-    jobs = [*map(Job, run_names(configs), configs, run_colours(configs))]
-    tracker = _open_tracker(configs)
-    if tracker is None:
-        return _name_failures(_train(jobs, None, None))
-    try:
-        return _track(jobs, name, tracker)
-    except TrackingError as error:
-        say(str(error))
-        return 1
-    finally:
-        tracker.close()
+    training = _Training(composition.jobs)
+    tracking = _common_store(composition.jobs)
+    if tracking.name == "off":
+        return training.run()
+    with open_for_writing(tracking.uri, tracking.experiment) as writer:
+        try:
+            if composition.sweep_name is None:
+                return training.run(writer)
+            return _run_sweep(composition, composition.sweep_name, training, writer)
+        except TrackingError as error:
+            say(str(error))
+            return 1
 
 
-def _open_tracker(configs: Sequence[RunConfig]) -> Tracker | None:
-    tracking = configs[0].tracking
-    other = next((c.tracking for c in configs if c.tracking != tracking), None)
+def _run_sweep(composition: Composition, name: str, training: "_Training", writer: Writer) -> int:
+    frozen = _freeze(composition)
+    with _only_trainer(writer.lock_sweep(frozen.sweep_digest)):
+        begun = list(writer.sweeps(frozen.sweep_digest))
+        parent = _of_this_code(begun)
+        runs = [] if parent is None else writer.runs_of(parent.info.run_id)
+        training.leave_out(latest_attempts(runs))
+        if parent is not None and parent.info.status == "FINISHED" and not training.left:
+            if not any(job.config.sweep.rerun for job in composition.jobs):
+                say(
+                    f"Complete: {counted(len(frozen.jobs), 'run')} in sweep {parent.info.run_id}. "
+                    "`bp report` shows what came out, `sweep.rerun=true` trains it anew."
+                )
+                return 0
+            parent, runs, training = None, [], _Training(composition.jobs)
+        others = {run.info.run_id for run in begun if run is not parent}
+        try:
+            if parent is None:
+                run_id = writer.start_sweep(name, frozen)
+            else:
+                run_id = writer.resume_sweep(parent, frozen)
+                writer.kill_unfinished(runs)
+            return _finish_sweep(run_id, frozen.sweep_digest, training, writer)
+        except BaseException:
+            writer.abandon(frozen.sweep_digest, others, training.account)
+            raise
+
+
+def _finish_sweep(run_id: str, digest: str, training: "_Training", writer: Writer) -> int:
+    """Do what is left to do; the parent ends last, so that a kill before leaves it RUNNING."""
+    writer.write_account(run_id, training.account)
+    started = perf_counter()
+    status = training.run(writer, (run_id, digest))
+    if training.left:
+        writer.write_speed(run_id, perf_counter() - started, training.network_epochs)
+    writer.write_account(run_id, training.account)
+    is_shown = _show(writer, run_id)
+    writer.finish(run_id, training.account.status)
+    return max(status, int(not is_shown))
+
+
+def _common_store(jobs: Sequence[Job]) -> Tracking:
+    tracking = jobs[0].config.tracking
+    other = next((job.config.tracking for job in jobs if job.config.tracking != tracking), None)
     if other is not None:
         raise ConfigError(
             f"`tracking` must be the same for all jobs of a sweep, got {tracking} and {other}. "
             "Start one sweep for each store."
         )
-    return None if tracking.name == "off" else Tracker.open(tracking.uri, tracking.experiment)
+    return tracking
 
 
-def _track(jobs: Sequence[Job], name: str | None, tracker: Tracker) -> int:
-    """Train what is left to do under the sweep's parent run, account for it, and report."""
-    if name is None:
-        return _name_failures(_train(jobs, tracker, None))
-    # Sorted, since the same jobs are the same sweep in whatever order they were typed.
-    sweep_digest = digest_json(sorted(job.config.config_digest for job in jobs))
-    with only_trainer(tracker.lock_sweep(sweep_digest)):
-        parent_run_id = find_or_start(jobs, name, sweep_digest, tracker)
-        if parent_run_id is None:
-            return 0
-        try:
-            return _finish_sweep(jobs, tracker, parent_run_id)
-        except BaseException:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C leaves nothing RUNNING
-            tracker.abandon(parent_run_id)
-            raise
+def _freeze(composition: Composition) -> FrozenSweep:
+    digests = [job.config.config_digest for job in composition.jobs]
+    named = zip(composition.jobs, digests, strict=True)
+    return FrozenSweep(
+        command=composition.command,
+        # Sorted, since the same jobs are the same sweep in whatever order they were typed.
+        sweep_digest=digest_json(sorted(digests)),
+        code_digest=code_digest(),
+        jobs=[{"name": job.name, "config_digest": digest} for job, digest in named],
+    )
 
 
-def _finish_sweep(jobs: Sequence[Job], tracker: Tracker, parent_run_id: str) -> int:
-    """Do what is left to do; the parent ends last, so that a kill before leaves it RUNNING."""
-    left = undone(jobs, tracker.finished_jobs(parent_run_id))
-    tracker.account(parent_run_id)
-    started = perf_counter()
-    failures = _train(left, tracker, parent_run_id, n_done=len(jobs) - len(left))
-    if left:
-        work = _network_epochs([job.config for job in left])
-        tracker.log_speed(parent_run_id, perf_counter() - started, work)
-    account = tracker.account(parent_run_id)
-    is_shown = _show(tracker, parent_run_id)
-    tracker.finish(parent_run_id, account.status)
-    return max(_name_failures(failures), int(not is_shown))
-
-
-def _show(tracker: Tracker, parent_run_id: str) -> bool:
-    """Report a sweep, which is whole also where that fails."""
+@contextmanager
+def _only_trainer(lock: FileLock) -> Iterator[None]:
+    """Hold a sweep's lock, waiting for another process that does."""
     try:
-        show_sweep(tracker, parent_run_id)
-    except Exception as error:
-        say(f"{str(error) or type(error).__name__}\nAll runs are recorded; `bp report` is enough.")
-        return False
-    return True
-
-
-def _train(
-    jobs: Sequence[Job], tracker: Tracker | None, parent_run_id: str | None, *, n_done: int = 0
-) -> list[str]:
-    """Train and record; give the name and error of each run that failed.
-
-    What came of runs that no report will show is printed.
-    """
-    configs = [job.config for job in jobs]
-    say(_announcement(configs, n_done))
-    make_ready({config.engine for config in configs})
-    started, failures, results = perf_counter(), [], {}
-    with training_progress(len(configs), _network_epochs(configs)) as run_done:
-        for index, result in train_runs(configs):
-            name, config, _ = job = jobs[index]
-            outcome: str | Exception = result if isinstance(result, Exception) else ""
-            if tracker and not isinstance(result, Exception):
-                seconds = perf_counter() - started
-                outcome = _record(tracker, job, result, parent_run_id, seconds)
-            if isinstance(outcome, Exception):
-                failures.append(f"{name}: {outcome}")
-                if tracker:
-                    tracker.record_failure(config, outcome, name=name, parent_run_id=parent_run_id)
-            elif parent_run_id is None and not isinstance(result, Exception):
-                results[index] = f"{name}: {in_words(result)}" + f" Run {outcome}." * bool(outcome)
-            run_done()
-    for _, line in sorted(results.items()):
-        print(line)
-    return failures
-
-
-def _network_epochs(configs: Sequence[RunConfig]) -> int:
-    return sum(config.replicates * config.training.epochs for config in configs)
-
-
-def _announcement(configs: Sequence[RunConfig], n_done: int) -> str:
-    n_networks = sum(config.replicates for config in configs)
-    work = f"{counted(len(configs), 'run')}, {counted(n_networks, 'network')}"
-    return f"{work} to train, {counted(n_done, 'run')} already done" if n_done else work
-
-
-def _record(
-    tracker: Tracker,
-    job: Job,
-    result: RunResult,
-    parent_run_id: str | None,
-    seconds: float,
-) -> str | Exception:
-    """Record a run; give its id, or what is wrong with it, unless that concerns the whole store."""
+        lock.acquire(timeout=0)
+    except Timeout:
+        say("Another process is training this sweep; waiting for it to end.")
+        lock.acquire()
     try:
-        return tracker.record(
-            job.config,
-            result,
-            name=job.name,
-            parent_run_id=parent_run_id,
-            seconds=seconds,
-            engine=engine_in_use(job.config.engine),
-            colour=job.colour,
+        yield
+    finally:
+        lock.release()
+
+
+def _of_this_code(begun: "Sequence[Run]") -> "Run | None":
+    """Return the newest of some sweeps that this very code has begun."""
+    same = [run for run in begun if run.data.tags["bp.code_digest"] == code_digest()]
+    if begun and not same:
+        then = begun[0].data.tags["bp.code_digest"]
+        say(
+            f"The code that trains has changed since sweep {begun[0].info.run_id} was begun "
+            f"({then[:8]}… is now {code_digest()[:8]}…). Its runs stay; all are trained anew."
         )
-    except TrackingError:
-        raise
-    except Exception as error:
-        return error
+    return same[0] if same else None
 
 
-def _name_failures(failures: Sequence[str]) -> int:
-    if failures:
-        say("\n  ".join([f"{counted(len(failures), 'run')} failed:", *failures]))
-    return int(bool(failures))
+class _Training:
+    """The jobs of a command, what is left to do of them, and how each has ended."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._jobs = jobs
+        self._colours = run_colours([job.config for job in jobs])
+        self._states: list[State] = ["missing"] * len(jobs)
+        self.left = [*range(len(jobs))]
+
+    def leave_out(self, attempts: "Sequence[Run]") -> None:
+        """Leave out the jobs that have a run with its result."""
+        ended = [
+            (run.info.status, (run.info.run_name, run.data.tags.get("bp.config_digest", "")))
+            for run in attempts
+        ]
+        self._states = states_of(
+            self._jobs,
+            finished=[run for status, run in ended if status == "FINISHED"],
+            failed=[run for status, run in ended if status == "FAILED"],
+        )
+        self.left = [n for n, state in enumerate(self._states) if state != "finished"]
+
+    @property
+    def account(self) -> Account:
+        """How many jobs there are, and how many have ended how by now."""
+        counts = Counter(self._states)
+        return Account(len(self._jobs), counts["finished"], counts["failed"])
+
+    @property
+    def network_epochs(self) -> int:
+        """Networks times epochs that are left to be trained."""
+        configs = (self._jobs[n].config for n in self.left)
+        return sum(config.replicates * config.training.epochs for config in configs)
+
+    def run(self, writer: Writer | None = None, sweep: Parent | None = None) -> int:
+        """Train what is left and record each run as it finishes; return the exit code.
+
+        What came of runs that no report will show is printed, as are the errors of runs.
+        """
+        configs = [self._jobs[n].config for n in self.left]
+        say(self._announcement(configs))
+        for remark in remarks_on_engines({config.engine for config in configs}):
+            say(remark)
+        started, failures, printed = perf_counter(), [], {}
+        with ExitStack() as opened:
+            progress = opened.enter_context(training_progress(len(configs), self.network_epochs))
+            results = train_runs(configs, progress=progress.count_network_epochs)
+            for index, result in opened.enter_context(closing(results)):
+                n = self.left[index]
+                job, seconds = self._jobs[n], perf_counter() - started
+                outcome = self._record(n, result, seconds, writer, sweep) if writer else result
+                self._states[n] = "failed" if isinstance(outcome, Exception) else "finished"
+                if isinstance(outcome, Exception):
+                    failures.append(f"{job.name}: {outcome}")
+                    if writer is None and not isinstance(outcome, MemoryError):
+                        traceback.print_exception(outcome)  # which MLflow would have kept
+                elif sweep is None and isinstance(result, RunResult):
+                    named = f" Run {outcome}." if writer else ""
+                    printed[n] = f"{job.name}: {in_words(result)}{named}"
+                progress.count_run()
+        for _, line in sorted(printed.items()):
+            print(line)
+        if failures:
+            say("\n  ".join([f"{counted(len(failures), 'run')} failed:", *failures]))
+        return int(bool(failures))
+
+    def _announcement(self, configs: Sequence[RunConfig]) -> str:
+        n_networks, n_done = sum(c.replicates for c in configs), len(self._jobs) - len(configs)
+        work = f"{counted(len(configs), 'run')}, {counted(n_networks, 'network')}"
+        return f"{work} to train, {counted(n_done, 'run')} already done" if n_done else work
+
+    def _record(
+        self,
+        n: int,
+        result: RunResult | Exception,
+        seconds: float,
+        writer: Writer,
+        sweep: Parent | None,
+    ) -> str | Exception:
+        """Record a run; return its id, or its error, which is recorded then."""
+        name, config = self._jobs[n].name, self._jobs[n].config
+        engine, colour = engine_in_use(config.engine), self._colours[n]
+        try:
+            if isinstance(result, Exception):
+                raise result
+            return writer.record(
+                config, result, name=name, sweep=sweep, seconds=seconds, engine=engine,
+                colour=colour,
+            )  # fmt: skip
+        except TrackingError:
+            raise
+        except Exception as error:  # of this run alone: the others are to be recorded
+            writer.record_failure(config, error, name=name, sweep=sweep)
+            return error
+
+
+def states_of(
+    jobs: Sequence[Job], finished: Sequence[tuple[str, str]], failed: Sequence[tuple[str, str]] = ()
+) -> list[State]:
+    """Determine how far the jobs of a sweep have come.
+
+    Parameters
+    ----------
+    jobs
+        All of the sweep.
+    finished
+        Name and config digest of each run that has its result. It stands for one job of this
+        digest: that of its name, if there is one, since options may differ in their label only.
+    failed
+        The same of each whose last attempt failed.
+    """
+    by_name = Counter(finished)
+    others = by_name - Counter((job.name, job.config.config_digest) for job in jobs)
+    by_digest = Counter(digest for _, digest in others.elements())
+    states: list[State] = []
+    for job in jobs:
+        run = job.name, job.config.config_digest
+        if by_name[run]:
+            by_name[run] -= 1
+            states.append("finished")
+        elif by_digest[run[1]]:
+            by_digest[run[1]] -= 1
+            states.append("finished")
+        else:
+            states.append("failed" if run in failed else "missing")
+    return states
+
+
+def _show(writer: Writer, run_id: str) -> bool:
+    """Report a sweep, which is whole also where that fails; return whether it did not."""
+    try:
+        findings = Findings(read_sweep(writer, run_id))
+        with _report_of(findings) as made:
+            is_well = _show_in_mlflow(writer, findings, made)
+            _publish(findings, made)
+        return is_well
+    except Exception as error:  # whatever it is, it is told
+        _tell(error, str(error) or type(error).__name__)
+        say("All runs are recorded; `bp report` is enough.")
+        return False
+
+
+def _show_in_mlflow(writer: Writer, findings: Findings, made: Path) -> bool:
+    """Log a report, and make the comparison, champions and description, as far as MLflow lets us.
+
+    Returns
+    -------
+    bool
+        Whether there was no bug of ours; what MLflow refuses is only told.
+    """
+    sweep, remarks, errors = findings.sweep, [], list[Exception]()
+    with _tried("The report", errors):
+        writer.log_report(sweep.run_id, made)
+    with _tried("The comparison of runs", errors):
+        writer.log_comparison(sweep.run_id, sweep.axes, len(sweep.finished))
+    for task in tasks(sweep):
+        with _tried(f"The champion of {task}", errors):
+            remark = _crown(writer, sweep, task)
+            say(remark)
+            remarks.append(escape_markdown(remark))
+    with _tried("The description", errors):
+        writer.write_description(sweep.run_id, "\n\n".join([*remarks, describe(findings)]))
+    return not any(map(_is_bug, errors))
+
+
+def _crown(writer: Writer, sweep: Sweep, task: str) -> str:
+    """Register the champion of a task, once, and return which it is."""
+    chosen = choose_champion(sweep, task)
+    if isinstance(chosen, NoChampion):
+        return chosen.reason
+    name = f"bp_pipeline-{task}"
+    tags = {"bp.result_digest": chosen.result_digest, "bp.replicate": str(chosen.replicate)}
+    version = writer.register(chosen.network, name=name, run_id=chosen.run_id, tags=tags)
+    said = f"Champion: {chosen.run_name}, replicate {chosen.replicate}, is models:/{name}/{version}"
+    others = "; ".join(chosen.unread)
+    return f"{said} (others may be better: {others})" if others else said
+
+
+@contextmanager
+def _tried(what: str, errors: list[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # the other parts are still to be done
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        _tell(error, f"{what} could not be recorded in MLflow: {reason}")
+        errors.append(error)
+
+
+def _tell(error: Exception, line: str) -> None:
+    """Print what went wrong, and of a bug of ours what its mender has to know."""
+    say(line)
+    if _is_bug(error):
+        traceback.print_exception(error)
+
+
+def _is_bug(error: Exception) -> bool:
+    return not isinstance(error, TrackingError | ConfigError | OSError)
+
+
+def report_sweep(reader: Reader, name: str | None = None, folder: Path | None = None) -> None:
+    """Write a sweep's report into a folder, and print what matters; MLflow stays as it is.
+
+    Parameters
+    ----------
+    reader
+        The store that the sweep is in.
+    name
+        What the sweep is called; the newest by default.
+    folder
+        Where to write; by default a folder of `reports/` named after the sweep.
+
+    Raises
+    ------
+    TrackingError
+        Where there is no such sweep, it cannot be read, or the folder cannot be written.
+    """
+    findings = Findings(read_sweep(reader, name))
+    with _report_of(findings) as made:
+        _publish(findings, made, folder)
+
+
+@contextmanager
+def _report_of(findings: Findings) -> Iterator[Path]:
+    with TemporaryDirectory(prefix="bp_pipeline-") as made:
+        write_report(findings, Path(made))
+        yield Path(made)
+
+
+def _publish(findings: Findings, made: Path, folder: Path | None = None) -> None:
+    """Copy a report to where a user finds it, and print what matters."""
+    if folder is None:
+        # Named after the sweep, without what a path had better not hold.
+        name = re.sub(r"[^\w.]+", "-", findings.sweep.name)[:_LONGEST_NAME]
+        folder = REPORTS / f"{name}-{findings.sweep.digest[:8]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in made.iterdir():
+            copyfile(file, folder / file.name)
+    except OSError as error:
+        raise TrackingError(
+            f"The report cannot be written to {folder}: {error}. "
+            "Name another folder: bp report --out DIR."
+        ) from error
+    print_report(findings)
+    print(f"Written to {folder}")

@@ -1,30 +1,28 @@
 """What a user sees while long work runs: a progress bar on a terminal, plain lines elsewhere.
 
-Owns the wording and the pace of it, on stderr; results go to stdout and are printed by their
-makers.
+Owns the wording and the pace of it, on stderr. Results go to stdout and are printed by their
+makers; what the work is, and who does it, is left to those who count it here.
 """
 
-import gc
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import Protocol
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bp_pipeline.ensemble.engines import is_compiled, problem_with
-from bp_pipeline.ensemble.shards import WORK
-
 _SECONDS_BETWEEN_LINES = 5.0
 
 
-class RunDone(Protocol):
-    """What the maker of progress calls once a run is recorded."""
+class WorkCounter(Protocol):
+    """Where training, and what is done with each run then, are counted."""
 
-    def __call__(self) -> None:
-        """Count one more run."""
+    def count_network_epochs(self, number: int) -> None:
+        """Count work of training; any thread may call it, one at a time."""
+
+    def count_run(self) -> None:
+        """Count one more run with which everything is done."""
 
 
 class Screen(Console):
@@ -45,19 +43,10 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def make_ready(engines: Iterable[str]) -> None:
-    """Compile what has to be, before the clock of the progress bar runs."""
-    if "compiled" in engines and find_spec("numba") and not is_compiled():
-        say("Compiling the engine for this machine, once; it takes a quarter of a minute.")
-    for remark in filter(None, map(problem_with, engines)):
-        say(remark)
-    gc.freeze()  # what was imported is never garbage; to look through it costs a tenth of recording
-
-
 @contextmanager
 def training_progress(
     n_runs: int, network_epochs: int, done: str = "recorded runs"
-) -> Iterator[RunDone]:
+) -> Iterator[WorkCounter]:
     """Show how far training, and what is done with each run then, have come.
 
     Parameters
@@ -71,31 +60,34 @@ def training_progress(
 
     Yields
     ------
-    RunDone
-        To be called once for each run with which that was done.
+    WorkCounter
+        Where to count both.
     """
     console = Screen(stderr=True)
     if not console.is_terminal:
         yield _Lines(n_runs)
         return
-    with _Bar(console, n_runs, network_epochs, done) as bar:
-        yield bar.run_done
+    with _Bars(console, n_runs, network_epochs, done) as bars:
+        yield bars
 
 
 class _Lines:
     def __init__(self, n_runs: int) -> None:
-        self.n_runs, self.done, self.last = n_runs, 0, time.monotonic()
+        self.n_runs, self.n_done, self.last = n_runs, 0, time.monotonic()
 
-    def __call__(self) -> None:
-        self.done += 1
+    def count_network_epochs(self, number: int) -> None:
+        """Lines are about runs alone."""
+
+    def count_run(self) -> None:
+        self.n_done += 1
         now = time.monotonic()
-        if now - self.last >= _SECONDS_BETWEEN_LINES or self.done == self.n_runs:
+        if now - self.last >= _SECONDS_BETWEEN_LINES or self.n_done == self.n_runs:
             self.last = now
-            say(f"{self.done} of {self.n_runs} runs done")
+            say(f"{self.n_done} of {self.n_runs} runs done")
 
 
-class _Bar(Progress):
-    """Two bars: networks trained, read from the trainers' own count, and runs done with."""
+class _Bars(Progress):
+    """Two bars: work of training in millions of network-epochs, and runs that are done."""
 
     def __init__(self, console: Console, n_runs: int, network_epochs: int, done: str) -> None:
         super().__init__(
@@ -105,13 +97,17 @@ class _Bar(Progress):
             TimeRemainingColumn(),
             console=console,
         )
+        self.network_epochs = 0
         self.millions = self.add_task("training, 10⁶ network-epochs", total=network_epochs // 10**6)
         self.runs = self.add_task(done, total=n_runs)
 
-    def run_done(self) -> None:
+    def count_network_epochs(self, number: int) -> None:
+        self.network_epochs += number
+
+    def count_run(self) -> None:
         self.advance(self.runs)
 
     def get_renderable(self) -> RenderableType:
         if self.tasks:
-            self.update(self.millions, completed=WORK.network_epochs // 10**6)
+            self.update(self.millions, completed=self.network_epochs // 10**6)
         return super().get_renderable()

@@ -4,7 +4,7 @@ import pytest
 from runs import make_config, raw_config
 
 from bp_pipeline.config import RunConfig, parse_config
-from bp_pipeline.config.naming import COLOURS, run_colours, run_names
+from bp_pipeline.config.naming import run_names
 
 ALONE, LR, HIDDEN = "tanh · glorot_uniform · lr=0.5", "lr=0.5", "hidden=[8] · "
 
@@ -83,15 +83,3 @@ def test_a_grid_is_named_by_its_axes_in_the_order_of_the_config():
         for rate in (0.1, 1.0)
     ]
     assert names(*grid) == ["tanh · lr=0.1", "tanh · lr=1.0", "relu · lr=0.1", "relu · lr=1.0"]
-
-
-def test_runs_are_coloured_by_activation_or_else_by_what_varies():
-    first, second, third = COLOURS[:3]
-    options = [{"activation": a, "init": i} for a in ("tanh", "relu") for i in ("ones", "normal")]
-    configs = [make_config(options=option) for option in options]
-    assert run_colours(configs) == [first, first, second, second]
-    assert run_colours(configs[:2]) == [first, second]
-    momenta = [make_config({"optimizer.momentum": m}) for m in (0.0, 0.5, 0.0, 0.9)]
-    assert run_colours(momenta) == [first, second, first, third]
-    assert run_colours([make_config()] * 2) == [None, None]
-    assert run_colours([make_config({"seed": seed}) for seed in range(9)]) == [None] * 9

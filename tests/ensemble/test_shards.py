@@ -15,8 +15,7 @@ from runs import make_config
 from bp_pipeline.arrays import write_arrays
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.core.training import train
-from bp_pipeline.ensemble import shards as ensemble
-from bp_pipeline.ensemble.shards import RunResult, initial_parameters, setup_of, train_runs
+from bp_pipeline.ensemble import RunResult, initial_parameters, setup_of, shards, train_runs
 
 SMALL = {"engine": "numpy", "threads": 1, "replicates": 5, "training.epochs": 20,
          "training.record": 8, "training.record_weights": 2}  # fmt: skip
@@ -27,7 +26,7 @@ def small_config(changes: dict[str, Any] | None = None, **options: str) -> RunCo
 
 
 def results_of(configs: Sequence[RunConfig]) -> list[RunResult]:
-    """Train, and give the results in the order of the configs."""
+    """Train, and return the results in the order of the configs."""
     results = trained_once(configs)
     for result in results:
         if isinstance(result, Exception):
@@ -69,7 +68,7 @@ SWEEP = [
 
 @pytest.fixture(scope="module")
 def alone() -> list[str]:
-    """Give the digest of each run of the sweep, trained on its own."""
+    """Return the digest of each run of the sweep, trained on its own."""
     return [result_of(config).result_digest for config in SWEEP]
 
 
@@ -111,7 +110,7 @@ def test_a_run_is_its_networks_trained(index):
 def test_neighbours_shards_and_threads_do_not_matter(alone, order, shard_networks, threads):
     configs = [SWEEP[index].model_copy(update={"threads": threads}) for index in order]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ensemble, "SHARD_NETWORKS", shard_networks)
+        patch.setattr(shards, "SHARD_NETWORKS", shard_networks)
         assert digests_of(configs) == [alone[index] for index in order]
 
 
@@ -204,7 +203,7 @@ def test_one_run_that_fails_lets_the_others_finish(monkeypatch, alone):
             raise MemoryError("no room")
         return initial_parameters(config)
 
-    monkeypatch.setattr(ensemble, "initial_parameters", failing)
+    monkeypatch.setattr(shards, "initial_parameters", failing)
     results = trained_once(SWEEP)
     assert isinstance(results.pop(2), MemoryError)
     assert [result.result_digest for result in results] == alone[:2] + alone[3:]
@@ -214,7 +213,7 @@ def test_an_engine_that_fails_fails_the_runs_of_its_shard(monkeypatch):
     def failing(*_: Any, **__: Any) -> None:
         raise FloatingPointError("no luck")
 
-    monkeypatch.setattr(ensemble, "train_function", lambda name: failing)
+    monkeypatch.setattr(shards, "train_function", lambda name: failing)
     results = trained_once(SWEEP[:3])
     assert {type(result) for result in results} == {FloatingPointError}
 
@@ -229,9 +228,23 @@ def test_leaving_early_stops_the_training():
     index, _ = next(results)
     assert index == 0
     results.close()  # returns, although the other run has not finished
-    assert ensemble.WORK.stopped
 
 
-def test_work_counts_network_epochs():
-    results_of([small_config(), small_config({"seed": 1})])
-    assert ensemble.WORK.network_epochs == 2 * 5 * 20
+def test_progress_adds_up_to_all_network_epochs():
+    counts: list[int] = []
+    configs = [small_config(), small_config({"seed": 1})]
+    assert len(list(train_runs(configs, progress=counts.append))) == 2
+    assert sum(counts) == 2 * 5 * 20
+
+
+def test_two_trainings_in_one_process_do_not_disturb_each_other(alone):
+    slow = small_config({"training.epochs": 20_000})
+    counts: dict[str, list[int]] = {"slow": [], "quick": []}
+    first = train_runs([SWEEP[0], slow], progress=counts["slow"].append)
+    next(first)
+    second = list(train_runs(SWEEP[:1], progress=counts["quick"].append))
+    assert sum(counts["quick"]) == 5 * 20
+    [(_, rest)] = first
+    assert not isinstance(rest, Exception)
+    assert sum(counts["slow"]) == 5 * 20 + 5 * 20_000
+    assert [result.result_digest for _, result in second] == alone[:1]

@@ -12,7 +12,7 @@ from runs import make_config
 
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.digests import digest_json
-from bp_pipeline.ensemble.shards import RunResult, train_runs
+from bp_pipeline.ensemble import RunResult, train_runs
 from bp_pipeline.report import Findings, write_report
 from bp_pipeline.report.sweep_data import Sweep, assemble, complete, grid_axes, grid_places
 from bp_pipeline.report.sweep_reader import read_files

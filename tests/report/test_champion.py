@@ -15,11 +15,10 @@ from runs import make_config
 from bp_pipeline.arrays import write_arrays
 from bp_pipeline.core.activations import ACTIVATIONS
 from bp_pipeline.core.network import Block
-from bp_pipeline.ensemble.shards import RunResult, initial_parameters, setup_of, train_runs
-from bp_pipeline.report import Champion, Findings, NoChampion, choose_champion, tasks
+from bp_pipeline.ensemble import RunResult, initial_parameters, setup_of, train_runs
+from bp_pipeline.report import Champion, NoChampion, choose_champion, tasks
 from bp_pipeline.report.champion import best_replicate, network_of, solves
-from bp_pipeline.showcase import show_sweep_in_mlflow
-from bp_pipeline.tracking import Tracker, champion_model
+from bp_pipeline.tracking import champion_model
 
 
 def test_where_nothing_converged_there_is_none() -> None:
@@ -62,19 +61,6 @@ def test_what_cannot_be_read_is_no_failure_to_solve(
     none = choose_champion(sweep_in(tmp_path, runs), "xor")
     assert isinstance(none, NoChampion)
     assert lost in none.reason
-
-
-def test_what_mlflow_refuses_is_told_and_the_rest_is_done(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    no_store = Tracker.__new__(Tracker)  # fails whatever is asked of it
-    show_sweep_in_mlflow(no_store, Findings(by_hand(run([None]))), tmp_path)
-    assert [line.partition(" could not")[0] for line in capsys.readouterr().err.splitlines()] == [
-        "The report",
-        "The comparison of runs",
-        "No champion for xor: no network solves it when training ends.",
-        "The description",
-    ]
 
 
 def test_the_best_replicate_solves_the_task_with_the_lowest_loss() -> None:

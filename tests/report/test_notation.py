@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report.by_hand import by_hand, run
 
-from bp_pipeline.ensemble.summary import wilson_interval
+from bp_pipeline.ensemble import wilson_interval
 from bp_pipeline.report import Findings, write_report
 from bp_pipeline.report.notation import (
     as_typed,

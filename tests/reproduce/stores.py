@@ -1,7 +1,6 @@
 """A store that tests verify, made by typing commands."""
 
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
@@ -11,7 +10,7 @@ from runs import make_config
 from bp_pipeline.arrays import write_arrays
 from bp_pipeline.cli import main
 from bp_pipeline.ensemble.shards import initial_parameters
-from bp_pipeline.tracking import Reproductions
+from bp_pipeline.tracking import RunsToVerify
 
 SMALL = {
     "replicates": 5,
@@ -45,7 +44,7 @@ def record_runs(folder: Path) -> Store:
     _train("-m", "activation=tanh,relu,sigmoid")
     _train("init=given", f"init.path={path}")
     path.unlink()
-    with closing(Reproductions.open(None, "bp_pipeline")) as store:
+    with RunsToVerify.open(None, "bp_pipeline") as store:
         drawn = {run.name: run.run_id for run in store.of_sweep(None)}
         runs = {run.name: run.run_id for run in store.sample(4, seed=0)}
         [given] = runs.keys() - drawn.keys()

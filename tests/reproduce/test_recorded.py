@@ -21,7 +21,7 @@ from stores import Store
 import bp_pipeline
 from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.reproduce import Request, reproduce
-from bp_pipeline.tracking import NothingYet, Reproductions, TrackingError
+from bp_pipeline.tracking import NothingYet, RunsToVerify, TrackingError, open_for_writing
 
 BP = Path(sys.executable).with_name("bp")
 TANH, RELU = "tanh", "relu"
@@ -337,7 +337,7 @@ def test_a_store_that_may_only_be_read_is_verified_without_a_record(
 
 
 def test_consecutive_seeds_walk_through_the_store(store: Store) -> None:
-    tracker = Reproductions.open(None, "bp_pipeline", create=False)
+    tracker = RunsToVerify.open(None, "bp_pipeline")
     samples = [[run.run_id for run in tracker.sample(3, seed)] for seed in range(4)]
     assert samples == [[run.run_id for run in tracker.sample(3, seed)] for seed in range(4)]
     assert all(len(set(sample)) == 3 for sample in samples)
@@ -349,10 +349,9 @@ def test_consecutive_seeds_walk_through_the_store(store: Store) -> None:
 def test_runs_without_a_result_are_missing(store: Store, tmp_path: Path) -> None:
     from bp_pipeline.tracking.format import read_config
 
-    tracker = Reproductions.open(None, "failures")
     config = read_config(store.artifacts(TANH))
-    failed = tracker.record_failure(config, ValueError("no"), name="failed", parent_run_id=None)
-    tracker.close()
+    with open_for_writing(None, "failures") as writer:
+        failed = writer.record_failure(config, ValueError("no"), name="failed", sweep=None)
     assert reproduce(Request(runs=[failed], json=tmp_path / "verdicts.json")) == 1
     [verdict] = json.loads((tmp_path / "verdicts.json").read_text())
     assert verdict["verdict"] == "missing"

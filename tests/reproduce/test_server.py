@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from urllib3.util import Retry
 
 from bp_pipeline.reproduce.recorded import case_of
 from bp_pipeline.reproduce.verdicts import Case, Verdict, retrain
-from bp_pipeline.tracking import Recorded, Reproductions
+from bp_pipeline.tracking import Recorded, RunsToVerify
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_only_configs_are_fetched_before_training_and_a_result_is_let_go_once_ju
         return {path.name for path in scratch.rglob("*") if path.is_file()}
 
     with ExitStack() as opened:
-        store = opened.enter_context(closing(Reproductions.open(None, "bp_pipeline")))
+        store = opened.enter_context(RunsToVerify.open(None, "bp_pipeline"))
         runs: list[Recorded] = store.sample(4, seed=0)
         cases = [case_of(store, run, None, opened) for run in runs]
         assert fetched() <= {"config.yaml", "initial.npz"}

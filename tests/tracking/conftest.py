@@ -1,46 +1,37 @@
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
+from runs import make_config
 
-from bp_pipeline.config.schema import RunConfig, parse_config
-from bp_pipeline.ensemble.shards import RunResult, train_runs
-from bp_pipeline.tracking import Tracker, database
+from bp_pipeline.config.schema import RunConfig
+from bp_pipeline.ensemble import RunResult, train_runs
+from bp_pipeline.tracking import FrozenSweep, Writer, open_for_writing, store
 
-
-def small_config(**sections: Any) -> RunConfig:
-    """Give a small run on the readable engine; a mapping changes keys of its section."""
-    raw: dict[str, Any] = {
-        "task": {"name": "xor"},
-        "network": {"hidden": [3], "bias": True, "train_bias": True, "output": "sigmoid"},
-        "activation": {"name": "tanh"},
-        "init": {"name": "uniform", "bound": 1.0, "bias": "same"},
-        "loss": {"name": "logistic", "reduction": "mean"},
-        "optimizer": {"name": "batch_gd", "learning_rate": 5.0, "momentum": 0.0},
-        "training": {
-            "epochs": 200,
-            "tolerance": 0.4,
-            "stop_when_converged": False,
-            "record": 12,
-            "record_weights": 2,
-        },
-        "replicates": 9,
-        "seed": 0,
-        "engine": "numpy",
-        "threads": 1,
-        "tracking": {"name": "local"},
-        "sweep": {"rerun": False},
-    }
-    for key, value in sections.items():
-        raw[key] = {**raw[key], **value} if isinstance(value, dict) else value
-    return parse_config(raw, {"init": "uniform_small"})
+DIGEST = "5" * 64
+JOBS = [{"name": "lr=5.0", "config_digest": "1" * 64}, {"name": "lr=1.0 · λ"}]
+SMALL = {
+    "engine": "numpy", "threads": 1, "replicates": 9, "optimizer.learning_rate": 5.0,
+    "training.epochs": 200, "training.record": 12, "training.record_weights": 2,
+}  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def make_config() -> Callable[..., RunConfig]:
-    return small_config
+def small_config(changes: dict[str, Any] | None = None, **options: str) -> RunConfig:
+    """Return a small run on the readable engine."""
+    return make_config({**SMALL, **(changes or {})}, {"init": "uniform", **options})
+
+
+def start_sweep(writer: Writer, name: str = "two rates", digest: str = DIGEST) -> str:
+    return writer.start_sweep(name, FrozenSweep(f"bp train -m {name}", digest, "c" * 64, JOBS))
+
+
+def record(writer: Writer, config: RunConfig, result: RunResult, **how: Any) -> str:
+    """Record a run; what a test does not care about is left to this."""
+    chosen = {"name": "a", "sweep": None, "seconds": 0.0, "engine": "numpy", **how}
+    return writer.record(config, result, **chosen)
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +50,7 @@ def result(config: RunConfig) -> RunResult:
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a database once, because MLflow takes seconds for it."""
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    database.create(path)
+    store.create(path)
     return path
 
 
@@ -72,8 +63,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def tracker(folder: Path, empty_database: Path) -> Iterator[Tracker]:
+def writer(folder: Path, empty_database: Path) -> Iterator[Writer]:
     shutil.copy(empty_database, folder)
-    tracker = Tracker.open(None, "bp_pipeline")
-    yield tracker
-    tracker.close()
+    with open_for_writing(None, "bp_pipeline") as writer:
+        yield writer
+
+
+@pytest.fixture
+def client(writer: Writer) -> MlflowClient:
+    return MlflowClient(writer.uri)
+
+
+@pytest.fixture
+def parent(writer: Writer) -> str:
+    return start_sweep(writer)

@@ -6,21 +6,22 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
+from conftest import DIGEST, record, start_sweep
 from mlflow import MlflowClient
 
-from bp_pipeline.arrays import read_arrays
 from bp_pipeline.config.schema import RunConfig
-from bp_pipeline.ensemble.shards import RunResult
+from bp_pipeline.ensemble import RunResult
 from bp_pipeline.report.champion import network_of
-from bp_pipeline.tracking import Tracker, TrackingError
-from bp_pipeline.tracking import format as records
+from bp_pipeline.tracking import Account, TrackingError, Writer, open_for_writing
+from bp_pipeline.tracking import format as names
 from bp_pipeline.tracking import server as module
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -28,10 +29,9 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 @contextmanager
 def serving(answer: Answer) -> Iterator[str]:
-    """Serve one answer to every GET, on a port of its own."""
-    handler = type(
-        "Handler", (BaseHTTPRequestHandler,), {"do_GET": answer, "log_request": lambda *_: None}
-    )
+    """Serve one answer to every request, on a port of its own."""
+    methods = {"do_GET": answer, "do_POST": answer, "log_request": lambda *_: None}
+    handler = type("Handler", (BaseHTTPRequestHandler,), methods)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -50,10 +50,10 @@ def answering(status: int, body: bytes = b"", **headers: str) -> Answer:
 
 
 def problem_of(uri: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Open a server that cannot be used; give the message, which is to be one line."""
+    """Open a server that cannot be used; return the message, which is to be one line."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(TrackingError) as caught:
-        Tracker.open(None, "bp_pipeline")
+        open_for_writing(None, "bp_pipeline")
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -156,18 +156,26 @@ def test_a_part_of_a_password_is_not_taken_for_a_port_and_told(
         assert message.endswith("with % codes for special characters (%40 for @).")
 
 
-def test_the_experiment_that_is_wanted_is_the_one_asked_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    seen = []
+NO_SUCH_EXPERIMENT = answering(404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}')
+
+
+def listening(seen: list[BaseHTTPRequestHandler]) -> Answer:
+    """Be a server without experiments, which remembers what it was asked."""
 
     def answer(request: BaseHTTPRequestHandler) -> None:
-        seen.append(request.path.rpartition("?")[2])
-        answering(404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}')(request)
+        seen.append(request)
+        empty = request.path.endswith("/search")
+        (answering(200, b"{}") if empty else NO_SUCH_EXPERIMENT)(request)
 
-    with serving(answer) as uri:
+    return answer
+
+
+def test_the_experiment_that_is_wanted_is_the_one_asked_for() -> None:
+    seen: list[BaseHTTPRequestHandler] = []
+    with serving(listening(seen)) as uri:
         module.ask(uri, "a b/λ&c")
-    assert seen == ["experiment_name=a%20b%2F%CE%BB%26c"]
+    query = parse_qs(urlsplit(seen[0].path).query)
+    assert query == {"experiment_name": ["a b/λ&c"]}
 
 
 @pytest.mark.parametrize(
@@ -226,21 +234,45 @@ def test_a_database_that_refuses_a_password_is_not_told_to_be_started(
     )
 
 
-def test_credentials_of_the_environment_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
+CREDENTIALS = "mlflow_tracking_username = me\nmlflow_tracking_password = secret"
 
-    def answer(request: BaseHTTPRequestHandler) -> None:
-        seen.append(request.headers["Authorization"])
-        answering(404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}')(request)
 
-    with serving(answer) as uri:
+@pytest.mark.parametrize(
+    ("variables", "file", "sent"),
+    [
+        ({}, "", None),
+        ({"TOKEN": "t0ken"}, "", "Bearer t0ken"),
+        ({"USERNAME": "me", "PASSWORD": "secret"}, "", "Basic bWU6c2VjcmV0"),
+        ({}, CREDENTIALS, "Basic bWU6c2VjcmV0"),
+    ],
+)  # fmt: skip
+def test_we_identify_ourselves_as_mlflow_does(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    variables: dict[str, str],
+    file: str,
+    sent: str | None,
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".mlflow").mkdir()
+    (tmp_path / ".mlflow" / "credentials").write_text(f"[mlflow]\n{file}\n")
+    for name, value in variables.items():
+        monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", value)
+    seen: list[BaseHTTPRequestHandler] = []
+    with serving(listening(seen)) as uri:
         module.ask(uri, "bp_pipeline")
-        monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "t0ken")
+    assert {request.headers["Authorization"] for request in seen} == {sent}
+
+
+@pytest.mark.parametrize("answer", [answering(200, b"{}"), answering(503), NO_SUCH_EXPERIMENT])
+def test_asking_leaves_the_environment_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, answer: Answer
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "7")
+    before = dict(os.environ)
+    with serving(answer) as uri, suppress(TrackingError):
         module.ask(uri, "bp_pipeline")
-        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
-        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
-        module.ask(uri + "/", "bp_pipeline")
-    assert seen == [None, "Bearer t0ken", "Basic bWU6c2VjcmV0"]
+    assert dict(os.environ) == before
 
 
 class Server(NamedTuple):
@@ -282,64 +314,70 @@ def is_up(uri: str) -> bool:
 def test_runs_on_a_real_server_read_back_as_on_the_embedded_store(
     server: Server, folder: Path, config: RunConfig, result: RunResult, capfd: pytest.CaptureFixture
 ) -> None:
-    tracker = Tracker.open("sqlite:///elsewhere.db", "bp_pipeline")
-    parent = tracker.start_sweep("a", [{"name": "a"}], "5" * 64)
-    run_id = tracker.record(
-        config, result, name="a", parent_run_id=parent, seconds=0, engine="numpy"
-    )
-    tracker.finish(parent, "FINISHED")
+    writer = open_for_writing("sqlite:///elsewhere.db", "bp_pipeline")
+    parent = start_sweep(writer)
+    run_id = record(writer, config, result, sweep=(parent, DIGEST))
+    writer.finish(parent, "FINISHED")
     client = MlflowClient(server.uri)
     run = client.get_run(run_id)
-    table = tracker.load_runs(parent)
+    table = writer.load_runs(parent)
     assert run.info.status == "FINISHED"
     assert run.info.artifact_uri.startswith("mlflow-artifacts:/")
     assert run.data.tags["bp.result_digest"] == result.result_digest
     assert table["optimizer.learning_rate"].tolist() == [5.0]
-    assert [sweep.info.run_id for sweep in tracker.sweeps()] == [parent]
+    assert [sweep.info.run_id for sweep in writer.sweeps()] == [parent]
     assert [file.path for file in client.list_artifacts(run_id, "weights")] == [
         f"weights/{name}.npz" for name in ("final", "initial", "trajectory")
     ]
-    with tracker.artifacts(run_id) as copy:
-        network = network_of(config, read_arrays(copy / "weights" / "final.npz"), 0)
+    with writer.artifacts(run_id) as copy:
+        network = network_of(config, names.read_weights(copy, "final"), 0)
+        assert {str(path.relative_to(copy)) for path in copy.rglob("*.*")} == {
+            *names.NEEDED_FILES, "environment.json"
+        }  # fmt: skip
+    wanted = ("config.yaml", "weights/initial.npz", "no/such.file")
+    with writer.artifacts(run_id, *wanted) as copy:
+        assert {str(path.relative_to(copy)) for path in copy.rglob("*.*")} == {*wanted[:2]}
+    assert not copy.exists()
     assert capfd.readouterr() == ("", "")
     versions = [
-        tracker.register(network, name="bp_pipeline-xor", run_id=run_id, tags={"bp.replicate": "0"})
+        writer.register(network, name="bp_pipeline-xor", run_id=run_id, tags={"bp.replicate": "0"})
         for _ in range(2)
     ]
     assert versions == ["1", "1"]
     version = client.get_model_version_by_alias("bp_pipeline-xor", "champion")
     assert (version.version, version.run_id) == ("1", run_id)
-    tracker.log_comparison(parent, ["activation"], 1)
-    assert tracker.has_comparison(parent)
-    assert tracker.n_readers > 1
+    writer.log_comparison(parent, ["activation"], 1)
+    assert writer.has_comparison(parent)
+    assert writer.n_readers > 1
     assert not (folder / "elsewhere.db").exists()
+    writer.close()
 
 
 def test_a_server_that_dies_in_a_sweep_is_not_waited_for_again_and_again(
     server: Server, config: RunConfig, result: RunResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tracker, client = Tracker.open(None, "bp_pipeline"), MlflowClient(server.uri)
-    parent = tracker.start_sweep("a", [{"name": "a"}], "5" * 64)
-    half = client.create_run(tracker.experiment_id, tags={"mlflow.parentRunId": parent})
-    tracker.abandon(parent)
+    writer, client = open_for_writing(None, "bp_pipeline"), MlflowClient(server.uri)
+    parent, account = start_sweep(writer), Account(2, 0, 0)
+    half = client.create_run(writer.experiment_id, tags={"mlflow.parentRunId": parent})
+    writer.abandon(DIGEST, (), account)
     statuses = [client.get_run(run_id).info.status for run_id in (half.info.run_id, parent)]
     assert statuses == ["KILLED", "KILLED"]
 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    monkeypatch.setattr(records, "write_result", lambda *_: server.kill())
+    monkeypatch.setattr(names, "write_result", lambda *_: server.kill())
     with pytest.raises(TrackingError) as caught:
-        tracker.record(config, result, name="a", parent_run_id=parent, seconds=0, engine="numpy")
+        record(writer, config, result, sweep=(parent, DIGEST))
     # Refused, or reset where a connection was still open.
     assert str(caught.value).startswith(f"Cannot record 'a' in {server.uri}: ")
     assert str(caught.value).endswith(". Type the same again once the server is back.")
-    monkeypatch.setattr(tracker, "_client", None)  # so that whatever is asked of it fails
-    tracker.abandon(parent)
+    monkeypatch.setattr(writer, "_client", None)  # so that whatever is asked of it fails
+    writer.abandon(DIGEST, (), account)
 
 
 def test_a_request_to_a_dead_server_is_tried_for_seconds_unless_a_user_wants_more(
-    tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "3"
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "7")
-    Tracker.open(None, "bp_pipeline").close()
+    open_for_writing(None, "bp_pipeline").close()
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "7"

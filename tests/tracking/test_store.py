@@ -10,19 +10,27 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from conftest import record
 from filelock import FileLock
 from mlflow import MlflowClient
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from bp_pipeline.config.errors import ConfigError, without_passwords
 from bp_pipeline.config.schema import RunConfig
-from bp_pipeline.ensemble.shards import RunResult
-from bp_pipeline.tracking import Tracker, TrackingError, database, store
+from bp_pipeline.ensemble import RunResult
+from bp_pipeline.tracking import (
+    TrackingError,
+    Writer,
+    open_for_reading,
+    open_for_writing,
+    store,
+)
 
 
-def problem_of(uri: str | None, *, create: bool = True) -> str:
-    """Open a store that cannot be used; give the message, which is to be one line."""
+def problem_of(uri: str | None, *, to_write: bool = True) -> str:
+    """Open a store that cannot be used; return the message, which is to be one line."""
     with pytest.raises(TrackingError) as caught:
-        Tracker.open(uri, "bp_pipeline", create=create)
+        (open_for_writing if to_write else open_for_reading)(uri, "bp_pipeline")
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -41,14 +49,11 @@ def run_python(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_default_store_is_what_plain_mlflow_ui_reads(folder: Path, empty_database: Path) -> None:
     shutil.copy(empty_database, folder)
-    tracker = Tracker.open(None, "bp_pipeline")
-    client = MlflowClient("sqlite:///mlflow.db")
-    experiment = client.get_experiment_by_name("bp_pipeline")
-    assert experiment.experiment_id == tracker.experiment_id
-    assert experiment.artifact_location == f"{folder}/mlruns/1"
-    assert tracker.uri == f"sqlite:///{folder}/mlflow.db"
-    tracker.close()
-    client._tracking_client.store.engine.dispose()
+    with open_for_writing(None, "bp_pipeline") as writer:
+        experiment = MlflowClient("sqlite:///mlflow.db").get_experiment_by_name("bp_pipeline")
+        assert experiment.experiment_id == writer.experiment_id
+        assert experiment.artifact_location == f"{folder}/mlruns/1"
+        assert writer.uri == f"sqlite:///{folder}/mlflow.db"
 
 
 def schema_of(path: Path) -> list[list[str]]:
@@ -62,8 +67,7 @@ def schema_of(path: Path) -> list[list[str]]:
 
 
 def test_a_new_store_equals_one_that_mlflow_makes(tmp_path: Path, empty_database: Path) -> None:
-    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
-    client._tracking_client.store.engine.dispose()
+    SqlAlchemyStore(f"sqlite:///{tmp_path}/mlflow.db", str(tmp_path / "mlruns")).engine.dispose()
     assert schema_of(empty_database) == schema_of(tmp_path / "mlflow.db")
 
 
@@ -86,10 +90,9 @@ def test_any_folder_name_will_do(
     monkeypatch.chdir(tmp_path / name)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     shutil.copy(empty_database, tmp_path / name)
-    tracker = Tracker.open(None, "bp_pipeline")
-    run_id = tracker.record(config, result, name="a", parent_run_id=None, seconds=0, engine="numpy")
-    paths = [file.path for file in MlflowClient(tracker.uri).list_artifacts(run_id)]
-    tracker.close()
+    with open_for_writing(None, "bp_pipeline") as writer:
+        run_id = record(writer, config, result)
+        paths = [file.path for file in MlflowClient(writer.uri).list_artifacts(run_id)]
     assert "curves.npz" in paths
     assert (tmp_path / name / "mlruns" / "1" / run_id / "artifacts" / "curves.npz").is_file()
 
@@ -100,9 +103,8 @@ def test_artifacts_are_kept_beside_the_database_wherever_a_command_starts(
     place = tmp_path / "kept"
     place.mkdir()
     shutil.copy(empty_database, place)
-    tracker = Tracker.open(f"sqlite:///{place}/mlflow.db", "bp_pipeline/reproductions")
-    experiment = MlflowClient(tracker.uri).get_experiment(tracker.experiment_id)
-    tracker.close()
+    with open_for_writing(f"sqlite:///{place}/mlflow.db", "bp_pipeline/reproductions") as writer:
+        experiment = MlflowClient(writer.uri).get_experiment(writer.experiment_id)
     assert experiment.artifact_location == f"{place}/mlruns/1"
     assert not (folder / "mlflow.db").exists()
 
@@ -126,18 +128,17 @@ def test_places_that_keep_nothing_for_long_are_refused(folder: Path, uri: str) -
 
 
 def test_reading_makes_no_store(folder: Path, empty_database: Path) -> None:
-    assert "There is no store" in problem_of(None, create=False)
+    assert "There is no store" in problem_of(None, to_write=False)
     assert list(folder.iterdir()) == []
     shutil.copy(empty_database, folder)
-    assert "There is no experiment 'bp_pipeline' yet" in problem_of(None, create=False)
+    assert "There is no experiment 'bp_pipeline' yet" in problem_of(None, to_write=False)
 
 
 def test_a_deleted_experiment_is_named(folder: Path, empty_database: Path) -> None:
     shutil.copy(empty_database, folder)
-    tracker = Tracker.open(None, "bp_pipeline")
-    MlflowClient(tracker.uri).delete_experiment(tracker.experiment_id)
-    message = problem_of(None)
-    tracker.close()
+    with open_for_writing(None, "bp_pipeline") as writer:
+        MlflowClient(writer.uri).delete_experiment(writer.experiment_id)
+        message = problem_of(None)
     assert "`mlflow experiments restore -x 1`" in message
 
 
@@ -145,27 +146,27 @@ def test_writes_go_through_the_write_ahead_log_without_a_flush_each(
     folder: Path, empty_database: Path
 ) -> None:
     shutil.copy(empty_database, folder)
-    tracker = Tracker.open(None, "bp_pipeline")
-    with tracker._client._tracking_client.store.engine.connect() as connection:
-        pragmas = [
-            connection.exec_driver_sql(f"PRAGMA {name}").scalar()
-            for name in ("journal_mode", "synchronous")
-        ]
-    tracker.close()
+    with open_for_writing(None, "bp_pipeline") as writer:
+        database = SqlAlchemyStore(writer.uri, str(folder / "mlruns"))  # shares the connections
+        with database.engine.connect() as connection:
+            pragmas = [
+                connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+                for name in ("journal_mode", "synchronous")
+            ]
     assert pragmas == ["wal", 1]
     left = sorted(path.name for path in folder.iterdir())
     assert left == ["mlflow.db", "mlflow.db.lock"], "closing leaves everything in the one file"
 
 
 def test_a_writer_waits_for_the_other_and_says_so_in_the_end(
-    tracker: Tracker, config: RunConfig, result: RunResult, monkeypatch: pytest.MonkeyPatch
+    writer: Writer, config: RunConfig, result: RunResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracker._store.lock, "timeout", 0.1)
+    monkeypatch.setattr(writer._store.lock, "timeout", 0.1)
     with FileLock("mlflow.db.lock"), pytest.raises(TrackingError) as caught:
-        tracker.record(config, result, name="a", parent_run_id=None, seconds=0, engine="numpy")
+        record(writer, config, result)
     assert "mlflow.db.lock' could not be acquired" in str(caught.value)
     assert "Let the program that writes to it finish" in str(caught.value)
-    tracker.record(config, result, name="a", parent_run_id=None, seconds=0, engine="numpy")
+    record(writer, config, result)
 
 
 def test_a_place_that_cannot_be_written_is_named(folder: Path) -> None:
@@ -237,15 +238,14 @@ def test_a_full_disk_is_one_message(
     assert sorted(path.name for path in small_disk.iterdir()) == ["filler", "mlflow.db.lock"]
     filler.unlink()
     shutil.copy(empty_database, small_disk)
-    tracker = Tracker.open(None, "bp_pipeline")
 
-    def record_many() -> None:
+    def record_many(writer: Writer) -> None:
         for _ in range(100):
-            tracker.record(config, result, name="a", parent_run_id=None, seconds=0, engine="numpy")
+            record(writer, config, result)
 
-    with pytest.raises(TrackingError) as caught:
-        record_many()
-    tracker.close()
+    with open_for_writing(None, "bp_pipeline") as writer:
+        with pytest.raises(TrackingError) as caught:
+            record_many(writer)
     assert "\n" not in str(caught.value)
     assert str(caught.value).endswith("Free some space, then type the same again.")
 
@@ -255,11 +255,11 @@ def test_a_kill_while_the_store_is_made_leaves_none_or_a_whole_one(folder: Path)
     script = """
         import itertools, os, signal, threading
         from pathlib import Path
-        from bp_pipeline.tracking import Tracker
+        from bp_pipeline.tracking import FrozenSweep, open_for_writing
 
-        tracker = Tracker.open("sqlite:///new/folder/mlflow.db", "bp_pipeline")
-        tracker.finish(tracker.start_sweep("a", [], "0" * 64), "FINISHED")
-        tracker.close()
+        with open_for_writing("sqlite:///new/folder/mlflow.db", "bp_pipeline") as writer:
+            run_id = writer.start_sweep("a", FrozenSweep("", "0" * 64, "0" * 64, []))
+            writer.finish(run_id, "FINISHED")
         print(sorted(os.listdir("new/folder")))
         print(threading.active_count(), "MLFLOW_TRACKING_URI" in os.environ)
 
@@ -273,7 +273,7 @@ def test_a_kill_while_the_store_is_made_leaves_none_or_a_whole_one(folder: Path)
 
         event.listen(Engine, "before_cursor_execute", show_what_a_kill_would_leave)
         Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-        Tracker.open(None, "bp_pipeline")
+        open_for_writing(None, "bp_pipeline")
     """
     done = run_python(script, folder)
     assert (done.stderr, done.returncode) == ("", -signal.SIGKILL)
@@ -283,21 +283,21 @@ def test_a_kill_while_the_store_is_made_leaves_none_or_a_whole_one(folder: Path)
         "['mlflow.db.lock', 'new']",
     ]
     assert sorted(os.listdir()) == ["mlflow.db.lock", "mlflow.db.new", "new"]
-    Tracker.open(None, "bp_pipeline").close()
+    open_for_writing(None, "bp_pipeline").close()
     assert sorted(os.listdir()) == ["mlflow.db", "mlflow.db.lock", "new"]
 
 
 def test_an_empty_file_is_no_store(folder: Path, empty_database: Path) -> None:
-    assert not database.is_made(folder / "mlflow.db")
+    assert not store.is_made(folder / "mlflow.db")
     (folder / "mlflow.db").touch()  # as a killed `sqlite3.connect` leaves it
-    assert not database.is_made(folder / "mlflow.db")
-    assert database.is_made(empty_database)
+    assert not store.is_made(folder / "mlflow.db")
+    assert store.is_made(empty_database)
 
 
 def test_importing_is_cheap(tmp_path: Path) -> None:
     script = """
         import sys
-        import bp_pipeline.tracking, bp_pipeline.tracking.provenance, bp_pipeline.ensemble.summary
+        import bp_pipeline.tracking, bp_pipeline.tracking.ui_server, bp_pipeline.ensemble
         print({"mlflow", "pandas", "sqlalchemy", "requests", "scipy.stats"} & set(sys.modules))
     """
     done = run_python(script, tmp_path)

@@ -20,7 +20,7 @@ _FLAGS = (
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder with a store, in which a sweep was run."""
+    """Return a folder with a store, in which a sweep was run."""
     folder = tmp_path_factory.mktemp("ui")
     done = subprocess.run(
         [BP, "train", "-m", *SWEEP.split()],
@@ -36,7 +36,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def links(store: Path) -> Iterator[dict[str, str]]:
-    """Serve the store with `bp ui`; give the links it prints. Ctrl-C is to end it cleanly.
+    """Serve the store with `bp ui`; return the links it prints. Ctrl-C is to end it cleanly.
 
     MLflow's own port is taken, and the browser it opens writes the address to a file `opened`.
     """

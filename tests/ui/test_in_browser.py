@@ -1,5 +1,7 @@
 """What a user sees in MLflow: a real browser on the real server, without a click at first."""
 
+from urllib.parse import parse_qs
+
 from playwright.sync_api import Locator, Page, expect
 from user import N_RUNS
 
@@ -45,6 +47,18 @@ def test_the_link_shows_charts_with_every_run_of_the_sweep(
     side_by_side = card(page, "Show differences only")
     for key in COLUMNS:
         expect(side_by_side.get_by_text(key, exact=True).first).to_be_attached()
+
+
+def test_the_sweep_is_in_the_menu_of_saved_views(page: Page, links: dict[str, str]) -> None:
+    experiment, _, query = links["charts"].partition("?")
+    run_id = parse_qs(query)["viewStateShareKey"][0]
+    page.goto(f"{experiment}?workflowType=machine_learning")
+    page.get_by_test_id("saved-views-trigger").click()
+    view = page.get_by_text(f"activation × init × optimizer.learning_rate · {run_id[:8]}")
+    expect(view).to_be_visible()
+    view.click()
+    expect(page.get_by_text(f"{N_RUNS} matching runs")).to_be_visible()
+    expect(page.locator("[role=columnheader][col-id='metrics.`converged/rate`']")).to_be_visible()
 
 
 def test_the_table_has_the_columns_that_matter_best_run_first(

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +14,9 @@ from user import BP, environment, free_port, group_of, is_alive, listening, read
 
 
 def within(seconds: float, is_so: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, threading.Event()
     while not is_so() and time.monotonic() < deadline:
-        time.sleep(0.05)
+        pause.wait(0.05)
     return is_so()
 
 
@@ -40,7 +41,7 @@ def unfinished_request(link: str) -> socket.socket:
 
 
 def write_browser(folder: Path, command: str) -> str:
-    """Write a program that is started with an address, as a browser; give its path."""
+    """Write a program that is started with an address, as a browser; return its path."""
     script = folder / "browser"
     script.write_text(f"#!/bin/sh\n{command}\n")
     script.chmod(0o755)
@@ -75,8 +76,8 @@ def test_stopped_while_it_starts_it_leaves_nothing(store: Path) -> None:
     group = group_of(process)
     process.terminate()
     _, errors = process.communicate(timeout=20)
-    assert process.returncode == 130
-    assert errors == ""
+    assert process.returncode == 143
+    assert errors == "Interrupted.\n"
     assert not is_alive(group)
 
 

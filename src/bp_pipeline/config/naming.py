@@ -1,4 +1,4 @@
-"""What tells the runs of a sweep apart: their names, by what varies, and their colours.
+"""What tells the runs of a sweep apart: their names, by what varies.
 
 A name is such as `tanh · glorot_uniform · lr=0.5`.
 """
@@ -10,9 +10,6 @@ from bp_pipeline.config.keys import default_options, default_values
 from bp_pipeline.config.schema import RunConfig
 
 ALWAYS = ("activation", "init", "optimizer.learning_rate")  # the name of a run on its own
-COLOURS = (  # that can be told apart, also by those who see red and green alike
-    "#3f3fae", "#1b9e77", "#d95f02", "#e6ab02", "#b4508b", "#1f9bd1", "#7a7a7a", "#8c510a",
-)  # fmt: skip
 _SHORT = {"optimizer.learning_rate": "lr"}
 _NEVER = {"engine", "threads", "tracking", "sweep"}  # they decide nothing, so they name nothing
 
@@ -37,21 +34,6 @@ def run_names(configs: Sequence[RunConfig]) -> list[str]:
     """Name the runs of a sweep by what varies in it, and a run on its own by what is unusual."""
     keys = varied_keys([config.params() for config in configs])
     return [run_name(config, keys or _unusual_keys(config)) for config in configs]
-
-
-def run_colours(configs: Sequence[RunConfig]) -> list[str | None]:
-    """Give the runs of a sweep a colour for each activation, or else for each value of what varies.
-
-    None where nothing varies, or too many values would have to be told apart.
-    """
-    params = [config.params() for config in configs]
-    varied = varied_keys(params)
-    key = next((key for key in [*ALWAYS[:2], *varied] if key in varied), "")
-    values = [str(run.get(key)) for run in params]
-    colours = dict(zip(dict.fromkeys(values), COLOURS, strict=False))
-    if not key or len(colours) < len(set(values)):
-        return [None] * len(configs)
-    return [colours[value] for value in values]
 
 
 def _unusual_keys(config: RunConfig) -> list[str]:

@@ -1,1 +1,45 @@
-"""From configs to results."""
+"""From configs to results: `train_runs` trains runs side by side, `RunResult` is what each gives.
+
+shards.py   runs become ensembles, ensembles shards, shards results
+result.py   a run's arrays, curves and outcome statistics
+engines.py  what trains a shard
+"""
+
+from bp_pipeline.ensemble.engines import engine_in_use, train_function
+from bp_pipeline.ensemble.result import (
+    CURVES,
+    DECILES,
+    SUMMARY,
+    RunResult,
+    curves,
+    in_words,
+    median_epochs_to_converge,
+    quantiles,
+    summary,
+    wilson_interval,
+)
+from bp_pipeline.ensemble.shards import (
+    initial_parameters,
+    remarks_on_engines,
+    setup_of,
+    train_runs,
+)
+
+__all__ = [
+    "CURVES",
+    "DECILES",
+    "SUMMARY",
+    "RunResult",
+    "curves",
+    "engine_in_use",
+    "in_words",
+    "initial_parameters",
+    "median_epochs_to_converge",
+    "quantiles",
+    "remarks_on_engines",
+    "setup_of",
+    "summary",
+    "train_function",
+    "train_runs",
+    "wilson_interval",
+]

@@ -1,86 +1,31 @@
 """From configs to results: runs become ensembles, ensembles shards, shards results.
 
 Owns which networks are trained together and how their results find the way back to their run. A
-shard is a value (arrays in, arrays out) and knows nothing of configs, so any joblib backend can
-train it: threads here, or Dask or Ray chosen through `joblib.parallel_config`. What training does
-is said in `core`; where results go, in `tracking/`.
+shard is a value (arrays in, arrays out) and knows nothing of configs, so that it could travel to
+another process. What training does is left to `core`; where results go, to `tracking/`.
 """
 
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import joblib
 import numpy as np
-from jaxtyping import Float64, Int8, Int64
+from jaxtyping import Int64
 
 from bp_pipeline.arrays import layer_names
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.core.initializers import draw_words, initialize
 from bp_pipeline.core.network import Architecture, Parameters, PerNetwork, split_layers
-from bp_pipeline.core.training import OUTCOMES, Setup, Trained
-from bp_pipeline.digests import digest_arrays
-from bp_pipeline.ensemble.engines import train_function
+from bp_pipeline.core.training import Setup, Trained
+from bp_pipeline.ensemble.engines import is_compiled, problem_with, train_function
+from bp_pipeline.ensemble.result import RunResult
 
 SHARD_NETWORKS = 1024  # small enough to finish runs in turn, large enough to hide the dispatch
 
-
-@dataclass(frozen=True)
-class RunResult:
-    """What training one run gives: the arrays of `core.training.Trained`, network axis first.
-
-    Attributes
-    ----------
-    epochs
-        The recorded epochs.
-    loss, gradient_norm, weight_norm
-        At the recorded epochs; +inf from the epoch of divergence on.
-    outcome_code
-        Index into `core.training.OUTCOMES`.
-    epochs_to_converge
-        First epoch at which the replicate had converged, or −1.
-    final_loss
-        In nats, mean over samples; +inf where it is not finite.
-    initial_weights, final_weights
-        `layer_1`, …: (replicate, row, fan_out), row 0 the bias unit's.
-    trajectory
-        The same for the first `training.record_weights` replicates at every recorded epoch.
-    """
-
-    epochs: Int64[np.ndarray, " epoch"]
-    loss: Float64[np.ndarray, "replicate epoch"]
-    gradient_norm: Float64[np.ndarray, "replicate epoch"]
-    weight_norm: Float64[np.ndarray, "replicate epoch"]
-    outcome_code: Int8[np.ndarray, " replicate"]
-    epochs_to_converge: Int64[np.ndarray, " replicate"]
-    final_loss: Float64[np.ndarray, " replicate"]
-    initial_weights: dict[str, Float64[np.ndarray, "replicate row fan_out"]]
-    final_weights: dict[str, Float64[np.ndarray, "replicate row fan_out"]]
-    trajectory: dict[str, np.ndarray]
-
-    @property
-    def outcome(self) -> np.ndarray:
-        """Outcome of each replicate by name."""
-        return np.array(OUTCOMES)[self.outcome_code]
-
-    @property
-    def arrays(self) -> dict[str, np.ndarray]:
-        """What makes two results the same: weights, trajectory, outcomes, and loss curves."""
-        weights = {
-            f"{kind}/{name}": layer
-            for kind in ("initial_weights", "final_weights", "trajectory")
-            for name, layer in getattr(self, kind).items()
-        }
-        names = ("epochs", "loss", "outcome_code", "epochs_to_converge")
-        return {**weights, **{name: getattr(self, name) for name in names}}
-
-    @cached_property
-    def result_digest(self) -> str:
-        """SHA-256 over `arrays`."""
-        return digest_arrays(self.arrays)
+ProgressCallback = Callable[[int], None]  # takes a number of network-epochs
 
 
 class Part(NamedTuple):
@@ -102,44 +47,27 @@ class Shard(NamedTuple):
     kept: Int64[np.ndarray, " kept"]
 
 
-class Work:
-    """What the trainers of this process have done, and whether they should go on."""
+def train_runs(
+    configs: Sequence[RunConfig], *, progress: ProgressCallback | None = None
+) -> Generator[tuple[int, RunResult | Exception], None, None]:
+    """Train runs side by side; return each as it finishes, with its index.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin anew."""
-        self.network_epochs = 0
-        self.stopped = False
-
-    def advance(self, network_epochs: int) -> None:
-        """Count work done; raise where it is to end."""
-        if self.stopped:
-            raise InterruptedError("training was stopped")
-        with self._lock:
-            self.network_epochs += network_epochs
-
-
-WORK = Work()  # of the process, because a shard sent to another one could not take it along
-
-
-def train_runs(configs: Sequence[RunConfig]) -> Iterator[tuple[int, RunResult | Exception]]:
-    """Train runs side by side; give each as it finishes, with its index.
+    Several calls may go on in one process at a time. Closing the iterator ends the training.
 
     Parameters
     ----------
     configs
         What to train. Runs that share engine and `Setup` become one ensemble; as many shards are
         trained at once as the largest `threads` says, on all cores by default.
+    progress
+        Called now and then with how many network-epochs were trained since the last call, by one
+        thread at a time, but not always the same one.
 
     Yields
     ------
     tuple
         Index in `configs`, and the result, or what went wrong with this run alone.
     """
-    WORK.reset()
     runs = [_Gathering(index, config) for index, config in enumerate(configs)]
     shards = (shard for members in _ensembles(runs) for shard in _shards(members))
     threads = [config.threads or joblib.cpu_count() for config in configs]
@@ -149,7 +77,9 @@ def train_runs(configs: Sequence[RunConfig]) -> Iterator[tuple[int, RunResult | 
         return_as="generator_unordered",
         batch_size=1,
     )
-    results = parallel(joblib.delayed(_train_shard)(*shard) for shard in shards)
+    stop = threading.Event()
+    advance = _advance(stop, progress)
+    results = parallel(joblib.delayed(_train_shard)(*shard, advance) for shard in shards)
     try:
         for parts, trained in results:
             for part in parts:
@@ -159,20 +89,41 @@ def train_runs(configs: Sequence[RunConfig]) -> Iterator[tuple[int, RunResult | 
                     yield run.index, run.finish()
         yield from ((run.index, run.error) for run in runs if run.error is not None)
     finally:
-        WORK.stopped = True
+        stop.set()
         with warnings.catch_warnings():  # that shards were left undone is what we want here
             warnings.simplefilter("ignore")
             results.close()
 
 
+def remarks_on_engines(engines: Iterable[str]) -> Iterator[str]:
+    """Compile what has to be, before the clock of a progress bar runs; yield what to tell of it."""
+    if "compiled" in engines and find_spec("numba") and not is_compiled():
+        yield "Compiling the engine for this machine, once; it takes a quarter of a minute."
+    yield from filter(None, map(problem_with, engines))
+
+
+def _advance(stop: threading.Event, progress: ProgressCallback | None) -> ProgressCallback:
+    """Return what trainers call: it counts their work, and raises where it is to end."""
+    lock = threading.Lock()
+
+    def advance(network_epochs: int) -> None:
+        if stop.is_set():
+            raise InterruptedError("training was stopped")
+        if progress is not None:
+            with lock:
+                progress(network_epochs)
+
+    return advance
+
+
 def _train_shard(
-    parts: list[Part], engine: str, shard: Shard | Exception
+    parts: list[Part], engine: str, shard: Shard | Exception, advance: ProgressCallback
 ) -> tuple[list[Part], Trained | Exception]:
     if isinstance(shard, Exception):
         return parts, shard
     try:
         train = train_function(engine)
-        return parts, train(*shard[:4], kept=shard.kept, progress=WORK.advance)
+        return parts, train(*shard[:4], kept=shard.kept, progress=advance)
     except InterruptedError:
         raise
     except Exception as error:  # of these runs alone: the others are to finish
@@ -180,7 +131,7 @@ def _train_shard(
 
 
 def setup_of(config: RunConfig) -> Setup:
-    """Pick out what a run must share with its neighbours in an ensemble."""
+    """Return what a run must share with its neighbours in an ensemble."""
     inputs, targets = config.truth_table
     architecture = Architecture(
         layer_sizes=config.layer_sizes,
@@ -205,7 +156,7 @@ def setup_of(config: RunConfig) -> Setup:
 
 
 def initial_parameters(config: RunConfig) -> Parameters:
-    """Give a run's initial weights, one column a network: drawn from its seed, or as given."""
+    """Return a run's initial weights, one column a network: drawn from its seed, or as given."""
     given = config.given_weights
     if given is not None:
         columns = [layer.reshape(len(layer), -1).T for layer in given]
@@ -230,7 +181,7 @@ class _Gathering:
         return self.missing == 0 and self.error is None
 
     def begin(self) -> bool:
-        """Make initial weights and room for the result; say whether that went well."""
+        """Make initial weights and room for the result; return whether that went well."""
         try:
             self.initial = initial_parameters(self.config)
             self._allocate()
@@ -265,7 +216,7 @@ class _Gathering:
         self.trajectory[:, :, kept] = trained.trajectory[:, :, part.kept]
 
     def finish(self) -> RunResult:
-        """Give the result and let go of its arrays."""
+        """Return the result and let go of its arrays."""
         epochs = self.setup.recorded_epochs
         loss, gradient_norm, weight_norm = self.curves
         result = RunResult(

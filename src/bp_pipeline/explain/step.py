@@ -18,7 +18,7 @@ from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.core.losses import LOSSES
 from bp_pipeline.core.network import Block, split_layers
 from bp_pipeline.core.training import OUTCOMES, Progress, Setup, train
-from bp_pipeline.ensemble.shards import initial_parameters, setup_of
+from bp_pipeline.ensemble import initial_parameters, setup_of
 
 _MOST_EPOCHS = 2**53  # as in `training.epochs`, the last of which is the one that is looked at
 _ADVICE = {  # for a network that is frozen before it takes a step

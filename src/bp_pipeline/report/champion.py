@@ -17,7 +17,7 @@ from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.report.networks import forward
 from bp_pipeline.report.sweep_data import RATE, Sweep
 from bp_pipeline.report.tables import ranked
-from bp_pipeline.tracking import Network, TrackingError
+from bp_pipeline.tracking import TrackingError, TrainedNetwork
 
 Weights = Mapping[str, Float64[np.ndarray, "replicate _row _fan_out"]]
 
@@ -40,7 +40,7 @@ class Champion:
     run_name: str
     result_digest: str
     replicate: int
-    network: Network
+    network: TrainedNetwork
     unread: tuple[str, ...]
 
 
@@ -99,9 +99,9 @@ def solves(config: RunConfig, weights: Weights) -> Bool[np.ndarray, " replicate"
     return np.asarray((distances < config.training.tolerance).all(axis=(0, 1)))
 
 
-def network_of(config: RunConfig, weights: Weights, replicate: int) -> Network:
+def network_of(config: RunConfig, weights: Weights, replicate: int) -> TrainedNetwork:
     """Take one network out of a run, as a model is made from it."""
-    return Network(
+    return TrainedNetwork(
         weights={name: np.array(layer[replicate]) for name, layer in weights.items()},
         config={
             "activation": config.activation.name,

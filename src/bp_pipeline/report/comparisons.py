@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bp_pipeline.ensemble.summary import wilson_interval
+from bp_pipeline.ensemble import wilson_interval
 from bp_pipeline.report.notation import sorted_rows
 from bp_pipeline.report.statistics import holm, mcnemar, signed_rank
 from bp_pipeline.report.sweep_data import HIGH, LEARNING_RATE, LOW, MEDIAN, RATE, Sweep

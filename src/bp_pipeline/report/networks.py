@@ -15,7 +15,7 @@ from jaxtyping import Float64, Int64
 from bp_pipeline.arrays import layer_names
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.core.network import Block, norm
-from bp_pipeline.ensemble.shards import setup_of
+from bp_pipeline.ensemble import setup_of
 from bp_pipeline.report.findings import Findings
 from bp_pipeline.report.notation import count, nats
 from bp_pipeline.report.tables import ranked

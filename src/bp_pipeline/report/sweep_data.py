@@ -17,7 +17,7 @@ from bp_pipeline.arrays import read_arrays
 from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.config.naming import ALWAYS, varied_keys
 from bp_pipeline.config.schema import RunConfig
-from bp_pipeline.ensemble.summary import median_epochs_to_converge, quantiles, wilson_interval
+from bp_pipeline.ensemble import median_epochs_to_converge, quantiles, wilson_interval
 from bp_pipeline.report.notation import as_typed, in_order, sorted_rows
 from bp_pipeline.tracking import TrackingError
 from bp_pipeline.tracking.format import read_config
@@ -154,7 +154,7 @@ def assemble(
     Parameters
     ----------
     runs
-        One row a run, as `Tracker.load_runs` returns them; a column may be missing.
+        One row a run, as `Reader.load_runs` returns them; a column may be missing.
     replicates, curves
         Columns of files below each other: of runs, and of places, each with its `run_id`.
     run_id, name, digest, n_jobs, command, open_files

@@ -6,16 +6,14 @@ files hold is `tracking.format`'s, what a sweep is `sweep_data.py`'s.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
-from bp_pipeline.arrays import read_arrays
-from bp_pipeline.ensemble.summary import DECILES, quantiles
+from bp_pipeline.ensemble import DECILES, quantiles
 from bp_pipeline.report.sweep_data import (
     CURVE_COLUMNS,
     REPLICATE_COLUMNS,
@@ -26,10 +24,8 @@ from bp_pipeline.report.sweep_data import (
     grid_axes,
     grid_places,
 )
-from bp_pipeline.tracking import Tracker
-
-_UNREADABLE = (OSError, ValueError, KeyError, IndexError)  # a file that is missing or half written
-_YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where it is built
+from bp_pipeline.tracking import Reader, open_for_reading
+from bp_pipeline.tracking.format import read_curves, read_frozen_sweep, read_replicates
 
 _Columns = dict[str, np.ndarray]
 
@@ -54,14 +50,14 @@ def load_sweep(
 
     @contextmanager
     def open_files(run_id: str) -> Iterator[Path]:
-        with _store(uri, experiment) as reader, reader.artifacts(run_id) as folder:
+        with open_for_reading(uri, experiment) as reader, reader.artifacts(run_id) as folder:
             yield folder
 
-    with _store(uri, experiment) as reader:
+    with open_for_reading(uri, experiment) as reader:
         return replace(read_sweep(reader, sweep), open_files=open_files)
 
 
-def read_sweep(reader: Tracker, sweep: str | None = None) -> Sweep:
+def read_sweep(reader: Reader, sweep: str | None = None) -> Sweep:
     """Read a sweep, the newest by default, from a store that is open.
 
     Its configs and weights can be read as long as the store stays open.
@@ -82,10 +78,6 @@ def read_sweep(reader: Tracker, sweep: str | None = None) -> Sweep:
         command=_read_command(reader, run_id),
         open_files=reader.artifacts,
     )
-
-
-def _store(uri: str | None, experiment: str) -> AbstractContextManager[Tracker]:
-    return closing(Tracker.open(uri, experiment, create=False))
 
 
 def read_files(
@@ -113,10 +105,10 @@ def read_files(
         replicates, curves = {}, []
         for run_id in run_ids:
             with open_files(run_id) as folder:
-                with suppress(*_UNREADABLE):
-                    replicates[run_id] = _read_replicates(folder)
-                with suppress(*_UNREADABLE):
-                    curves.append(_read_curves(folder))
+                with suppress(ValueError):
+                    replicates[run_id] = read_replicates(folder)
+                with suppress(ValueError):
+                    curves.append(read_curves(folder))
         return replicates, _pooled(curves)
 
     places = list(places)
@@ -127,12 +119,12 @@ def read_files(
     return _stacked(replicates, REPLICATE_COLUMNS), _stacked(curves, CURVE_COLUMNS)
 
 
-def _pooled(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> _Columns | None:
+def _pooled(curves: Sequence[_Columns]) -> _Columns | None:
     """Take quantiles over the replicates of some runs, which were recorded at the same epochs."""
     if not curves:
         return None
-    losses = [loss for _, loss in curves]
-    columns = [curves[0][0], *quantiles(np.concatenate(losses), DECILES)]
+    losses = np.concatenate([of_run["loss"] for of_run in curves])
+    columns = [curves[0]["epoch"], *quantiles(losses, DECILES)]
     return dict(zip(CURVE_COLUMNS, columns, strict=True))
 
 
@@ -147,23 +139,9 @@ def _stacked(of_runs: Mapping[str, _Columns | None], names: Sequence[str]) -> pd
     return pd.DataFrame({"run_id": np.repeat(np.array([*parts], dtype=object), lengths), **stacked})
 
 
-def _read_command(reader: Tracker, run_id: str) -> str | None:
-    with reader.artifacts(run_id) as folder:
+def _read_command(reader: Reader, run_id: str) -> str | None:
+    with reader.artifacts(run_id, "sweep.yaml") as folder:
         try:
-            made = yaml.load((folder / "sweep.yaml").read_bytes(), Loader=_YAML_LOADER)
-        except (OSError, ValueError, yaml.YAMLError):
+            return read_frozen_sweep(folder).command
+        except ValueError:
             return None
-    command = made.get("command") if isinstance(made, dict) else None
-    return command if isinstance(command, str) else None
-
-
-def _read_replicates(folder: Path) -> _Columns:
-    from pyarrow.parquet import read_table
-
-    table = read_table(folder / "replicates.parquet", use_threads=False)
-    return {name: table[name].to_numpy() for name in REPLICATE_COLUMNS}
-
-
-def _read_curves(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    arrays = read_arrays(folder / "curves.npz")
-    return arrays["epoch"], arrays["loss"]

@@ -27,7 +27,7 @@ from bp_pipeline.reproduce.baselines import (
 from bp_pipeline.reproduce.recorded import case_of
 from bp_pipeline.reproduce.verdicts import Case, Verdict, print_verdicts, retrain, write_json
 from bp_pipeline.terminal import counted, say
-from bp_pipeline.tracking import NothingYet, Recorded, Reproductions, TrackingError
+from bp_pipeline.tracking import NothingYet, Recorded, RunsToVerify, TrackingError
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _composed_studies(request: Request) -> dict[str, list[RunConfig]]:
 def _cases(
     request: Request,
     studies: Mapping[str, list[RunConfig]],
-    store: Reproductions | None,
+    store: RunsToVerify | None,
     opened: ExitStack,
 ) -> list[Case | Verdict]:
     """Return everything that is asked for, ready to be trained again."""
@@ -150,10 +150,10 @@ def _cases(
     return cases
 
 
-def _open_store(request: Request, opened: ExitStack) -> Reproductions | None:
+def _open_store(request: Request, opened: ExitStack) -> RunsToVerify | None:
     """Return the store, or None where it is not there and only baselines must be verified."""
     try:
-        store = Reproductions.open(None, request.experiment, create=False)
+        store = RunsToVerify.open(None, request.experiment)
     except TrackingError as error:
         only_baselines = request.studies is not None and not (request.runs or request.sweep)
         if only_baselines and isinstance(error, NothingYet):
@@ -166,7 +166,7 @@ def _open_store(request: Request, opened: ExitStack) -> Reproductions | None:
     return store
 
 
-def _stored_runs(request: Request, store: Reproductions) -> list[Recorded]:
+def _stored_runs(request: Request, store: RunsToVerify) -> list[Recorded]:
     """Return the runs that are asked for, each once."""
     runs = store.find(request.runs)
     names_something = request.runs or request.sample is not None or request.studies is not None
@@ -177,7 +177,7 @@ def _stored_runs(request: Request, store: Reproductions) -> list[Recorded]:
     return list({run.run_id: run for run in runs}.values())
 
 
-def _record(store: Reproductions, title: str, verdicts: Sequence[Verdict], seconds: float) -> bool:
+def _record(store: RunsToVerify, title: str, verdicts: Sequence[Verdict], seconds: float) -> bool:
     """Record the verification, or say why not; return False where it should have been possible.
 
     Somebody else's store can be verified by whoever may read it.

@@ -17,7 +17,7 @@ from typing import Any
 from bp_pipeline.config import ConfigError, RunConfig, compose
 from bp_pipeline.config.naming import run_names
 from bp_pipeline.digests import code_digest
-from bp_pipeline.ensemble.shards import RunResult
+from bp_pipeline.ensemble import RunResult
 from bp_pipeline.reproduce.verdicts import Case, Verdict
 from bp_pipeline.tracking.provenance import environment, package_version
 

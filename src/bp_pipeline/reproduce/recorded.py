@@ -15,11 +15,10 @@ from typing import Any
 from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.digests import code_digest, digest_arrays
-from bp_pipeline.ensemble.engines import engine_in_use
-from bp_pipeline.ensemble.shards import RunResult
+from bp_pipeline.ensemble import RunResult, engine_in_use
 from bp_pipeline.reproduce.differences import first_difference
 from bp_pipeline.reproduce.verdicts import Case, Verdict
-from bp_pipeline.tracking import Recorded, Reproductions, TrackingError
+from bp_pipeline.tracking import Recorded, RunsToVerify, TrackingError
 from bp_pipeline.tracking.format import NEEDED_FILES, read_config, read_environment, read_result
 from bp_pipeline.tracking.provenance import environment
 
@@ -28,7 +27,7 @@ _DIGESTS = ("bp.config_digest", "bp.code_digest", "bp.result_digest")
 
 
 def case_of(
-    store: Reproductions, run: Recorded, engine: str | None, opened: ExitStack
+    store: RunsToVerify, run: Recorded, engine: str | None, opened: ExitStack
 ) -> Case | Verdict:
     """Return a run ready to be trained again, or the verdict that it cannot be.
 
@@ -61,7 +60,7 @@ def case_of(
     return Case(config, partial(_judge, store, run, config), missing)
 
 
-def _read_config(store: Reproductions, run_id: str, opened: ExitStack) -> RunConfig:
+def _read_config(store: RunsToVerify, run_id: str, opened: ExitStack) -> RunConfig:
     with store.artifacts(run_id, _CONFIG) as folder:
         _check_present(folder, _CONFIG)
         with suppress(ConfigError):  # it may name given weights, which a server has not sent yet
@@ -77,7 +76,7 @@ def _check_present(folder: Path, *names: str) -> None:
         raise FileNotFoundError(f"no {', '.join(absent)}")
 
 
-def _judge(store: Reproductions, run: Recorded, config: RunConfig, result: RunResult) -> Verdict:
+def _judge(store: RunsToVerify, run: Recorded, config: RunConfig, result: RunResult) -> Verdict:
     """Fetch what is stored of a run and compare a new result with it."""
     verdict = Verdict(
         run.name,

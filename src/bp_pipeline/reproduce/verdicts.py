@@ -16,9 +16,9 @@ from rich import box
 from rich.table import Table
 
 from bp_pipeline.config.schema import RunConfig
-from bp_pipeline.ensemble.shards import RunResult, train_runs
+from bp_pipeline.ensemble import RunResult, remarks_on_engines, train_runs
 from bp_pipeline.reproduce.differences import Difference
-from bp_pipeline.terminal import Screen, counted, make_ready, say, training_progress
+from bp_pipeline.terminal import Screen, counted, say, training_progress
 
 VerdictName = Literal["identical", "drifted", "corrupt", "missing"]
 
@@ -85,12 +85,13 @@ def retrain(cases: Sequence[Case | Verdict]) -> list[Verdict]:
     n_networks = sum(config.replicates for config in configs)
     network_epochs = sum(config.replicates * config.training.epochs for config in configs)
     say(f"{counted(len(configs), 'run')} to train again, {counted(n_networks, 'network')}")
-    make_ready({config.engine for config in configs})
-    with training_progress(len(configs), network_epochs, "verified runs") as run_done:
-        for index, result in train_runs(configs):
+    for remark in remarks_on_engines({config.engine for config in configs}):
+        say(remark)
+    with training_progress(len(configs), network_epochs, "verified runs") as progress:
+        for index, result in train_runs(configs, progress=progress.count_network_epochs):
             case = open_cases[index]
             verdicts[places[index]] = _judged(case, result)
-            run_done()
+            progress.count_run()
     return [verdict for verdict in verdicts if isinstance(verdict, Verdict)]
 
 

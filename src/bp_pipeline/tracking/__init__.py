@@ -3,30 +3,41 @@
 Nothing outside this package imports MLflow, and nothing in it does so before a store is opened,
 because that takes seconds.
 
-    tracker.py    writes sweeps and runs, and reads them back
-    reproductions.py  finds runs to verify, and writes what came of it
-    records.py    what a run is in MLflow's terms
-    comparison.py what MLflow's UI shows of a sweep, and the links to it
-    registry.py   a network as a registered model; champion_model.py, the model's code
-    ui_server.py  MLflow's server with its UI, as a child process
-    store.py      finds and opens the place where runs are kept
-    database.py   makes and opens the embedded one
-    server.py     asks a server whether it is there
-    failures.py   says in one line why a store cannot be used
+    format.py        names and files of a run and of a sweep, both ways
+    reader.py        finds sweeps, their runs and their files
+    writer.py        the one writer of sweeps and runs
+    verification.py  finds runs to verify, and writes what came of it
+    provenance.py    versions, machine and source tree that a run is made with
+    saved_view.py    what MLflow's UI shows of a sweep, and the links to it
+    models.py        a network as a registered model; champion_model.py, the model's code
+    ui_server.py     MLflow's server with its UI, as a child process
+    store.py         finds, opens and closes the place where runs are kept
+    server.py        asks a server or a database whether it is there
+    failures.py      says in one line why a store cannot be used
 """
 
 from bp_pipeline.tracking.failures import NothingYet, TrackingError
-from bp_pipeline.tracking.models import Network
-from bp_pipeline.tracking.reproductions import Recorded, Reproductions
+from bp_pipeline.tracking.format import Account, FrozenSweep
+from bp_pipeline.tracking.models import TrainedNetwork
+from bp_pipeline.tracking.reader import Reader, latest_attempts, open_for_reading
+from bp_pipeline.tracking.saved_view import run_colours
 from bp_pipeline.tracking.store import resolve_uri
-from bp_pipeline.tracking.writer import Tracker
+from bp_pipeline.tracking.verification import Recorded, RunsToVerify
+from bp_pipeline.tracking.writer import Writer, open_for_writing
 
 __all__ = [
-    "Network",
+    "Account",
+    "FrozenSweep",
     "NothingYet",
+    "Reader",
     "Recorded",
-    "Reproductions",
-    "Tracker",
+    "RunsToVerify",
     "TrackingError",
+    "TrainedNetwork",
+    "Writer",
+    "latest_attempts",
+    "open_for_reading",
+    "open_for_writing",
     "resolve_uri",
+    "run_colours",
 ]

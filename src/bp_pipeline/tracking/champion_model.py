@@ -20,7 +20,7 @@ _ACTIVATIONS = {
 }
 
 
-class Network(PythonModel):
+class ServedNetwork(PythonModel):
     """One network: rows of inputs go in, rows of outputs come out."""
 
     def load_context(self, context: Any) -> None:
@@ -41,4 +41,4 @@ class Network(PythonModel):
         return z
 
 
-set_model(Network())
+set_model(ServedNetwork())

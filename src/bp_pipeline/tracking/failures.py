@@ -70,7 +70,7 @@ def failures_explained(uri: str, doing: str) -> Iterator[None]:
 
 
 def root_problem(error: BaseException) -> str:
-    """Say in one line what lies at the bottom of an error."""
+    """Describe in one line what lies at the bottom of an error."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError | sqlite3.Error) and str(cause):

@@ -1,7 +1,7 @@
-"""What a run is in MLflow's terms, and back: params, metrics, tags, dataset, files, a table's row.
+"""What a run or a sweep is in MLflow's terms, both ways: params, metrics, tags, dataset, files.
 
-Owns the names and formats that people and checks rely on, both ways. Sending them anywhere is
-`tracker.py`'s.
+Owns the names and formats that people and checks rely on: whatever is written here is read here.
+Sending it anywhere is left to `writer.py`, finding it to `reader.py`.
 """
 
 import ast
@@ -9,10 +9,11 @@ import getpass
 import json
 import math
 import time
-from collections.abc import Mapping
-from functools import cache, lru_cache
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import joblib
 import numpy as np
@@ -20,18 +21,33 @@ import yaml
 
 from bp_pipeline.arrays import read_arrays, write_arrays
 from bp_pipeline.config.errors import ConfigError
-from bp_pipeline.config.schema import RunConfig, parse_config
+from bp_pipeline.config.schema import KEYS, RunConfig, parse_config
 from bp_pipeline.core.training import OUTCOMES
 from bp_pipeline.digests import code_digest
-from bp_pipeline.ensemble.shards import RunResult
-from bp_pipeline.ensemble.summary import curves, summary
-from bp_pipeline.tracking.account import Account
+from bp_pipeline.ensemble import CURVES, SUMMARY, RunResult, curves, summary
 from bp_pipeline.tracking.provenance import environment, git_state, package_version
-from bp_pipeline.tracking.saved_view import LOG_LEARNING_RATE
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow.entities import DatasetInput, Metric, Param, Run
 
+LEARNING_RATE = "optimizer.learning_rate"
+LOG_LEARNING_RATE = f"{LEARNING_RATE}/log10"  # a metric, since a param's axis is never logarithmic
+METRICS = (*SUMMARY, *CURVES, LOG_LEARNING_RATE)
+WALL_TIME, SPEED = "training/seconds", "training/network_epochs_per_second"  # of a sweep
+
+CONFIG_DIGEST, CODE_DIGEST = "bp.config_digest", "bp.code_digest"
+RESULT_DIGEST, SWEEP_DIGEST = "bp.result_digest", "bp.sweep_digest"
+VERSION, GIT_DIRTY, ERROR = "bp.version", "bp.git_dirty", "bp.error"
+REPRODUCED, REPRODUCED_AT = "bp.reproduced", "bp.reproduced_at"
+TAGS = (
+    *(CONFIG_DIGEST, CODE_DIGEST, RESULT_DIGEST, SWEEP_DIGEST),
+    *(VERSION, GIT_DIRTY, ERROR, REPRODUCED, REPRODUCED_AT),
+)
+N_JOBS = "bp.n_jobs"  # a tag of sweeps, which no other run has
+PARENT, DESCRIPTION, COLOUR = "mlflow.parentRunId", "mlflow.note.content", "mlflow.runColor"
+
+REPLICATES = ("replicate", "outcome", "epochs_to_converge", "final_loss")  # columns of a file
 _WEIGHTS = {
     "initial_weights": "weights/initial.npz",
     "final_weights": "weights/final.npz",
@@ -40,19 +56,29 @@ _WEIGHTS = {
 # What it takes to train a run again and to compare the results.
 NEEDED_FILES = ("config.yaml", "replicates.parquet", "curves.npz", *_WEIGHTS.values())
 
-_WALL_TIME, _SPEED = "training/seconds", "training/network_epochs_per_second"
-_LONGEST_PARAM = 6000  # characters, MLflow's limit since 2.9; config.yaml has the whole value
+# The keys of a config, and the groups, whose own key holds the option that was chosen.
+_CONFIG_KEYS = dict.fromkeys(part for key in KEYS for part in (key.removesuffix(".name"), key))
+
+# Ten times faster, where they are built.
+_YAML_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+
+# ------------------------------------------------------------------------- params, metrics, tags
 
 
 def params(config: RunConfig) -> "list[Param]":
-    """Give every config key with its value as Python prints it."""
+    """Return every config key with its value as Python prints it, cut where MLflow has a limit."""
     from mlflow.entities import Param
+    from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
 
-    return [Param(key, str(value)[:_LONGEST_PARAM]) for key, value in config.params().items()]
+    return [Param(key, str(value)[:MAX_PARAM_VAL_LENGTH]) for key, value in config.params().items()]
 
 
 def metrics(config: RunConfig, result: RunResult) -> "list[Metric]":
-    """Give the curves, with the epoch as step, and the summary; what is not finite is left out.
+    """Return the curves, with the epoch as step, and the summary; what is not finite is left out.
 
     MLflow stores a NaN such that `metric < x` finds it, and an infinity as the largest number.
     """
@@ -68,45 +94,22 @@ def metrics(config: RunConfig, result: RunResult) -> "list[Metric]":
         )
         if is_finite
     ]
-    log_rate = {LOG_LEARNING_RATE: math.log10(config.optimizer.learning_rate)}
-    values = {**summary(result), **log_rate}
-    return points + [Metric(name, value, now, 0) for name, value in values.items()]
+    log_rate = math.log10(config.optimizer.learning_rate)
+    return points + _at_once({**summary(result), LOG_LEARNING_RATE: log_rate})
 
 
-def account_metrics(account: Account) -> "list[Metric]":
-    """Give `runs/expected`, `runs/finished`, `runs/failed` and `runs/missing` of a sweep."""
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
-    counts = {**account._asdict(), "missing": account.missing}
-    return [Metric(f"runs/{name}", float(count), now, 0) for name, count in counts.items()]
-
-
-def speed_metrics(seconds: float, network_epochs: int) -> "list[Metric]":
-    """Give wall time in seconds and network-epochs per second of training a sweep."""
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
-    values = {_WALL_TIME: seconds, _SPEED: network_epochs / seconds}
-    return [Metric(name, value, now, 0) for name, value in values.items()]
-
-
-def speed(metrics: Mapping[str, float]) -> list[str]:
-    """Say wall time and speed in words, where a sweep's metrics have them."""
-    if _WALL_TIME not in metrics:
-        return []
-    return [
-        f"trained and recorded in {metrics[_WALL_TIME]:,.1f} s, "
-        f"{metrics[_SPEED] / 1e6:,.2f} million network-epochs a second"
-    ]
+def run_tags(config: RunConfig, sweep: tuple[str, str] | None) -> dict[str, str]:
+    """Return the tags of a run, and of its sweep's id and digest."""
+    tags = {**source_tags(), CONFIG_DIGEST: config.config_digest}
+    return tags if sweep is None else {**tags, PARENT: sweep[0], SWEEP_DIGEST: sweep[1]}
 
 
 @cache
 def source_tags() -> dict[str, str]:
-    """Say which code makes the runs of this process, and for whom."""
+    """Return which code makes the runs of this process, and for whom."""
     tags = {
-        "bp.code_digest": code_digest(),
-        "bp.version": package_version(),
+        CODE_DIGEST: code_digest(),
+        VERSION: package_version(),
         "mlflow.source.name": "bp_pipeline",
         "mlflow.source.type": "LOCAL",
     }
@@ -117,12 +120,12 @@ def source_tags() -> dict[str, str]:
     git = git_state()
     if git is not None:
         tags["mlflow.source.git.commit"] = git["commit"]
-        tags["bp.git_dirty"] = str(git["dirty"]).lower()
+        tags[GIT_DIRTY] = str(git["dirty"]).lower()
     return tags
 
 
 def dataset(config: RunConfig) -> "DatasetInput":
-    """Give the truth table as an MLflow dataset, which holds its shape, types and a digest."""
+    """Return the truth table as an MLflow dataset, which holds its shape, types and a digest."""
     from mlflow.data.code_dataset_source import CodeDatasetSource
     from mlflow.data.numpy_dataset import NumpyDataset
     from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -133,23 +136,60 @@ def dataset(config: RunConfig) -> "DatasetInput":
     return DatasetInput(Dataset(**table.to_dict()), [InputTag("mlflow.data.context", "training")])
 
 
+def runs_table(runs: "Iterable[Run]") -> "pd.DataFrame":
+    """Read runs back into a table that has every column, whichever of them the runs have.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a run: `run_id`, `name`, `status`; every config key, every one of `METRICS` (float,
+        NaN where it is missing) and of `TAGS`, and what else the runs have of these.
+    """
+    import pandas as pd
+
+    texts: dict[str, Any] = {}  # a sweep's params are mostly alike
+    rows = [_row(run, texts) for run in runs]
+    known = ("run_id", "name", "status", *_CONFIG_KEYS, *METRICS, *TAGS)
+    columns = dict.fromkeys([*known, *(key for row in rows for key in row)])
+    return pd.DataFrame(rows, columns=[*columns]).astype(dict.fromkeys(METRICS, float))
+
+
+def _row(run: "Run", texts: dict[str, Any]) -> dict[str, Any]:
+    for text in run.data.params.values():
+        if text not in texts:
+            texts[text] = _number_or_text(text)
+    return {
+        "run_id": run.info.run_id,
+        "name": run.info.run_name,
+        "status": run.info.status,
+        **{key: texts[text] for key, text in run.data.params.items()},
+        **run.data.metrics,
+        **{key: text for key, text in run.data.tags.items() if key.startswith("bp.")},
+    }
+
+
+def _number_or_text(text: str) -> bool | int | float | str | None:
+    """Read a number, true, false or null as Python prints it; leave anything else as it is."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+    return value if value is None or isinstance(value, bool | int | float) else text
+
+
+def _at_once(values: Mapping[str, float]) -> "list[Metric]":
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    return [Metric(name, float(value), now, 0) for name, value in values.items()]
+
+
+# --------------------------------------------------------------------------------- files of a run
+
+
 def write_config(folder: Path, config: RunConfig) -> None:
     """Write what is enough to run again."""
     (folder / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
-
-
-def write_environment(folder: Path, config: RunConfig, engine: str) -> None:
-    """Write what the run was made with."""
-    made_with = environment(engine, config.threads or joblib.cpu_count())
-    (folder / "environment.json").write_text(json.dumps(made_with, indent=1), encoding="utf-8")
-
-
-def write_result(folder: Path, result: RunResult) -> None:
-    """Write outcomes, curves and weights; of arrays without a copy, whatever their size."""
-    _write_replicates(folder / "replicates.parquet", result)
-    write_arrays(folder / "curves.npz", {"epoch": result.epochs, "loss": result.loss})
-    for kind, file in _WEIGHTS.items():
-        write_arrays(folder / file, getattr(result, kind))
 
 
 def read_config(folder: Path) -> RunConfig:
@@ -162,17 +202,22 @@ def read_config(folder: Path) -> RunConfig:
     ------
     ConfigError
         Where it is no config of a run.
+    OSError
+        Where there is none.
     """
     try:
-        raw = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        raw = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader=_YAML_LOADER)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(" ".join(str(error).split())) from None
     if not isinstance(raw, dict):
         raise ConfigError(f"it holds {raw!r}")
-    init = raw.get("init")
-    if isinstance(init, dict) and init.get("name") == "given":
-        raw["init"] = {**init, "path": str(folder / "weights" / "initial.npz")}
-    return parse_config(raw)
+    return parse_config(raw, given_weights=folder / _WEIGHTS["initial_weights"])
+
+
+def write_environment(folder: Path, config: RunConfig, engine: str) -> None:
+    """Write what the run was made with."""
+    made_with = environment(engine, config.threads or joblib.cpu_count())
+    (folder / "environment.json").write_text(json.dumps(made_with, indent=1), encoding="utf-8")
 
 
 def read_environment(folder: Path) -> dict[str, Any]:
@@ -184,69 +229,199 @@ def read_environment(folder: Path) -> dict[str, Any]:
     return made_with if isinstance(made_with, dict) else {}
 
 
+def write_result(folder: Path, result: RunResult) -> None:
+    """Write outcomes, curves and weights; of arrays without a copy, whatever their size."""
+    _write_replicates(folder, result)
+    write_arrays(folder / "curves.npz", {"epoch": result.epochs, "loss": result.loss})
+    for kind, file in _WEIGHTS.items():
+        write_arrays(folder / file, getattr(result, kind))
+
+
 def read_result(folder: Path) -> dict[str, np.ndarray]:
     """Read back `RunResult.arrays`, as `write_result` wrote them.
 
     Raises
     ------
     ValueError
-        Where a file holds anything else.
+        Where a file is missing or holds anything else; the text completes "must …".
+    """
+    weights = {
+        f"{kind}/{name}": array
+        for kind in _WEIGHTS
+        for name, array in read_weights(folder, kind).items()
+    }
+    replicates, recorded = read_replicates(folder), read_curves(folder)
+    try:
+        outcomes = [OUTCOMES.index(name) for name in replicates["outcome"]]
+    except ValueError as error:
+        raise ValueError(f"hold a run's result: {error}") from None
+    epochs = np.nan_to_num(replicates["epochs_to_converge"].astype(float), nan=-1)
+    return {
+        **weights,
+        "epochs": recorded["epoch"],
+        "loss": recorded["loss"],
+        "outcome_code": np.array(outcomes, dtype=np.int8),
+        "epochs_to_converge": epochs.astype(np.int64),
+    }
+
+
+def read_weights(folder: Path, kind: str) -> dict[str, np.ndarray]:
+    """Read `initial` or `final` weights or the `trajectory`, by the names of their layers.
+
+    Raises
+    ------
+    ValueError
+        Where there is no such file, or it holds anything else; the text completes "must …".
+    """
+    return read_arrays(folder / f"weights/{kind.removesuffix('_weights')}.npz")
+
+
+def read_curves(folder: Path) -> dict[str, np.ndarray]:
+    """Read `epoch` (epoch), and `loss` (replicate, epoch) in nats.
+
+    Raises
+    ------
+    ValueError
+        Where there is no such file, or it holds anything else; the text completes "must …".
+    """
+    arrays = read_arrays(folder / "curves.npz")
+    missing = {"epoch", "loss"} - set(arrays)
+    if missing:
+        raise ValueError(f"hold {', '.join(sorted(missing))}, got {', '.join(arrays)}.")
+    return arrays
+
+
+def read_replicates(folder: Path) -> dict[str, np.ndarray]:
+    """Read the columns `REPLICATES`, one row a replicate; NaN where there is no such epoch or loss.
+
+    Raises
+    ------
+    ValueError
+        Where there is no such file, or it holds anything else; the text completes "must …".
     """
     from pyarrow import ArrowException
     from pyarrow.parquet import ParquetFile
 
-    curves = read_arrays(folder / "curves.npz")
-    weights = {
-        f"{kind}/{name}": array
-        for kind, file in _WEIGHTS.items()
-        for name, array in read_arrays(folder / file).items()
-    }
     try:
         with ParquetFile(folder / "replicates.parquet") as file:
-            replicates = file.read(columns=["outcome", "epochs_to_converge"])
-        epochs = replicates["epochs_to_converge"].fill_null(-1).to_numpy()
-        outcomes = [OUTCOMES.index(name) for name in replicates["outcome"].to_pylist()]
-        loss, recorded = curves["loss"], curves["epoch"]
+            table = file.read(columns=[*REPLICATES], use_threads=False)
+        return {name: table[name].to_numpy() for name in REPLICATES}
     except (OSError, KeyError, ArrowException) as error:
         raise ValueError(f"hold a run's result: {error}") from None
-    outcome_code = np.array(outcomes, dtype=np.int8)
-    named = {"outcome_code": outcome_code, "epochs_to_converge": epochs}
-    return {**weights, "epochs": recorded, "loss": loss, **named}
 
 
-def row(run: "Run") -> dict[str, Any]:
-    """Read a run back: what it is, its params, its metrics, and its tags that start with `bp.`."""
-    return {
-        "run_id": run.info.run_id,
-        "name": run.info.run_name,
-        "status": run.info.status,
-        **{key: _plain(text) for key, text in run.data.params.items()},
-        **run.data.metrics,
-        **{key: text for key, text in run.data.tags.items() if key.startswith("bp.")},
-    }
-
-
-@lru_cache(maxsize=4096)
-def _plain(text: str) -> bool | int | float | str | None:
-    """Read a number, true, false or null as Python prints it; leave anything else as it is."""
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return text
-    return value if value is None or isinstance(value, bool | int | float) else text
-
-
-def _write_replicates(path: Path, result: RunResult) -> None:
+def _write_replicates(folder: Path, result: RunResult) -> None:
     import pyarrow as pa
     from pyarrow.parquet import write_table
 
     epochs, final_loss = result.epochs_to_converge, result.final_loss
-    table = pa.table(
-        {
-            "replicate": np.arange(len(epochs)),
-            "outcome": result.outcome,
-            "epochs_to_converge": pa.array(epochs, mask=epochs < 0),
-            "final_loss": pa.array(final_loss, mask=~np.isfinite(final_loss)),
-        }
+    columns = (
+        np.arange(len(epochs)),
+        result.outcome,
+        pa.array(epochs, mask=epochs < 0),
+        pa.array(final_loss, mask=~np.isfinite(final_loss)),
     )
-    write_table(table, path)
+    table = pa.table(dict(zip(REPLICATES, columns, strict=True)))
+    write_table(table, folder / "replicates.parquet")
+
+
+# ------------------------------------------------------------------------------------- of a sweep
+
+
+@dataclass(frozen=True)
+class FrozenSweep:
+    """What a sweep is, as `sweep.yaml` keeps it.
+
+    Attributes
+    ----------
+    command
+        What was typed, as a command line; None where an older version did not keep it.
+    sweep_digest, code_digest
+        What the sweep is recognized by.
+    jobs
+        `name` and `config_digest` of each.
+    """
+
+    command: str | None
+    sweep_digest: str
+    code_digest: str
+    jobs: Sequence[Mapping[str, str]]
+
+
+def write_sweep(folder: Path, sweep: FrozenSweep) -> None:
+    """Write `sweep.yaml`."""
+    values = {**vars(sweep), "jobs": [dict(job) for job in sweep.jobs]}
+    text = yaml.dump(values, Dumper=_YAML_DUMPER, sort_keys=False, allow_unicode=True, width=10**6)
+    (folder / "sweep.yaml").write_text(text, encoding="utf-8")
+
+
+def read_frozen_sweep(folder: Path) -> FrozenSweep:
+    """Read `sweep.yaml`.
+
+    Raises
+    ------
+    ValueError
+        Where it is missing, or holds anything else; the text completes "must …".
+    """
+    try:
+        raw = yaml.load((folder / "sweep.yaml").read_text(encoding="utf-8"), Loader=_YAML_LOADER)
+        return FrozenSweep(**{"command": None, **raw})
+    except (OSError, TypeError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise ValueError(f"hold a sweep's jobs: {' '.join(str(error).split())}") from None
+
+
+class Account(NamedTuple):
+    """How many jobs a sweep has, and how many of them ended how.
+
+    Attributes
+    ----------
+    expected
+        Jobs that were asked for.
+    finished
+        Those that have a run with its result.
+    failed
+        Those whose last attempt failed.
+    """
+
+    expected: int
+    finished: int
+    failed: int
+
+    @property
+    def missing(self) -> int:
+        """How many jobs have no run, or one that was broken off."""
+        return self.expected - self.finished - self.failed
+
+    @property
+    def status(self) -> Status:
+        """What the sweep is, once nobody trains it any more."""
+        if self.missing:
+            return "KILLED"
+        return "FAILED" if self.failed else "FINISHED"
+
+    def __str__(self) -> str:
+        """Write it as a sentence."""
+        return (
+            f"{self.expected:,} runs expected: {self.finished:,} finished, {self.failed:,} failed, "
+            f"{self.missing:,} missing."
+        )
+
+    def metrics(self) -> "list[Metric]":
+        """Return `runs/expected`, `runs/finished`, `runs/failed` and `runs/missing`."""
+        counts = {**self._asdict(), "missing": self.missing}
+        return _at_once({f"runs/{name}": count for name, count in counts.items()})
+
+
+def speed_metrics(seconds: float, network_epochs: int) -> "list[Metric]":
+    """Return wall time in seconds and network-epochs per second of training a sweep."""
+    return _at_once({WALL_TIME: seconds, SPEED: network_epochs / seconds})
+
+
+def speed_in_words(metrics: Mapping[str, float]) -> list[str]:
+    """Describe wall time and speed, where a sweep's metrics have them."""
+    if WALL_TIME not in metrics:
+        return []
+    return [
+        f"trained and recorded in {metrics[WALL_TIME]:,.1f} s, "
+        f"{metrics[SPEED] / 1e6:,.2f} million network-epochs a second"
+    ]

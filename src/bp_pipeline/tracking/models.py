@@ -1,8 +1,8 @@
 """A network as a registered model of MLflow: its files, its versions, its alias.
 
-Owns what MLflow wants to know of a model. Which network it is, is decided in `champion.py`; how it
-computes is said in `champion_model.py`. MLflow's `log_model` is not used, because it works on
-global state and looks for what the model imports by running it in another process.
+Owns what MLflow wants to know of a model. Which network it is, is left to `report/champion.py`, how
+it computes to `champion_model.py`. MLflow's `log_model` is not used, because it works on global
+state and looks for what the model imports by running it in another process.
 """
 
 import tempfile
@@ -23,7 +23,7 @@ ALIAS = "champion"
 _CODE = Path(__file__).with_name("champion_model.py")
 
 
-class Network(NamedTuple):
+class TrainedNetwork(NamedTuple):
     """One trained network.
 
     Attributes
@@ -50,7 +50,7 @@ def registered(client: "MlflowClient", name: str, tags: Mapping[str, str]) -> st
 
 def register(
     client: "MlflowClient",
-    network: Network,
+    network: TrainedNetwork,
     *,
     name: str,
     run_id: str,
@@ -94,7 +94,7 @@ def _make_registered_model(client: "MlflowClient", name: str) -> None:
             raise
 
 
-def _write(folder: Path, network: Network, model_id: str, run_id: str) -> None:
+def _write(folder: Path, network: TrainedNetwork, model_id: str, run_id: str) -> None:
     """Write the model's files: weights, code, signature and example, nothing pickled."""
     import mlflow.pyfunc
     from mlflow.models import Model, ModelSignature

@@ -1,7 +1,8 @@
 """What a run was made with: versions, machine, and the state of the source tree.
 
-Owns finding these out, once a process. A result depends on none of them; they are recorded so that,
-should one differ some day, there is something to compare.
+Owns finding these out, once a process; where they are kept is left to `format.py`. A result depends
+on none of them; they are recorded so that, should one differ some day, there is something to
+compare.
 """
 
 import os
@@ -34,7 +35,7 @@ def environment(engine: str, threads: int) -> dict[str, Any]:
 
 @cache
 def package_version() -> str:
-    """Give the version of this package, or `unknown` where it was not installed."""
+    """Return the version of this package, or `unknown` where it was not installed."""
     try:
         return metadata.version("bp_pipeline")
     except metadata.PackageNotFoundError:
@@ -86,7 +87,7 @@ def _of_this_process() -> dict[str, Any]:
 
 
 def _packages() -> dict[str, str]:
-    """Give the version of every installed package; of two on the path, the one that is imported."""
+    """Return the version of each installed package; of two on the path, the one imported."""
     versions: dict[str, str] = {}
     for distribution in metadata.distributions():
         name = distribution.metadata["Name"]
@@ -107,7 +108,7 @@ def _cpu_model() -> str:
 
 
 def _cpu_features() -> list[str]:
-    """Name the instruction sets that NumPy found on this CPU and may use."""
+    """Return the instruction sets that NumPy found on this CPU and may use."""
     simd = np.show_config(mode="dicts")["SIMD Extensions"]
     return [*simd.get("baseline", []), *simd.get("found", [])]
 
@@ -117,7 +118,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def _output(*command: str) -> str | None:
-    """Give what a program prints, or None where it fails or is missing."""
+    """Return what a program prints, or None where it fails or is missing."""
     try:
         done = subprocess.run(
             command,

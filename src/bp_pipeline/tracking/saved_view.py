@@ -1,57 +1,122 @@
-"""The comparison of a sweep in MLflow's UI: which runs, columns and charts, and where to find it.
+"""The comparison of a sweep in MLflow's UI: which runs, columns, charts and colours, and its links.
 
-Owns the format of a shared view, in which MLflow's page of an experiment keeps what it shows: JSON
+Owns the format of a saved view, in which MLflow's page of an experiment keeps what it shows: JSON
 in a tag of the experiment, named by the key in the link. MLflow does not document it; the browser
-tests hold it against the installed version. Writing the tag is `tracker.py`'s.
+tests hold it against the installed version. Writing the tags is left to `writer.py`.
 """
 
+import base64
 import json
-from collections.abc import Sequence
-from typing import Any
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bp_pipeline.config.naming import ALWAYS, varied_keys
+from bp_pipeline.config.schema import RunConfig
+from bp_pipeline.tracking.format import LOG_LEARNING_RATE, METRICS
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 VIEW_TAG = "mlflow.sharedViewState."
-EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # for MLflow before 3.12
+COLOURS = (  # that can be told apart, also by those who see red and green alike
+    "#3f3fae", "#1b9e77", "#d95f02", "#e6ab02", "#b4508b", "#1f9bd1", "#7a7a7a", "#8c510a",
+)  # fmt: skip
 
-LEARNING_RATE = "optimizer.learning_rate"
-LOG_LEARNING_RATE = f"{LEARNING_RATE}/log10"  # a metric, since a param's axis is never logarithmic
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # not GenAI
+_MOST_LISTED = 20  # sweeps in the Views menu, which takes no view of a user's own beyond 40
 _RATE = "converged/rate"
 _COLUMNS = (_RATE, "epochs_to_converge/median", "final_loss/median")
-_MOST_AXES = 8  # besides the learning rate: a tag has at most 5,000 characters
 RUNS_LOADED = 100  # at a time, by MLflow's page
 
 _CHARTS, _SIDE_BY_SIDE, _OTHERS = "charts", "side-by-side", "others"  # ids of sections
 _COLUMN_WIDTH = 96  # pixels, so that six columns fit a laptop's screen beside MLflow's panels
 # In log10 of nats: nobody compares losses beyond ten nats or below 1e-5.
 _LOSS_RANGE = {"yMin": -5, "yMax": 1}
-_NOT_COMPARED = (  # metrics that would otherwise get charts of their own
-    *_COLUMNS,
-    LOG_LEARNING_RATE,
-    "converged/rate_low",
-    "converged/rate_high",
-    "stalled/rate",
-    "diverged/rate",
-    "loss/p10",
-    "loss/p90",
-    "gradient_norm/median",
-    "weight_norm/median",
-)
+# Metrics that would otherwise get charts of their own.
+_NOT_COMPARED = [name for name in METRICS if name not in ("loss/median", "converged/fraction")]
 
 
-def view(parent_run_id: str, axes: Sequence[str], n_runs: int) -> str:
-    """Describe what MLflow's page is to show of a sweep, in its own terms.
+def run_colours(configs: Sequence[RunConfig]) -> list[str | None]:
+    """Choose a colour for the runs of each activation, or else of each value of what varies.
+
+    Returns
+    -------
+    list
+        A colour for each run, as in HTML; None where nothing varies, or too many values would have
+        to be told apart.
+    """
+    params = [config.params() for config in configs]
+    varied = varied_keys(params)
+    key = next((key for key in [*ALWAYS[:2], *varied] if key in varied), "")
+    values = [str(run.get(key)) for run in params]
+    colours = dict(zip(dict.fromkeys(values), COLOURS, strict=False))
+    if not key or len(colours) < len(set(values)):
+        return [None] * len(configs)
+    return [colours[value] for value in values]
+
+
+def tags(
+    parent: "Run", axes: Sequence[str], n_runs: int, known: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the tags of the experiment with which MLflow's page shows and lists a sweep.
 
     Parameters
     ----------
-    parent_run_id
+    parent
         The sweep, whose finished runs are shown, those that converge most first.
     axes
         Config keys that span the sweep's grid, the learning rate last.
     n_runs
         How many finished runs it has.
+    known
+        The experiment's tags as they are. Of sweeps that are too many to be listed, the oldest are
+        left out of the list; their links go on working.
     """
-    axes = [*axes[:-1][:_MOST_AXES], LEARNING_RATE]
+    run_id = parent.info.run_id
+    state = json.dumps(_state(run_id, axes, n_runs), ensure_ascii=False, separators=(",", ":"))
+    view = {
+        "name": f"{parent.info.run_name}{_mark(VIEW_TAG + run_id)}",
+        "createdAt": parent.info.start_time,
+        "updatedAt": int(time.time() * 1000),
+        "state": "deflate;" + base64.b64encode(zlib.compress(state.encode())).decode(),
+    }
+    listed = {VIEW_TAG + run_id: json.dumps(view, ensure_ascii=False)}
+    return {**_EXPERIMENT_TAGS, **_unlisted({**known, **listed}), **listed}
+
+
+def _unlisted(known: Mapping[str, str]) -> dict[str, str]:
+    """Reduce the oldest views of sweeps to what they show, without the name that lists them."""
+    found = {key: value for key, value in known.items() if value.startswith('{"name"')}
+    views = {key: json.loads(value) for key, value in found.items() if key.startswith(VIEW_TAG)}
+    ours = [key for key, view in views.items() if view["name"].endswith(_mark(key))]
+    oldest = sorted(ours, key=lambda key: views[key]["createdAt"], reverse=True)[_MOST_LISTED:]
+    return {key: views[key]["state"] for key in oldest}
+
+
+def _mark(key: str) -> str:
+    """Return how the name of a sweep's view ends, other than that of a user's own."""
+    return f" · {key.removeprefix(VIEW_TAG)[:8]}"
+
+
+def page_links(experiment_id: str, parent_run_id: str) -> dict[str, str]:
+    """Return the addresses of a sweep's pages within MLflow's UI, by what they show."""
+    experiment = f"#/experiments/{experiment_id}/runs"
+    model_training = "workflowType=machine_learning"  # not GenAI, which is where MLflow 3 begins
+    shared = f"{experiment}?viewStateShareKey={parent_run_id}&{model_training}"
+    return {
+        "charts": f"{shared}&compareRunsMode=CHART",
+        "table": f"{shared}&compareRunsMode=TABLE",
+        "sweep": f"{experiment}/{parent_run_id}?{model_training}",
+        "report": f"{experiment}/{parent_run_id}/artifacts/report/report.html?{model_training}",
+    }
+
+
+def _state(parent_run_id: str, axes: Sequence[str], n_runs: int) -> dict[str, Any]:
+    """Describe what MLflow's page is to show of a sweep, in its own terms."""
     columns = [f"params.`{key}`" for key in axes] + [f"metrics.`{name}`" for name in _COLUMNS]
-    state = {
+    return {
         "searchFilter": f"tags.`mlflow.parentRunId` = '{parent_run_id}' "
         "AND attributes.status = 'FINISHED'",
         "orderByKey": f"metrics.`{_RATE}`",
@@ -63,20 +128,6 @@ def view(parent_run_id: str, axes: Sequence[str], n_runs: int) -> str:
         "compareRunSections": _sections(n_runs),
         "compareRunCharts": _charts(axes),
         "isAccordionReordered": True,  # the sections stay in this order
-    }
-    return json.dumps(state, ensure_ascii=False, separators=(",", ":"))
-
-
-def links(experiment_id: str, parent_run_id: str) -> dict[str, str]:
-    """Give the addresses of a sweep's pages within MLflow's UI, each with what it shows."""
-    experiment = f"#/experiments/{experiment_id}/runs"
-    model_training = "workflowType=machine_learning"  # not GenAI, which is where MLflow 3 begins
-    shared = f"{experiment}?viewStateShareKey={parent_run_id}&{model_training}"
-    return {
-        "charts": f"{shared}&compareRunsMode=CHART",
-        "table": f"{shared}&compareRunsMode=TABLE",
-        "sweep": f"{experiment}/{parent_run_id}?{model_training}",
-        "report": f"{experiment}/{parent_run_id}/artifacts/report/report.html?{model_training}",
     }
 
 

@@ -1,23 +1,32 @@
 """Whether a tracking server or a database is there, asked before anything is trained.
 
 Owns one question with a deadline of its own, since MLflow's client by itself tries for minutes, and
-a database's driver may wait for ever. What goes wrong later is said in `failures.py`.
+a database's driver may wait for ever; and the settings of MLflow that hold while it is used. What
+goes wrong later is said in `failures.py`.
 """
 
 import os
 import queue
+import re
 import threading
-from collections.abc import Callable
-from typing import Any, NamedTuple
-from urllib.parse import quote
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
 
 from bp_pipeline.config.errors import without_passwords
 from bp_pipeline.tracking.failures import ADVICE_403, TrackingError, root_problem
 
-DEADLINE = 4.0  # seconds, so that a command that has to say "no" does so within 5
+if TYPE_CHECKING:
+    from mlflow.exceptions import MlflowException
 
-_QUESTION = "/api/2.0/mlflow/experiments/get-by-name?experiment_name="
+DEADLINE = 4.0  # seconds, so that a command that has to say "no" does so soon
 
+# So that the question is asked once. Its own deadline comes after ours, which also covers the
+# look-up of a name and an answer that trickles.
+_ASKED_ONCE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": str(int(DEADLINE) + 1),
+}
 # What to install, where a driver's package is not called as its module.
 _DRIVERS = {
     "psycopg": "psycopg[binary]",
@@ -26,6 +35,9 @@ _DRIVERS = {
 }
 # How PostgreSQL, MySQL and SQL Server say that a name or password is wrong.
 _UNKNOWN_USER = ("authentication failed", "no password supplied", "access denied", "login failed")
+# How MLflow's client, and requests below it, tell of an answer that is an error.
+_STATUS = re.compile(r"(?:failed with error code|too many) (\d{3})\b")
+_CORRECT = "Correct MLFLOW_TRACKING_URI or `tracking.uri`."
 
 
 class Problem(NamedTuple):
@@ -33,6 +45,32 @@ class Problem(NamedTuple):
 
     what: str
     advice: str = "Start it, or correct MLFLOW_TRACKING_URI or `tracking.uri`."
+
+
+_NOT_MLFLOW = Problem("what answers there is not MLflow", _CORRECT)
+
+
+@contextmanager
+def variables(values: Mapping[str, str], *, override: bool) -> Iterator[None]:
+    """Set variables of this process's environment, and undo that.
+
+    Parameters
+    ----------
+    values
+        Values by their names.
+    override
+        Whether to set those, too, that a user has set.
+    """
+    before = {name: os.environ.get(name) for name in values}
+    before = {name: old for name, old in before.items() if override or old is None}
+    os.environ.update({name: values[name] for name in before})
+    try:
+        yield
+    finally:
+        for name, old in before.items():
+            os.environ.pop(name, None)
+            if old is not None:
+                os.environ[name] = old
 
 
 def ask(uri: str, experiment: str) -> None:
@@ -53,38 +91,48 @@ def ask(uri: str, experiment: str) -> None:
     scheme = uri.partition(":")[0].partition("+")[0]
     if scheme not in _KINDS:
         return
+    import mlflow.tracking  # noqa: F401  now, since the deadline is the answer's alone
+
     kind, problem_of = _KINDS[scheme]
     answer: queue.SimpleQueue[Problem | None] = queue.SimpleQueue()
-    # In a thread, because no timeout of requests covers looking up a name or a slow trickle, and
-    # drivers have none by default.
     question = threading.Thread(target=lambda: answer.put(problem_of(uri, experiment)), daemon=True)
-    question.start()
-    try:
-        problem = answer.get(timeout=DEADLINE)
-    except queue.Empty:
-        problem = Problem(f"no answer within {DEADLINE:g} s")
+    with variables(_ASKED_ONCE, override=True):
+        question.start()
+        try:
+            problem = answer.get(timeout=DEADLINE)
+        except queue.Empty:
+            problem = Problem(f"no answer within {DEADLINE:g} s")
     if problem is not None:
         place = without_passwords(uri)
         raise TrackingError(f"The {kind} {place} cannot be used: {problem.what}. {problem.advice}")
 
 
 def _problem_of_server(uri: str, experiment: str) -> Problem | None:
-    import requests
+    """Ask through MLflow's own client, which knows all ways of MLflow to identify oneself."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import InvalidUrlException, MlflowException
 
-    question = uri.rstrip("/") + _QUESTION + quote(experiment, safe="")
     try:
-        response = requests.get(question, timeout=DEADLINE, **_credentials())
-    except requests.Timeout:
-        return Problem(f"no answer within {DEADLINE:g} s")
-    except requests.exceptions.InvalidURL:  # which quotes a part of it, maybe of a password
+        client = MlflowClient(uri)
+        found = client.get_experiment_by_name(experiment)
+        if found is None:  # as with any server that has no such page
+            client.search_experiments(max_results=1)
+        elif found.name != experiment:
+            return _NOT_MLFLOW
+    except InvalidUrlException:  # which quotes a part of it, maybe of a password
         return Problem("that is no address of a server", "Write it as http://HOST:PORT.")
-    except (requests.RequestException, ValueError, OSError) as error:
+    except MlflowException as error:
+        return _problem_of_answer(error, experiment)
+    except Exception as error:  # of an address, or of what a plugin of MLflow does
         return Problem(root_problem(error))
-    return _problem_of_answer(response, experiment)
+    return None
 
 
-def _problem_of_answer(response: Any, experiment: str) -> Problem | None:
-    status = response.status_code
+def _problem_of_answer(error: "MlflowException", experiment: str) -> Problem | None:
+    status = _status_of(error)
+    if status is None:
+        unreadable = "response body" in str(error)
+        return _NOT_MLFLOW if unreadable else Problem(root_problem(error))
     if status == 401:
         return Problem(
             "it refuses this name and password (HTTP 401)",
@@ -94,32 +142,20 @@ def _problem_of_answer(response: Any, experiment: str) -> Problem | None:
         return Problem(f"it refuses us the experiment {experiment!r} (HTTP 403)", ADVICE_403)
     if status >= 500:
         return Problem(f"it answers HTTP {status}", "Read its log, then type the same again.")
-    if not _is_mlflow(response):
-        correct = "Correct MLFLOW_TRACKING_URI or `tracking.uri`."
-        return Problem("what answers there is not MLflow", correct)
-    return None
+    return None if _is_of_mlflow(error) else _NOT_MLFLOW
 
 
-def _credentials() -> dict[str, Any]:
-    """Identify as MLflow's client will, which reads the same variables."""
-    user, password, token, certificate, insecure = (
-        os.environ.get(f"MLFLOW_TRACKING_{name}")
-        for name in ("USERNAME", "PASSWORD", "TOKEN", "SERVER_CERT_PATH", "INSECURE_TLS")
-    )
-    verify = (insecure or "").lower() not in ("1", "true")
-    return {
-        "auth": (user, password) if user and password else None,
-        "headers": {"Authorization": f"Bearer {token}"} if token else None,
-        "verify": certificate or verify,
-    }
+def _status_of(error: "MlflowException") -> int | None:
+    """Return the HTTP status of an answer, or None where there was none, or not of MLflow."""
+    if _is_of_mlflow(error):
+        return int(error.get_http_status_code())  # type: ignore[no-untyped-call]
+    found = _STATUS.search(str(error))
+    return int(found[1]) if found else None
 
 
-def _is_mlflow(response: Any) -> bool:
-    try:
-        body = response.json()
-    except ValueError:
-        return False
-    return isinstance(body, dict) and ("experiment" in body or "error_code" in body)
+def _is_of_mlflow(error: "MlflowException") -> bool:
+    """Whether an answer names MLflow's own code of an error."""
+    return "error_code" in getattr(error, "json", {})
 
 
 def _problem_of_database(uri: str, _: str) -> Problem | None:

@@ -6,9 +6,9 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import stats
 
 from bp_pipeline.core.training import OUTCOMES
-from bp_pipeline.ensemble import summary as module
-from bp_pipeline.ensemble.shards import RunResult
-from bp_pipeline.ensemble.summary import (
+from bp_pipeline.ensemble import result as module
+from bp_pipeline.ensemble.result import (
+    RunResult,
     converged_fraction,
     curves,
     median_epochs_to_converge,

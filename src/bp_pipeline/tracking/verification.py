@@ -2,7 +2,7 @@
 
 Owns which runs of a store a request means, and the record of a verification: a run of its own in
 the experiment `REPRODUCTIONS`, and tags on the runs that were verified. What a verification does
-is said in `reproduce/`.
+is left to `reproduce/`.
 """
 
 from collections import Counter
@@ -10,16 +10,17 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bp_pipeline.tracking import format as records
+from bp_pipeline.tracking import format as names
 from bp_pipeline.tracking.failures import TrackingError, failures_explained
-from bp_pipeline.tracking.writer import Tracker
+from bp_pipeline.tracking.reader import Reader, latest_attempts
+from bp_pipeline.tracking.writer import Writer
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.entities import Run
 
 REPRODUCTIONS = "bp_pipeline/reproductions"
-_MOST_LINKS = 20  # in the description, of 8,000 characters at most; the table names every run
+_MOST_LINKS = 20  # in the description, whose length is limited; the table names every run
 
 
 class Recorded(NamedTuple):
@@ -31,7 +32,7 @@ class Recorded(NamedTuple):
     tags: Mapping[str, str]
 
 
-class Reproductions(Tracker):
+class RunsToVerify(Reader):
     """The experiment whose runs are to be verified, with what becomes of them."""
 
     def find(self, run_ids: Sequence[str]) -> list[Recorded]:
@@ -44,19 +45,18 @@ class Reproductions(Tracker):
         """
         return [self._find(run_id) for run_id in dict.fromkeys(run_ids)]
 
-    def of_sweep(self, run_id: str | None) -> list[Recorded]:
+    def of_sweep(self, name: str | None) -> list[Recorded]:
         """Find the runs of a sweep, the newest by default: one a job, whatever its status."""
-        parent_run_id = self.find_sweep(run_id).info.run_id
-        runs = map(_recorded, self._attempts(parent_run_id))
-        return sorted(runs, key=lambda run: (run.name, run.run_id))
+        runs = latest_attempts(self.runs_of(self.find_sweep(name).info.run_id))
+        return sorted(map(_recorded, runs), key=lambda run: (run.name, run.run_id))
 
     def sample(self, n: int, seed: int) -> list[Recorded]:
         """Draw finished runs, so that consecutive seeds walk through all there are.
 
         MLflow draws run ids at random: in their order, each seed takes the next `n` of the circle.
         """
-        found = self._search("attributes.status = 'FINISHED' AND tags.`bp.result_digest` != ''")
-        runs = sorted(map(_recorded, found), key=lambda run: run.run_id)
+        has_result = f"attributes.status = 'FINISHED' AND tags.`{names.RESULT_DIGEST}` != ''"
+        runs = sorted(map(_recorded, self._search(has_result)), key=lambda run: run.run_id)
         return [runs[(seed * n + i) % len(runs)] for i in range(min(n, len(runs)))]
 
     def record_reproduction(
@@ -77,53 +77,14 @@ class Reproductions(Tracker):
         -------
         str
             Id of the verification's own run, which is FINISHED.
+
+        Raises
+        ------
+        TrackingError
+            Where the store cannot be written.
         """
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        for verdict in verdicts:
-            if verdict["run_id"] is not None:
-                self._mark(verdict["run_id"], verdict["verdict"], now)
-        experiment = Reproductions.open(self.uri, REPRODUCTIONS)
-        try:
-            return experiment._write(name, verdicts, seconds)
-        finally:
-            experiment.close()
-
-    def _write(self, name: str, verdicts: Sequence[Mapping[str, Any]], seconds: float) -> str:
-        from mlflow.entities import Metric
-
-        counts = Counter({"identical": 0, "drifted": 0, "corrupt": 0, "missing": 0})
-        counts.update(verdict["verdict"] for verdict in verdicts)
-        metrics = [Metric(key, value, 0, 0) for key, value in counts.items()]
-        tags = {**records.source_tags(), "mlflow.note.content": self._links(verdicts)}
-        with self._recording(name, tags, seconds) as run:
-            run_id = str(run.info.run_id)
-            self._client.log_batch(run_id, metrics=metrics)
-            self._client.log_table(run_id, _table(verdicts), "verdicts.json")
-            self._client.set_terminated(run_id, "FINISHED")
-        return run_id
-
-    def _mark(self, run_id: str, verdict: str, when: str) -> None:
-        from mlflow.entities import RunTag
-
-        tags = [RunTag("bp.reproduced", verdict), RunTag("bp.reproduced_at", when)]
-        with self._writing(f"tag run {run_id}"):
-            self._client.log_batch(run_id, tags=tags)
-
-    def _links(self, verdicts: Sequence[Mapping[str, Any]]) -> str:
-        """Link to the runs in MLflow's UI, those that differ first."""
-        stored = [verdict for verdict in verdicts if verdict["run_id"] is not None]
-        stored.sort(key=lambda verdict: verdict["verdict"] == "identical")
-        lines = [
-            f"- {verdict['verdict']}: [{verdict['name']}]({self._address(verdict['run_id'])})"
-            for verdict in stored[:_MOST_LINKS]
-        ]
-        more = len(stored) - _MOST_LINKS
-        return "\n".join([*lines, *([f"- and {more} more, in verdicts.json"] if more > 0 else [])])
-
-    def _address(self, run_id: str) -> str:
-        with failures_explained(self.uri, f"find run {run_id}"):
-            experiment_id = self._client.get_run(run_id).info.experiment_id
-        return f"#/experiments/{experiment_id}/runs/{run_id}"
+        with _Verifications.open(self.uri, REPRODUCTIONS) as experiment:
+            return experiment.record_verdicts(name, verdicts, seconds)
 
     def _find(self, run_id: str) -> Recorded:
         from mlflow.exceptions import MlflowException
@@ -143,9 +104,55 @@ class Reproductions(Tracker):
                 f"Run {run_id} was deleted. Bring it back with "
                 f"`mlflow runs restore --run-id {run_id}`."
             )
-        if "bp.n_jobs" in run.data.tags:
+        if names.N_JOBS in run.data.tags:
             raise TrackingError(f"Run {run_id} is a sweep. Use `bp reproduce --sweep {run_id}`.")
         return _recorded(run)
+
+
+class _Verifications(Writer):
+    """The experiment in which each verification is a run."""
+
+    def record_verdicts(
+        self, name: str, verdicts: Sequence[Mapping[str, Any]], seconds: float
+    ) -> str:
+        from mlflow.entities import Metric
+
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        stored = [verdict for verdict in verdicts if verdict["run_id"] is not None]
+        for verdict in stored:
+            self._mark(verdict["run_id"], verdict["verdict"], now)
+        counts = Counter({"identical": 0, "drifted": 0, "corrupt": 0, "missing": 0})
+        counts.update(verdict["verdict"] for verdict in verdicts)
+        metrics = [Metric(key, value, 0, 0) for key, value in counts.items()]
+        tags = {**names.source_tags(), names.DESCRIPTION: self._linked(stored)}
+        with self._recording(name, tags, seconds) as run:
+            run_id = str(run.info.run_id)
+            self._client.log_batch(run_id, metrics=metrics)
+            self._client.log_table(run_id, _table(verdicts), "verdicts.json")
+            self._client.set_terminated(run_id, "FINISHED")
+        return run_id
+
+    def _mark(self, run_id: str, verdict: str, when: str) -> None:
+        from mlflow.entities import RunTag
+
+        tags = [RunTag(names.REPRODUCED, verdict), RunTag(names.REPRODUCED_AT, when)]
+        with self._writing(f"tag run {run_id}"):
+            self._client.log_batch(run_id, tags=tags)
+
+    def _linked(self, stored: Sequence[Mapping[str, Any]]) -> str:
+        """Link to the runs in MLflow's UI, those that differ first."""
+        first = sorted(stored, key=lambda verdict: verdict["verdict"] == "identical")[:_MOST_LINKS]
+        lines = [
+            f"- {verdict['verdict']}: [{verdict['name']}]({self._address(verdict['run_id'])})"
+            for verdict in first
+        ]
+        more = len(stored) - len(first)
+        return "\n".join([*lines, *([f"- and {more} more, in verdicts.json"] if more else [])])
+
+    def _address(self, run_id: str) -> str:
+        with failures_explained(self.uri, f"find run {run_id}"):
+            experiment_id = self._client.get_run(run_id).info.experiment_id
+        return f"#/experiments/{experiment_id}/runs/{run_id}"
 
 
 def _recorded(run: "Run") -> Recorded:

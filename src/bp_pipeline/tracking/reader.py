@@ -1,0 +1,235 @@
+"""The reader of MLflow: sweeps, their runs, and the files of a run.
+
+Owns how sweeps and runs are found. It takes no lock and writes nothing, so that somebody else's
+store can be read. Goes through `MlflowClient` throughout and leaves MLflow's global state alone.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
+
+from bp_pipeline.tracking import format as names
+from bp_pipeline.tracking import saved_view
+from bp_pipeline.tracking.failures import TrackingError, failures_explained
+from bp_pipeline.tracking.store import Store, open_store
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.entities import Run as Run  # what is found; sweep.py takes it from here
+
+AnyReader = TypeVar("AnyReader", bound="Reader")
+
+_PAGE = 1000  # runs asked for at a time
+_READERS = 8  # runs whose files a server sends at a time: 240 runs in 11 s instead of 57
+
+
+class Reader:
+    """One experiment of one store, open for reading until it is closed.
+
+    Every method raises `TrackingError` where the store fails it, and may be called in any thread.
+    """
+
+    _to_write = False
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._client = store.client
+        self._artifact_uris: dict[str, str] = {}
+
+    @classmethod
+    def open(cls: type[AnyReader], uri: str | None, experiment: str) -> AnyReader:
+        """Open a store; `open_for_reading` and `open_for_writing` say more."""
+        return cls(open_store(uri, experiment, to_write=cls._to_write))
+
+    def __enter__(self: AnyReader) -> AnyReader:
+        """Be what a `with` statement closes."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the store."""
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the store; nothing may be asked of it after."""
+        self._store.close()
+
+    @property
+    def uri(self) -> str:
+        """Where runs are kept, as MLflow takes it: for `mlflow ui --backend-store-uri`."""
+        return self._store.uri
+
+    @property
+    def experiment_id(self) -> str:
+        """MLflow's id of the experiment, as in the addresses of its UI."""
+        return self._store.experiment_id
+
+    @property
+    def n_readers(self) -> int:
+        """How many threads may well read `artifacts`: one where they lie in folders."""
+        return _READERS if self._store.is_served else 1
+
+    def sweeps(self, sweep_digest: str | None = None) -> "Iterator[Run]":
+        """Find all sweeps, or those of one digest, newest first: the parent runs."""
+        same = f" AND tags.`{names.SWEEP_DIGEST}` = '{sweep_digest}'" if sweep_digest else ""
+        return self._search(f"tags.`{names.N_JOBS}` != ''{same}")
+
+    def find_sweep(self, name: str | None = None) -> "Run":
+        """Find the parent run of a sweep.
+
+        Parameters
+        ----------
+        name
+            Its run id, its digest or its name, or the beginning of one of these that fits no other
+            sweep; the newest sweep by default.
+
+        Raises
+        ------
+        TrackingError
+            Where there is no sweep yet, or not just one of this name.
+        """
+        if name is None:
+            found = list(islice(self.sweeps(), 1))
+        else:
+            called = [(sweep, _names_of(sweep)) for sweep in self.sweeps()]
+            found = [sweep for sweep, known in called if name in known] or [
+                sweep for sweep, known in called if any(one.startswith(name) for one in known)
+            ]
+        if not found:
+            problem = f"sweep {name!r}" if name else "sweep"
+            raise TrackingError(
+                f"There is no {problem} in {self.uri}. "
+                "Without an id the newest is taken; `make sweep` makes one."
+            )
+        if len(found) > 1:
+            ids = ", ".join(sweep.info.run_id[:8] for sweep in found[:5])
+            raise TrackingError(
+                f"`SWEEP` must fit one sweep, got {name!r}, which fits {len(found)}. "
+                f"Take an id: {ids}{', …' if len(found) > 5 else ''}"
+            )
+        return found[0]
+
+    def runs_of(self, parent_run_id: str) -> "list[Run]":
+        """Find all runs of a sweep, newest first, also those that a later attempt has replaced."""
+        return list(self._search(f"tags.`{names.PARENT}` = '{parent_run_id}'"))
+
+    def load_runs(self, parent_run_id: str) -> "pd.DataFrame":
+        """Read the runs of a sweep into a table, one a job; `format.runs_table` has its columns."""
+        return names.runs_table(latest_attempts(self.runs_of(parent_run_id)))
+
+    @contextmanager
+    def artifacts(self, run_id: str, *files: str) -> Iterator[Path]:
+        """Open a folder with a run's artifacts, to be read only, and only within the context.
+
+        Parameters
+        ----------
+        run_id
+            Whose artifacts.
+        files
+            Which ones; all by default.
+
+        Yields
+        ------
+        Path
+            The store's own folder where it is one, in which files may be missing that were deleted
+            or never written, and others may be; where artifacts are served, a copy.
+        """
+        reading = f"read the artifacts of run {run_id}"
+        if run_id not in self._artifact_uris:
+            with failures_explained(self.uri, reading):
+                self._artifact_uris[run_id] = self._client.get_run(run_id).info.artifact_uri
+        place = Path(self._artifact_uris[run_id])
+        if place.is_absolute():
+            yield place
+            return
+        with tempfile.TemporaryDirectory(prefix="bp_pipeline-") as folder:
+            with failures_explained(self.uri, reading):
+                self._download(run_id, files, folder)
+            yield Path(folder)
+
+    def _download(self, run_id: str, files: Sequence[str], folder: str) -> None:
+        """Copy those of some files that there are, or all."""
+        if not files:
+            self._client.download_artifacts(run_id, "", folder)
+        for parent in {Path(file).parent.as_posix() for file in files}:
+            listed = self._client.list_artifacts(run_id, None if parent == "." else parent)
+            place = Path(folder, parent)
+            place.mkdir(exist_ok=True)
+            for file in {entry.path for entry in listed}.intersection(files):
+                self._client.download_artifacts(run_id, file, str(place))
+
+    def has_comparison(self, parent_run_id: str) -> bool:
+        """Whether MLflow's UI has been told what to show of a sweep."""
+        with failures_explained(self.uri, "read the comparison of runs"):
+            experiment = self._client.get_experiment(self.experiment_id)
+        return saved_view.VIEW_TAG + parent_run_id in experiment.tags
+
+    def page_links(self, parent_run_id: str) -> dict[str, str]:
+        """Return a sweep's pages in MLflow's UI, relative to its address.
+
+        `charts` and `table` compare its runs, `sweep` is the parent run, `report` its report.
+        """
+        return saved_view.page_links(self.experiment_id, parent_run_id)
+
+    def _search(self, condition: str) -> "Iterator[Run]":
+        token = None
+        while True:
+            with failures_explained(self.uri, "read runs"):
+                page = self._client.search_runs(
+                    [self.experiment_id],
+                    condition,
+                    max_results=_PAGE,
+                    order_by=["attributes.start_time DESC"],
+                    page_token=token,
+                )
+            # Each run on its own costs milliseconds; a report reads the artifacts of hundreds.
+            self._artifact_uris |= {run.info.run_id: run.info.artifact_uri for run in page}
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+
+def open_for_reading(uri: str | None, experiment: str) -> Reader:
+    """Open a store to read what is there, without a lock and without writing anything.
+
+    Parameters
+    ----------
+    uri
+        `tracking.uri`; MLFLOW_TRACKING_URI, where set, wins.
+    experiment
+        MLflow's name of the experiment.
+
+    Raises
+    ------
+    NothingYet
+        Where there is no such store or experiment.
+    TrackingError
+        Where it cannot be read.
+    """
+    return Reader.open(uri, experiment)
+
+
+def latest_attempts(runs: "Sequence[Run]") -> "list[Run]":
+    """Leave out of a sweep's runs, the newest first, those that a later attempt has replaced."""
+    attempts: dict[tuple[str, str | None], list[Run]] = {}
+    for run in runs:
+        job = (run.info.run_name, run.data.tags.get(names.CONFIG_DIGEST))
+        attempts.setdefault(job, []).append(run)
+    return [
+        run
+        for of_job in attempts.values()
+        for run in [run for run in of_job if run.info.status == "FINISHED"] or of_job[:1]
+    ]
+
+
+def _names_of(sweep: "Run") -> tuple[str, str, str]:
+    return sweep.info.run_id, sweep.data.tags[names.SWEEP_DIGEST], sweep.info.run_name

@@ -1,0 +1,58 @@
+"""A network as a registered model: its versions and its alias."""
+
+import pytest
+from conftest import record
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from bp_pipeline.config.schema import RunConfig
+from bp_pipeline.ensemble import RunResult
+from bp_pipeline.tracking import TrackingError, TrainedNetwork, Writer
+
+
+@pytest.fixture
+def run_id(writer: Writer, config: RunConfig, result: RunResult) -> str:
+    return record(writer, config, result)
+
+
+@pytest.fixture
+def network(config: RunConfig, result: RunResult) -> TrainedNetwork:
+    weights = {name: layer[0] for name, layer in result.final_weights.items()}
+    names = {"activation": "tanh", "slope": 0.0, "output": "sigmoid", "bias": True}
+    return TrainedNetwork(weights, names, config.truth_table.inputs)
+
+
+def test_the_alias_points_to_the_champion_that_was_registered_last(
+    writer: Writer, client: MlflowClient, run_id: str, network: TrainedNetwork
+) -> None:
+    def register(replicate: str) -> str:
+        tags = {"bp.replicate": replicate}
+        return writer.register(network, name="xor", run_id=run_id, tags=tags)
+
+    def champion() -> str:
+        return str(client.get_model_version_by_alias("xor", "champion").version)
+
+    assert (register("0"), champion()) == ("1", "1")
+    assert (register("1"), champion()) == ("2", "2")
+    assert (register("0"), champion()) == ("1", "1")
+    client.delete_registered_model_alias("xor", "champion")
+    assert (register("1"), champion()) == ("2", "2")
+    assert len(client.search_model_versions("name = 'xor'")) == 2
+
+
+def test_a_model_that_may_not_be_registered_is_not_left_behind(
+    writer: Writer,
+    client: MlflowClient,
+    run_id: str,
+    network: TrainedNetwork,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        endpoint = "/api/2.0/mlflow/model-versions/create"
+        raise MlflowException(f"API request to endpoint {endpoint} failed with error code 403")
+
+    monkeypatch.setattr(MlflowClient, "create_model_version", refuse)
+    with pytest.raises(TrackingError, match="Ask for permission to edit the model,"):
+        writer.register(network, name="xor", run_id=run_id, tags={})
+    assert client.search_logged_models([writer.experiment_id]) == []
+    assert client.get_run(run_id).outputs.model_outputs == []

@@ -1,0 +1,95 @@
+"""The comparison of a sweep, as MLflow's own page writes and reads a saved view."""
+
+import base64
+import json
+import zlib
+from typing import Any
+
+import pytest
+from conftest import DIGEST, small_config, start_sweep
+from mlflow import MlflowClient
+from mlflow.utils.validation import MAX_EXPERIMENT_TAG_VAL_LENGTH
+
+from bp_pipeline.tracking import Writer, run_colours, saved_view
+
+AXES = ["activation", "init", "optimizer.learning_rate"]
+
+
+def views(writer: Writer, client: MlflowClient) -> dict[str, dict[str, Any] | str]:
+    """Return what MLflow's page finds, by the id in the link: an envelope, or only a state."""
+    tags = client.get_experiment(writer.experiment_id).tags
+    found = {k.removeprefix(saved_view.VIEW_TAG): v for k, v in tags.items() if ".shared" in k}
+    return {k: json.loads(v) if v.startswith("{") else v for k, v in found.items()}
+
+
+def state_of(compressed: str) -> dict[str, Any]:
+    kind, _, text = compressed.partition(";")
+    assert kind == "deflate"
+    return json.loads(zlib.decompress(base64.b64decode(text)))
+
+
+def test_a_comparison_is_listed_by_a_name_of_its_own(
+    writer: Writer, client: MlflowClient, parent: str
+) -> None:
+    assert not writer.has_comparison(parent)
+    for n_runs in (240, 12):
+        writer.log_comparison(parent, AXES, n_runs)
+    assert writer.has_comparison(parent)
+    view = views(writer, client)[parent]
+    assert isinstance(view, dict)
+    assert view["name"] == f"two rates · {parent[:8]}"
+    assert view["createdAt"] == client.get_run(parent).info.start_time
+    assert view["updatedAt"] >= view["createdAt"]
+    state = state_of(view["state"])
+    assert state["searchFilter"].startswith(f"tags.`mlflow.parentRunId` = '{parent}'")
+    assert state["compareRunSections"][0]["name"] == "All 12 runs"
+    columns = [column.partition("`")[2][:-1] for column in state["selectedColumns"]]
+    assert columns[: len(AXES)] == AXES
+
+
+def test_many_axes_fit_into_a_tag(writer: Writer, client: MlflowClient, parent: str) -> None:
+    others = [f"a.rather.long.key_{n}" for n in range(60)]
+    writer.log_comparison(parent, ["activation", *others, "optimizer.learning_rate"], 12)
+    tags = client.get_experiment(writer.experiment_id).tags
+    assert len(tags[saved_view.VIEW_TAG + parent]) < MAX_EXPERIMENT_TAG_VAL_LENGTH / 4
+
+
+def test_the_oldest_sweeps_make_room_in_the_list_and_keep_their_links(
+    writer: Writer, client: MlflowClient
+) -> None:
+    mine = json.dumps({"name": "mine", "createdAt": 0, "updatedAt": 0, "state": "{}"})
+    tag = saved_view.VIEW_TAG + "f" * 32
+    client.set_experiment_tag(writer.experiment_id, tag, mine)
+    ids = [start_sweep(writer, f"sweep {n}", DIGEST) for n in range(25)]
+    for n, run_id in enumerate(ids):
+        writer.log_comparison(run_id, AXES, n)
+    found = views(writer, client)
+    assert found["f" * 32] == json.loads(mine)
+    listed = [run_id for run_id in ids if isinstance(found[run_id], dict)]
+    assert listed == ids[-20:]
+    oldest = found[ids[0]]
+    assert isinstance(oldest, str)
+    assert state_of(oldest)["compareRunSections"][0]["name"] == "All 0 runs"
+
+
+def colours(keys: str, *values: str) -> list[str | None]:
+    return run_colours([small_config(**dict(zip(keys.split(), v.split(), strict=True)))
+                        for v in values])  # fmt: skip
+
+
+def test_runs_have_the_colour_of_their_activation() -> None:
+    tanh, relu, again = colours("activation init", "tanh ones", "relu ones", "tanh normal")
+    assert tanh == again != relu
+    assert {tanh, relu} <= {*saved_view.COLOURS}
+
+
+def test_without_activations_the_init_decides_and_else_what_varies() -> None:
+    ones, normal = colours("activation init", "tanh ones", "tanh normal")
+    assert ones != normal
+    first, second = run_colours([small_config({"seed": seed}) for seed in (1, 2)])
+    assert first != second
+
+
+@pytest.mark.parametrize("n", [1, len(saved_view.COLOURS) + 1])
+def test_nothing_to_tell_apart_or_too_much_has_no_colours(n: int) -> None:
+    assert run_colours([small_config({"seed": seed}) for seed in range(n)]) == [None] * n
