@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bp_pipeline.config import ConfigError, compose
-from bp_pipeline.config.keys import declared_keys
-from bp_pipeline.maps import MapConfig, default_overrides, parse_map
+from bp_pipeline.config import ConfigError
+from bp_pipeline.maps import MapConfig, compose_maps, parse_map
 from bp_pipeline.maps.boundary import Boundary, measure_boundary, middle_of_boundary
 from bp_pipeline.maps.boundary_text import describe_boundary
 from bp_pipeline.maps.drawing import Drawing, count_ulp_flips
@@ -53,13 +52,7 @@ class StudyMap(NamedTuple):
 
 def map_configs(*overrides: str) -> list[MapConfig]:
     """Return the configs of the maps that `bp map OVERRIDES` draws."""
-    jobs = compose(
-        overrides,
-        program="bp map",
-        parse=parse_map,
-        keys=declared_keys(MapConfig),
-        defaults=default_overrides(overrides),
-    ).jobs
+    jobs = compose_maps(overrides).jobs
     return [job.config for job in jobs if isinstance(job.config, MapConfig)]
 
 

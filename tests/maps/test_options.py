@@ -13,7 +13,7 @@ from some_maps import FACTOR_0, MOMENTUM, PLANE_U, RATE, SCALE, make_map
 
 from bp_pipeline.config import ConfigError, compose
 from bp_pipeline.config.keys import declared_keys
-from bp_pipeline.maps.options import LAYER_FACTOR, MapConfig, default_overrides, parse_map, zoomed
+from bp_pipeline.maps.options import LAYER_FACTOR, MapConfig, compose_maps, zoomed
 
 DECLARED = {
     key: info.json_schema_extra
@@ -141,9 +141,7 @@ STUDIES = ("trainability", "xor_basins")
 
 
 def typed(*words: str) -> list[MapConfig]:
-    defaults, known = default_overrides(words), declared_keys(MapConfig)
-    composed = compose(words, program="bp map", parse=parse_map, keys=known, defaults=defaults)
-    return [job.config for job in composed.jobs]
+    return [job.config for job in compose_maps(words).jobs]
 
 
 @pytest.mark.parametrize("option", OPTIONS)

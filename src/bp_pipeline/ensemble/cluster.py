@@ -6,7 +6,7 @@ left to the callers.
 
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import TypeVar
 
 import joblib
@@ -23,7 +23,7 @@ def train_shards(
     *,
     threads: int | None = None,
     progress: Progress | None = None,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Train shards side by side; return what comes of each as it finishes.
 
     Several calls may go on in one process at a time. Closing the iterator ends the training.
@@ -58,7 +58,8 @@ def train_shards(
     )
     results = parallel(joblib.delayed(train)(shard, advance) for shard in shards)
     try:
-        yield from results
+        for outcome in results:  # no `yield from`, which would close them before the next line
+            yield outcome
     finally:
         stop.set()
         with warnings.catch_warnings():  # that shards were left undone is what we want here

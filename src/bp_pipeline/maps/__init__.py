@@ -17,7 +17,7 @@ A map is drawn from a checked config to its picture, in this order:
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from bp_pipeline.maps.options import MapConfig, default_overrides, parse_map
+from bp_pipeline.maps.options import MapConfig, compose_maps, parse_map
 
 if TYPE_CHECKING:
     from bp_pipeline.maps.mapping import run_maps, show_map
@@ -27,7 +27,7 @@ __all__ = [
     "MAP",
     "Map",
     "MapConfig",
-    "default_overrides",
+    "compose_maps",
     "load_map",
     "parse_map",
     "read_map_config",

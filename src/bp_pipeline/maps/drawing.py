@@ -42,11 +42,13 @@ class KeptShards:
         if self._folder is None or not self._path(numbers).is_file():
             return None
         try:
-            outcomes = Outcomes(**{"loss_ratio": None, **read_arrays(self._path(numbers))})
-        except (ValueError, TypeError):  # cut off by a power failure, or not ours
+            arrays = read_arrays(self._path(numbers))
+            always = {name: arrays[name] for name in Outcomes._fields[:-1]}
+        except (ValueError, KeyError):  # cut off by a power failure, or of another version
             return None
-        arrays = [array for array in outcomes if array is not None]
-        return outcomes if all(array.shape == numbers.shape for array in arrays) else None
+        if any(array.shape != numbers.shape for array in arrays.values()):
+            return None
+        return Outcomes(**always, loss_ratio=arrays.get("loss_ratio"))
 
     def write(self, numbers: Numbers, outcomes: Outcomes) -> None:
         """Keep what came of these networks."""

@@ -175,14 +175,18 @@ def _draw(
     say(f"{counted(n_missing, 'network')} to train for a map of {_size(config)} pixels{done}")
     for remark in remarks_on_engines({config.engine}):
         say(remark)
-    started, trainer = perf_counter(), {"engine": config.engine, "threads": config.threads}
+    started, engine, threads = perf_counter(), config.engine, config.threads
     shards = drawing.n_missing_shards
     with training_progress(shards, n_missing * config.training.epochs, noun="shard") as progress:
         result = drawing.finish(
-            **trainer, progress=progress.count_network_epochs, shard_done=progress.count_run
+            engine=engine,
+            threads=threads,
+            progress=progress.count_network_epochs,
+            shard_done=progress.count_run,
         )
     boundary = measure_boundary(result.inside(config.map.boundary))
-    flips = count_ulp_flips(pixels, result, config.map.boundary, **trainer)
+    what = config.map.boundary
+    flips = count_ulp_flips(pixels, result, what, engine=engine, threads=threads)
     map_ = Map("", name, command, config, result, {})
     return MeasuredMap(map_, boundary, flips), perf_counter() - started
 

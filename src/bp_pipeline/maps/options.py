@@ -5,14 +5,15 @@ value of a key does to a network is left to `pixels.py`.
 """
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import cached_property, partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
-from bp_pipeline.config.keys import Section, declare, integer, number
+from bp_pipeline.config import Composition, compose
+from bp_pipeline.config.keys import Section, declare, declared_keys, integer, number
 from bp_pipeline.config.schema import RunConfig, parse_config
 from bp_pipeline.digests import digest_json
 from bp_pipeline.maps.axes import Axis
@@ -159,13 +160,28 @@ class MapConfig(RunConfig):
         return {**_RANGES, **dict.fromkeys(factors, _POSITIVE)}
 
 
-def default_overrides(arguments: Collection[str]) -> list[str]:
-    """Return what stands before what is typed: the help of `bp map`, and axes where none are."""
+def parse_map(
+    raw: Mapping[str, Any],
+    labels: Mapping[str, str] | None = None,
+    *,
+    given_weights: Path | str | None = None,
+) -> MapConfig:
+    """Check a composed config against the schema of maps; see `parse_config`."""
+    return parse_config(raw, labels, given_weights=given_weights, schema=MapConfig)
+
+
+def compose_maps(arguments: Sequence[str], *, program: str = "bp map") -> Composition:
+    """Compose what the arguments of `bp map` ask for; every job's config is a `MapConfig`.
+
+    Raises
+    ------
+    ConfigError, SystemExit
+        As `compose` does.
+    """
     chosen = any(word.lstrip("+").startswith(("map=", "experiment=")) for word in arguments)
-    return ["hydra/help=bp_map", *([] if chosen else [DEFAULT])]
-
-
-parse_map = partial(parse_config, schema=MapConfig)
+    defaults = ["hydra/help=bp_map", *([] if chosen else [DEFAULT])]
+    known = declared_keys(MapConfig)
+    return compose(arguments, program=program, parse=parse_map, keys=known, defaults=defaults)
 
 
 def zoomed(config: MapConfig, x: float, y: float) -> MapConfig:

@@ -92,7 +92,9 @@ def read_map_config(folder: Path) -> MapConfig:
     OSError
         Where there is none.
     """
-    return read_config(folder, parse_map)
+    config = read_config(folder, parse_map)
+    assert isinstance(config, MapConfig)
+    return config
 
 
 def read_map_result(folder: Path) -> MapResult:

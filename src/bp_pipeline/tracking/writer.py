@@ -8,8 +8,9 @@ more is half written.
 import tempfile
 import time
 import traceback
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from bp_pipeline.tracking.failures import TrackingError, failures_explained
 from bp_pipeline.tracking.reader import Reader
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import Metric, Run
 
 
 class Writer(Reader):
@@ -36,6 +37,10 @@ class Writer(Reader):
     def lock_sweep(self, sweep_digest: str) -> FileLock:
         """Return the lock that makes one process of this machine at a time the sweep's trainer."""
         return self._store.sweep_lock(sweep_digest)
+
+    def unfinished(self, digest: str) -> Path:
+        """Return the folder for what is trained of something that is not whole yet."""
+        return self._store.unfinished / digest
 
     def start_sweep(self, name: str, frozen: names.FrozenSweep) -> str:
         """Make the parent run of a sweep, with its frozen list of jobs; return its id.
@@ -137,14 +142,46 @@ class Writer(Reader):
         colour
             In MLflow's charts, as in HTML; by default MLflow's own choice.
         """
-        metrics = names.metrics(config, result)
         tags = {**names.run_tags(config, sweep), names.RESULT_DIGEST: result.result_digest}
-        tags |= {names.COLOUR: colour} if colour else {}
+        return self.record_files(
+            config,
+            partial(names.write_result, result=result),
+            names.metrics(config, result),
+            name=name,
+            tags={**tags, names.COLOUR: colour} if colour else tags,
+            seconds=seconds,
+            engine=engine,
+        )
+
+    def record_files(
+        self,
+        config: RunConfig,
+        write: Callable[[Path], None],
+        metrics: "Sequence[Metric]",
+        *,
+        name: str,
+        tags: Mapping[str, str],
+        seconds: float,
+        engine: str,
+    ) -> str:
+        """Record what was trained, whole, whatever it consists of; return its id. It is FINISHED.
+
+        Parameters
+        ----------
+        config
+            What was trained.
+        write
+            Writes what came of it into a folder.
+        metrics, tags
+            What MLflow shows of it.
+        name, seconds, engine
+            As in `record`.
+        """
         with self._recording(name, tags, seconds) as run:
             with self._new_artifacts(run) as folder:
                 names.write_config(folder, config)
                 names.write_environment(folder, config, engine)
-                names.write_result(folder, result)
+                write(folder)
             run_id = str(run.info.run_id)
             self._client.log_batch(run_id, metrics=metrics, params=names.params(config))
             self._client.log_inputs(run_id, datasets=[names.dataset(config)])
