@@ -15,10 +15,10 @@ READY := .venv/.ready
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep map report reproduce baseline schedule unschedule ui studies test lint bench bench-peers pins clean
+.PHONY: help sweep map report reproduce baseline architectures schedule unschedule ui studies test lint bench bench-peers pins clean
 
 help: ## print this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 sweep: $(READY) ## train 240 runs (24,000 networks), record them in MLflow, print a report
 	$(BIN)/bp train experiment=xor_sweep $(ARGS)
@@ -34,6 +34,9 @@ reproduce: $(READY) ## train recorded runs again, a sample by the date, and the 
 
 baseline: $(READY) ## show what differs from the committed baselines, then rewrite them
 	$(BIN)/bp reproduce --update --baselines $(ARGS)
+
+architectures: $(READY) ## train the tripwire study as other processors do, under emulation; compare bits
+	$(BIN)/python scripts/architectures.py $(ARGS)
 
 schedule: $(READY) ## run `make reproduce` by cron, daily or as SCHEDULE="*/5 * * * *" says
 	$(BIN)/python scripts/schedule.py install "$(SCHEDULE)"

@@ -138,4 +138,5 @@ def test_a_wrong_request_for_the_script_is_refused(tmp_path: Path) -> None:
         [BP, "-sc", "install=nosuch"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("No completion plugin for 'nosuch' found")
+    assert done.stderr.startswith("`install=nosuch` cannot be had: ")
+    assert "bash" in done.stderr

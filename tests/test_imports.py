@@ -19,6 +19,7 @@ LAYERS = [
     {"core"},
     {"config"},
     {"tracking", "ensemble"},
+    {"maps"},
     {"sweep", "report", "reproduce", "explain"},
     {"cli"},
 ]
@@ -115,6 +116,10 @@ def test_importing_the_core_loads_neither_config_nor_tracking():
     loaded = loaded_by(f"import {modules}")
     assert "numba" in loaded
     assert not loaded & CONFIG_AND_TRACKING
+
+
+def test_importing_the_config_loads_no_hydra():
+    assert not loaded_by("import bp_pipeline.config") & {"hydra", "omegaconf", "numba"}
 
 
 def test_importing_the_package_loads_next_to_nothing():

@@ -15,7 +15,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from runs import make_config
 
-from bp_pipeline.sweep import Composition, Job, run_jobs
+from bp_pipeline.config import Composition, Job
+from bp_pipeline.sweep import run_jobs
 
 SWEEP = (
     "train", "-m", "activation=tanh,relu,sigmoid", "optimizer.learning_rate=0.1,0.5,1,2",

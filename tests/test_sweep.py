@@ -19,8 +19,9 @@ import pytest
 from runs import make_config
 
 from bp_pipeline import sweep
+from bp_pipeline.config import Composition, Job
 from bp_pipeline.config.schema import RunConfig
-from bp_pipeline.sweep import Composition, Job, run_jobs, states_of
+from bp_pipeline.sweep import run_jobs, states_of
 from bp_pipeline.tracking.store import create
 
 Bp = Callable[..., subprocess.CompletedProcess[str]]
@@ -234,10 +235,11 @@ def test_one_run_says_what_came_out_and_has_no_parent(bp: Bp, tmp_path: Path) ->
     experiment = client.get_experiment_by_name("bp_pipeline")
     assert experiment is not None
     [run] = client.search_runs([experiment.experiment_id])
-    assert run.info.run_name == "tanh · glorot_uniform · lr=0.5"
+    name = "tanh · glorot_uniform · lr=0.5 · epochs=50 · record=5 · replicates=10"
+    assert run.info.run_name == name
     assert "mlflow.parentRunId" not in run.data.tags
     n_converged = round(10 * run.data.metrics["converged/rate"])
-    said = f"tanh · glorot_uniform · lr=0.5: {n_converged} of 10 converged ("
+    said = f"{name}: {n_converged} of 10 converged ("
     assert done.stdout.startswith(said)
     assert done.stdout.endswith(f" nats. Run {run.info.run_id}.\n")
 
@@ -376,7 +378,7 @@ def test_a_sweep_that_breaks_off_raises_what_broke_it_in_any_thread(
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-@pytest.mark.parametrize("what", ["write_report", "crown"])
+@pytest.mark.parametrize("what", ["write_report", "choose_champion"])
 def test_a_bug_of_ours_keeps_its_traceback_and_the_sweep_is_whole(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, what: str
 ) -> None:

@@ -112,6 +112,9 @@ def test_studies_with_grids_of_their_own_become_one_sweep() -> None:
     assert [job.config for job in asked.jobs] == [job.config for job in apart]
     assert len(apart) == 48 + 144
     assert asked.sweep_name == "symmetry + tripwire"
+    assert [job.name for job in asked.jobs] == [
+        f"{job.config.labels['experiment']} · {job.name}" for job in apart
+    ]
 
 
 def test_what_two_studies_share_is_trained_once() -> None:
@@ -195,11 +198,17 @@ REFUSED = {
     "-m 'optimizer={lr: 0.1}' seed=0,1": ("optimizer.lr", "`learning_rate`"),
     "hydra.foo=1": ("hydra.foo", "--cfg hydra"),
     "hydra.launcher.n_jobs=4": ("hydra.launcher.n_jobs", "--cfg hydra"),
-    "hydra.verbose=3": ("hydra.verbose=3", "--hydra-help"),
-    "-m hydra.sweeper=3": ("hydra.sweeper=3", "--hydra-help"),
+    "hydra.verbose=3": ("hydra.verbose=3", "HYDRA_FULL_ERROR=1"),
+    "-m hydra.sweeper=3": ("hydra.sweeper=3", "HYDRA_FULL_ERROR=1"),
+    "hydra.run.dir=there": ("hydra.run.dir", "MLflow"),
+    "-m hydra.sweep.dir=there": ("hydra.sweep.dir", "MLflow"),
     "-m hydra.verbose=1,2": ("hydra.verbose", "one command for each"),
     "activation@network=relu": ("activation", "`activation=relu`"),
     "+init@network=ones": ("init", "`init=ones`"),
+    "++hydra.mode=both": ("hydra.mode", "RUN, MULTIRUN"),
+    "'seed=${oc.env:BP_NOPE}'": ("seed", "BP_NOPE"),
+    "~task.name=or": ("~task.name=or", "is xor"),
+    "~optimizer=3": ("~optimizer=3", "must be a string"),
     "+seed=1": ("seed", "`seed=VALUE`"),
     "~nothing": ("nothing", "--cfg job"),
     "lr=0.1": ("lr", "`optimizer.learning_rate`"),

@@ -91,7 +91,7 @@ def test_config_values_are_as_typed(value: object, text: str) -> None:
 
 def test_lists_and_counts() -> None:
     assert [listing(list(parts)) for parts in ("a", "ab", "abc")] == ["a", "a and b", "a, b and c"]
-    assert count(-1234.0) == "−1,234"
+    assert [count(number) for number in (-1234.0, 1.5, 2.5)] == ["−1,234", "2", "3"]
 
 
 ENDS = [5, 6, None, 7]

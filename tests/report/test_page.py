@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bs4 import BeautifulSoup, Tag
+from bs4 import Tag
 from report.by_hand import by_hand, run
 from report.conftest import Make, page_of, report_of, small_config, sweep_in
 
 from bp_pipeline.report import Findings, Sweep
+from bp_pipeline.report import page as page_module
 from bp_pipeline.report.networks import best_and_stalled
-from bp_pipeline.report.printed_tables import printed_tables
 from bp_pipeline.report.sections import outline
 
 ENDS = [10, 11, 12, None]
@@ -26,7 +26,7 @@ def cells(table: Tag) -> list[list[str]]:
     return [[cell.get_text() for cell in row.select("th, td")] for row in table.select("tr")]
 
 
-def heat_map(page: BeautifulSoup, kind: str) -> list[list[str]]:
+def heat_map(page: Tag, kind: str) -> list[list[str]]:
     [table] = page.select(f"table.heat.{kind}")
     return cells(table)
 
@@ -48,17 +48,56 @@ def test_heat_maps_hold_rates_and_epochs(tmp_path: Path) -> None:
 
 def test_rows_of_a_wide_grid_are_parted_and_short(tmp_path: Path) -> None:
     runs = [
-        run(ENDS, network__hidden=f"[{width}]", task__bits=bits)
+        run(ENDS, network__hidden=f"[{width}]", optimizer__momentum=momentum, activation=activation)
+        for activation in ("tanh", "relu")
         for width in range(1, 31)
-        for bits in (2, 3)
+        for momentum in (0.0, 0.5)
     ]
     page = page_of(by_hand(*runs), tmp_path)
     folded = [summary.get_text() for summary in page.select("#grid summary")]
-    assert folded == ["bits 2: 30 rows", "bits 3: 30 rows"]
+    assert folded == 2 * ["momentum 0: 30 rows", "momentum 0.5: 30 rows"]
     for table in page.select("table.heat.rates"):
         assert [row[0] for row in cells(table)[1:]] == [f"hidden=[{w}]" for w in range(1, 31)]
     few = page_of(by_hand(*runs[:24]), tmp_path)
-    assert len(few.select("table.heat.rates")) == 1
+    assert not few.select("#grid details")
+
+
+def test_a_sweep_over_tasks_is_told_task_by_task(tmp_path: Path) -> None:
+    runs = [
+        run([10] * n + [None] * (4 - n), rate, task=task, task__name="parity", task__bits=bits)
+        for task, bits, n in (("xor", None, 4), ("parity", 2, 3), ("parity", 3, 1))
+        for rate in (0.1, 1.0)
+    ]
+    page = page_of(by_hand(*runs), tmp_path)
+    names = [section["id"] for section in page.select("section")]
+    kinds = ["grid", "survival", "loss", "tests"]
+    of_parts = [f"{kind}{part}" for part in ("", "-1", "-2") for kind in kinds]
+    assert names == [*of_parts, "runs", "basis"]
+    topics = [page.select_one(f"#grid{n} .eyebrow").get_text() for n in ("", "-1", "-2")]
+    assert [topic.split(" · ")[1] for topic in topics] == [
+        "parity, bits 2",
+        "parity, bits 3",
+        "xor",
+    ]
+    for n, rate in (("", "75"), ("-1", "25"), ("-2", "100")):
+        assert heat_map(page.select_one(f"#grid{n}"), "rates")[1] == ["normal", rate, rate]
+    assert re.findall(r"\d+\W+%", page.h1.get_text()) == ["75\u00a0%", "25\u00a0%", "100\u00a0%"]
+
+
+def test_panels_and_headlines_are_about_what_varies(tmp_path: Path) -> None:
+    runs = [
+        run([10] * n + [None] * (4 - n), network__hidden=hidden, optimizer__momentum=momentum)
+        for hidden, n in (("[2]", 1), ("[10]", 3))
+        for momentum in (0.0, 0.5)
+    ]
+    for some, titles in (
+        (runs, ["hidden layers [2]", "hidden layers [10]"]),
+        (runs[::2], ["tanh"]),
+    ):
+        page = page_of(by_hand(*some), tmp_path)
+        assert [tag.get_text() for tag in page.select("#grid h3")] == titles
+        headline = page.select_one("#grid h2").get_text()
+        assert re.findall(r"(\[\d+\]) to (\d+)", headline) == [("[10]", "75"), ("[2]", "25")]
 
 
 def test_the_page_is_self_contained_and_made_for_phones(sweep: Sweep, tmp_path: Path) -> None:
@@ -75,10 +114,27 @@ def test_the_page_is_self_contained_and_made_for_phones(sweep: Sweep, tmp_path: 
     assert len(ids) == len(set(ids))
 
 
+def test_a_long_table_is_not_listed_whole(
+    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_module, "MOST_LISTED", 5)
+    [table] = page_of(sweep, tmp_path).select("#runs table")
+    assert len(cells(table)) == 1 + 5
+    assert len((tmp_path / "summary.csv").read_text(encoding="utf-8").splitlines()) == 1 + 12
+
+
+def test_every_picture_says_what_it_shows(sweep: Sweep, tmp_path: Path) -> None:
+    page = page_of(sweep, tmp_path)
+    pictures = page.select("figure svg")
+    assert pictures
+    for picture in pictures:
+        told = [page.find(id=name).get_text() for name in picture["aria-labelledby"].split()]
+        assert len(told) == 2
+        assert all(told)
+
+
 def test_sections_come_in_one_order_everywhere(sweep: Sweep, tmp_path: Path) -> None:
-    findings = Findings(sweep)
-    shown = best_and_stalled(findings)
-    sections = outline(findings, printed_tables(findings), shown).sections
+    sections = outline(Findings(sweep)).sections
     page = page_of(sweep, tmp_path)
     assert [tag["id"] for tag in page.select("section")] == [part.name for part in sections]
     text = (tmp_path / "report.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from report.by_hand import DIVERGED, by_hand, run
 
 from bp_pipeline.report import Findings, Sweep, sentences
 from bp_pipeline.report.notation import how_many, the
-from bp_pipeline.report.printed_tables import printed_tables
+from bp_pipeline.report.question import question, title
 from bp_pipeline.report.sections import outline
 
 SLOW, FAST = [40, 41, 42, 43, 44, 45, 46, None], [2, 3, 4, 5, 6, 7, None, None]
@@ -33,8 +33,7 @@ def findings_of(*runs: dict[str, Any], **changes: Any) -> Findings:
 
 
 def facts_of(sweep: Sweep) -> dict[str, str]:
-    findings = Findings(sweep)
-    sections = outline(findings, printed_tables(findings)).sections
+    sections = outline(Findings(sweep)).sections
     return {name: value for section in sections for name, value in section.facts}
 
 
@@ -45,7 +44,7 @@ def test_the_numbers_of_a_sweep_of_two_settings() -> None:
     assert "tanh with normal" in sentences.winner(findings)
     # Runs, activations, learning rates, networks, layers, epochs, tolerance.
     asked = ["4", "2", "2", "8", "2-3-1", "100", "0.25"]
-    assert numbers(sentences.question(findings)) == asked
+    assert numbers(question(findings)) == asked
     assert numbers(sentences.came_out(findings)) == ["4", "32", "44", "31", "25"]
     # Of the odd replicates 3 of 4 converge.
     assert numbers(sentences.selection_bias(findings)) == ["4", "0.1", "75", "30", "96"]
@@ -89,13 +88,13 @@ def test_a_grid_is_what_was_asked_for_not_what_finished() -> None:
         for init, status in (("normal", "FINISHED"), ("he", "FAILED"))
     ]
     rest = ["8", "2-3-1", "100", "0.4"]
-    assert numbers(sentences.question(findings_of(*runs))) == ["4", "2", "2", *rest]
-    assert numbers(sentences.question(findings_of(*runs[:3], n_jobs=4))) == ["4", *rest]
+    assert numbers(question(findings_of(*runs))) == ["4", "2", "2", *rest]
+    assert numbers(question(findings_of(*runs[:3], n_jobs=4))) == ["4", *rest]
 
 
 def test_a_grid_with_gaps_says_so_and_gives_no_shares() -> None:
     findings = findings_of(run(SLOW, 0.1), run(FAST, 1.0), run(NEVER, 1.0, init="he"))
-    assert numbers(sentences.question(findings))[:5] == ["3", "3", "4", "2", "2"]
+    assert numbers(question(findings))[:5] == ["3", "3", "4", "2", "2"]
     assert "the init" in sentences.matters(findings)
     assert numbers(sentences.matters(findings)) == []
 
@@ -168,8 +167,8 @@ def test_keys_in_a_sentence() -> None:
 
 def test_a_sweep_is_named_by_its_experiment_or_by_what_varies() -> None:
     runs = [run([3, 5, None, 9], rate) for rate in (1.0, 3.0)]
-    assert sentences.title(findings_of(*runs, name="renamed")) == "learning rate"
+    assert title(findings_of(*runs, name="renamed")) == "learning rate"
     named = [run | {"experiment": "xor_sweep"} for run in runs]
-    assert sentences.title(findings_of(*named)) == "xor_sweep"
+    assert title(findings_of(*named)) == "xor_sweep"
     mixed = [named[0], runs[1] | {"init": "he"}]
-    assert sentences.title(findings_of(*mixed)) == "experiment, init and learning rate"
+    assert title(findings_of(*mixed)) == "experiment, init and learning rate"

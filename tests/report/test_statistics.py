@@ -11,6 +11,7 @@ from bp_pipeline.report.statistics import (
     kaplan_meier,
     mcnemar,
     median_interval,
+    restricted_mean,
     signed_rank,
 )
 
@@ -114,3 +115,22 @@ def test_eta_squared_by_hand() -> None:
     assert eta_squared(cells, ["a", "a", "b", "b"]) == pytest.approx(9 / 14)
     assert eta_squared(cells, [1, 2, 1, 2]) == pytest.approx(4 / 14)
     assert np.isnan(eta_squared(np.ones(4), ["a", "a", "b", "b"]))
+
+
+def test_restricted_mean_by_hand() -> None:
+    # To 10: the times 4, 6, 10 and 10, mean 7.5, variance 9; Student's quantile for 3 degrees is
+    # 3.182 (Fisher 1925, table IV).
+    epochs, converged = np.array([4, 6, 12, 20]), np.array([True, True, True, False])
+    mean, low, high = restricted_mean(epochs, converged, 10)
+    assert mean == 7.5
+    assert (low, high) == (pytest.approx(7.5 - 3.182 * np.sqrt(9 / 4), abs=2e-3), 10)
+    # It is the area below the curve of Kaplan and Meier.
+    curve = kaplan_meier(epochs, converged)
+    steps = np.diff(np.concatenate([[0], curve.epochs[curve.epochs < 10], [10]]))
+    assert (steps * np.concatenate([[1.0], curve.share])[: len(steps)]).sum() == mean
+
+
+def test_a_restricted_mean_without_spread_has_no_interval() -> None:
+    never = restricted_mean(np.full(3, 10), np.zeros(3, dtype=bool), 10)
+    assert never[0] == 10
+    assert np.isnan(never[1:]).all()

@@ -129,3 +129,25 @@ def test_curves_of_pooled_runs_are_quantiles_over_all_their_replicates(make_swee
     median = np.median(np.concatenate(losses), axis=0)
     np.testing.assert_array_equal(pooled.curves["loss/median"], median)
     assert len(pooled.replicates) == 24
+
+
+def test_the_restricted_mean_goes_to_the_sweeps_horizon_where_half_never_converge() -> None:
+    runs = [run([10, None, None, None]), run([10, 150, None, None], 3.0, training__epochs=200)]
+    table = outcomes_by_run(by_hand(*runs))
+    assert table["epochs_to_converge/mean"].tolist() == [77.5, 77.5]
+    assert (table["epochs_to_converge/mean_high"] == LAST).all()
+    assert table[MEDIAN].tolist()[0] != table[MEDIAN].tolist()[0]  # there is none
+
+
+def test_what_draws_nothing_has_no_interval_in_any_place() -> None:
+    ones = {"init": "ones", "init__name": "constant", "init__noise": 0.0}
+    sweep = by_hand(run([5] * 4, **ones), run([None] * 4, 3.0, **ones))
+    table = outcomes_by_run(sweep)
+    ends = [name for name in table if name.endswith(("low", "high"))]
+    assert len(ends) == 6
+    assert table[ends].isna().all(axis=None)
+    for tables in (sweep.runs, sweep.finished):
+        assert tables[["converged/rate_low", "converged/rate_high"]].isna().all(axis=None)
+    for _, curve in survivals(sweep, ["0", "1"]):
+        assert curve is not None
+        assert np.isnan([curve.low, curve.high]).all()

@@ -21,7 +21,7 @@ from stores import Store
 import bp_pipeline
 from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.reproduce import Request, reproduce
-from bp_pipeline.tracking import NothingYet, RunsToVerify, TrackingError, open_for_writing
+from bp_pipeline.tracking import NothingYet, RunsToVerify, TrackingError
 
 BP = Path(sys.executable).with_name("bp")
 TANH, RELU = "tanh", "relu"
@@ -347,11 +347,10 @@ def test_consecutive_seeds_walk_through_the_store(store: Store) -> None:
 
 
 def test_runs_without_a_result_are_missing(store: Store, tmp_path: Path) -> None:
-    from bp_pipeline.tracking.format import read_config
-
-    config = read_config(store.artifacts(TANH))
-    with open_for_writing(None, "failures") as writer:
-        failed = writer.record_failure(config, ValueError("no"), name="failed", sweep=None)
+    client = MlflowClient()
+    run = client.create_run(client.create_experiment("failures"), run_name="failed")
+    failed = run.info.run_id
+    client.set_terminated(failed, "FAILED")
     assert reproduce(Request(runs=[failed], json=tmp_path / "verdicts.json")) == 1
     [verdict] = json.loads((tmp_path / "verdicts.json").read_text())
     assert verdict["verdict"] == "missing"

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ Schedule = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Give a project in a folder with a difficult name, ready to verify, without baselines."""
+    """Return a project in a folder with a difficult name, ready to verify, without baselines."""
     project = tmp_path / "it's 100% mine"
     (project / "scripts").mkdir(parents=True)
     shutil.copy(ROOT / "scripts" / "schedule.py", project / "scripts")
@@ -164,6 +165,83 @@ def test_the_entry_runs_make_with_the_uri_and_logs(
     assert log.read_text().count("\n" + URI) == 2
 
 
+RECORDING = """\
+SAMPLE ?= 24
+QUICK ?= --quick
+ARGS ?=
+reproduce:
+\t@printf '%s|' $(SAMPLE) '$(QUICK)' $(ARGS) > asked
+"""
+
+
+@pytest.mark.parametrize(
+    ("variables", "asked"),
+    [
+        ({}, ["24", "--quick"]),
+        ({"SAMPLE": "3"}, ["3", "--quick"]),
+        ({"QUICK": ""}, ["24", ""]),
+        ({"SAMPLE": "3", "ARGS": "--engine numpy --json 'a b%.json'"},
+         ["3", "--quick", "--engine", "numpy", "--json", "a b%.json"]),
+    ],
+)  # fmt: skip
+def test_what_is_typed_for_make_is_what_cron_runs(
+    variables: dict[str, str], asked: list[str], schedule: Schedule, project: Path, tmp_path: Path
+) -> None:
+    recipe = (project / "Makefile").read_text().replace(".venv/bin/python", sys.executable)
+    (project / "Makefile").write_text(recipe.replace("$(BIN)/python", sys.executable))
+    words = [f"{name}={value}" for name, value in variables.items()]
+    done = subprocess.run(["make", "schedule", *words], cwd=project, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (project / "Makefile").write_text(RECORDING)
+    [line] = read().splitlines()
+    command = line.removeprefix("0 4 * * * ").replace("\\%", "%")
+    bare = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, env=bare, check=True)
+    [*found, _] = (project / "asked").read_text().split("|")
+    if datetime.now().isoweekday() == 7:  # on which all studies are verified
+        asked = [asked[0], "", *asked[2:]]
+    assert found == asked
+
+
+@pytest.mark.parametrize("sample", ["0", "x", "3.5", ""])
+def test_a_sample_that_is_none_is_refused(
+    sample: str, schedule: Schedule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAMPLE", sample)
+    done = schedule("install")
+    assert done.returncode == 2
+    assert done.stderr.startswith("`SAMPLE` must be ")
+    assert read() == ""
+
+
+def test_taking_out_says_whether_something_was_there(schedule: Schedule) -> None:
+    assert schedule("install").returncode == 0
+    [line] = read().splitlines()
+    done, again = schedule("remove"), schedule("remove")
+    assert line in done.stdout
+    assert line not in again.stdout
+    assert done.stdout != again.stdout
+    assert (done.returncode, again.returncode) == (0, 0)
+
+
+@pytest.mark.skipif(not Path("/proc/1/comm").exists(), reason="processes cannot be listed here")
+def test_whether_a_cron_daemon_runs_is_said(schedule: Schedule, tmp_path: Path) -> None:
+    names = {path.read_text().strip() for path in Path("/proc").glob("[0-9]*/comm")}
+    if names & {"cron", "crond"}:
+        pytest.skip("a cron daemon runs here")
+    without = schedule("install")
+    daemon = tmp_path / "cron"
+    daemon.write_text("#!/bin/sh\nread line\n")
+    daemon.chmod(0o755)
+    with subprocess.Popen([daemon], stdin=subprocess.PIPE):
+        running = schedule("install")
+    assert (without.returncode, running.returncode) == (0, 0)
+    assert "Scheduled" in running.stdout
+    assert "Scheduled" not in without.stdout
+    assert "cron" in without.stderr
+    assert running.stderr == ""
+
+
 def test_two_at_once_do_not_run(schedule: Schedule, project: Path) -> None:
     (project / "Makefile").write_text("reproduce:\n\ttouch ran\n")
     (project / "logs").mkdir()
@@ -225,7 +303,7 @@ def test_cron_fires(
 
 
 def reproductions(client: MlflowClient) -> list[float]:
-    """Give the number of identical runs of each verification."""
+    """Return the number of identical runs of each verification."""
     experiment = client.get_experiment_by_name("bp_pipeline/reproductions")
     runs = client.search_runs([experiment.experiment_id]) if experiment else []
     return [run.data.metrics.get("identical", 0) for run in runs if run.info.end_time]

@@ -7,7 +7,7 @@ message of any module tells a password. The rules themselves stand in `schema.py
 import re
 import shlex
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -40,6 +40,8 @@ _RULES = {
     "string_too_short": "have at least {min_length} character",
 }
 
+
+_NO_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir")
 
 # The name and password of a URI. Whoever types a password forgets its % codes, so it goes on to the
 # last @ of the word, whatever stands before; a path alone, as of sqlite:////a@b, has none.
@@ -170,22 +172,28 @@ def explain(error: Exception, overrides: Sequence[str], keys: Keys) -> str:
         return f"{rule} {suggest(option, error.options)}"
     if isinstance(error, MissingMandatoryValue):
         return f"`{error.full_key}` must be given, got ???. Set `{error.full_key}=VALUE`."
-    for pattern, write in _HYDRAS.items():
-        if match := re.search(pattern, text):
-            return write(match, getattr(error.__cause__, "full_key", None), keys)
-    if isinstance(error, OmegaConfBaseException):
-        reason = text.split("\n")[0]
-        key = error.full_key
-        return f"`{key}` must be a value or lead to one: {reason}." if key else reason
+    if found := re.search(r"Could not (?:override|delete from config\.) '([^'@]+)'", text):
+        full_key = getattr(error.__cause__, "full_key", None)
+        return no_such_key(max(found[1], full_key or "", key=len), keys)
+    if found := re.search(r"(?:value for argument|parameters|not supported :) '(.+)'", text):
+        return _swept(*found[1].partition("=")[::2])
+    if found := re.search(r"An item is already at '([^']+)'", text):
+        return f"`{found[1]}` must be set without +, as it is there. Write `{found[1]}=VALUE`."
+    if found := re.search("Additional config directory '(.+)' not found", text):
+        return f"`--config-dir` must be a folder, got {found[1]!r}. Name one that has option files."
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        reason = text.split("\n")[0].rpartition("resolving interpolation: ")[2]
+        return f"`{error.full_key}` must be a value or lead to one: {reason}."
     if isinstance(error.__cause__, OmegaConfBaseException):
-        text = "\n".join(filter(None, [text, explain(error.__cause__, overrides, keys)]))
-    hydras = [override for override in overrides if override.lstrip("+~").startswith("hydra")]
-    if hydras and not isinstance(error, HydraException):
-        return f"`{hydras[-1]}` must be something that Hydra can use. See `bp train --hydra-help`."
-    if sys.flags.optimize and not isinstance(error, HydraException):
+        return explain(error.__cause__, overrides, keys)
+    if isinstance(error, HydraException | OmegaConfBaseException | ValueError):
+        reason = " ".join(text.partition(" : Override(")[0].split())
+        return text if text[:1] == "`" else f"`{' '.join(overrides)}` cannot be had: {reason}"
+    if sys.flags.optimize:
         return "`PYTHONOPTIMIZE` must not be set: Hydra reads overrides by assertions. Unset it."
-    is_expected = isinstance(error, HydraException | ValueError)
-    return text if is_expected else f"{type(error).__name__}: {text}"
+    hydras = [override for override in overrides if override.lstrip("+~").startswith("hydra")]
+    typed = hydras[-1] if hydras else " ".join(overrides)
+    return f"`{typed}` must be something that Hydra can use. `HYDRA_FULL_ERROR=1` shows why not."
 
 
 def checked_choice(line: str, groups: Collection[str]) -> str:
@@ -202,6 +210,11 @@ def checked_choice(line: str, groups: Collection[str]) -> str:
 
     [override] = OverridesParser.create().parse_overrides([line])
     group, value, typed = override.key_or_group, override.value(), line.partition("=")[2]
+    if group in _NO_FOLDERS:
+        raise ConfigError(
+            f"`{group}` must be left out, got {typed}. `bp train` writes no folder of Hydra's: its "
+            "results are in MLflow, in the folder that it is started in or at `tracking.uri`."
+        )
     if override.is_delete() or not (group in groups or group.startswith("hydra/")):
         return line
     if override.package is not None:
@@ -239,35 +252,10 @@ def _unreadable(override: str) -> str:
     )
 
 
-def _swept(match: re.Match[str], _: str | None, keys: Keys) -> str:
-    key, _, values = match[1].partition("=")
+def _swept(key: str, values: str) -> str:
     if values.startswith("interval("):
         return uncountable(key, values)
-    advice = f"To sweep over them: `bp train -m {shlex.quote(match[1])}`."
-    if key.startswith("hydra"):
-        advice = "Start one command for each."
+    sweep = shlex.quote(f"{key}={values}")
+    advice = f"To sweep over them: `bp train -m {sweep}`."
+    advice = "Start one command for each." if key.startswith("hydra") else advice
     return f"`{key}` must be one value, got {values}. {advice}"
-
-
-def _refused(match: re.Match[str], full_key: str | None, keys: Keys) -> str:
-    return no_such_key(max(match[1], full_key or "", key=len), keys)
-
-
-def _present(match: re.Match[str], _: str | None, keys: Keys) -> str:
-    return f"`{match[1]}` must be set without +: there is one. Write `{match[1]}=VALUE`."
-
-
-def _no_folder(match: re.Match[str], _: str | None, keys: Keys) -> str:
-    return f"`--config-dir` must be a folder, got {match[1]!r}. Name one that has option files."
-
-
-# What Hydra says, as a pattern, and how we say it.
-_HYDRAS: dict[str, Callable[[re.Match[str], str | None, Keys], str]] = {
-    r"Could not override '([^'@]+)'": _refused,
-    r"Could not delete from config. '([^']+)' does not exist": _refused,
-    r"Ambiguous value for argument '(.+)'\n": _swept,
-    r"Sweep parameters '(.+)' requires --multirun": _swept,
-    r"Sweeping over Hydra's configuration is not supported : '(.+)'": _swept,
-    r"An item is already at '([^']+)'": _present,
-    r"Additional config directory '(.+)' not found": _no_folder,
-}

@@ -29,7 +29,7 @@ _NAN, _INF = float("nan"), float("inf")
 
 
 def declare(meaning: str, example: str, *bad: Any, **rule: Any) -> Any:
-    """Declare a config key.
+    """Declare a config key, with what users are told about it, and what tests try on it.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def declare(meaning: str, example: str, *bad: Any, **rule: Any) -> Any:
     example
         A value that is accepted, as it is typed; messages end with it.
     bad
-        Values that tests try and that must be refused, the first ones out of range among them.
+        Values that must be refused, the first ones out of range among them.
     rule
         The range, and perhaps the default, as pydantic's `Field` takes them.
     """

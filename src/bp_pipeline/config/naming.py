@@ -31,9 +31,20 @@ def run_name(config: RunConfig, keys: Sequence[str]) -> str:
 
 
 def run_names(configs: Sequence[RunConfig]) -> list[str]:
-    """Name the runs of a sweep by what varies in it, and a run on its own by what is unusual."""
-    keys = varied_keys([config.params() for config in configs])
-    return [run_name(config, keys or _unusual_keys(config)) for config in configs]
+    """Name the runs of a sweep by what varies in it, and a run on its own by what is unusual.
+
+    Where several studies are one sweep, the study comes first, and then what varies within it.
+    """
+    studies: dict[str, list[dict[str, Any]]] = {}
+    for config in configs:
+        studies.setdefault(config.labels.get("experiment", ""), []).append(config.params())
+    varied = {study: varied_keys(params) for study, params in studies.items()}
+    if len(varied) == 1:
+        [keys] = varied.values()
+        return [run_name(config, keys or _unusual_keys(config)) for config in configs]
+    of_study = [config.labels.get("experiment", "") for config in configs]
+    names = [run_name(c, varied[study]) for c, study in zip(configs, of_study, strict=True)]
+    return [" · ".join(filter(None, pair)) for pair in zip(of_study, names, strict=True)]
 
 
 def _unusual_keys(config: RunConfig) -> list[str]:

@@ -1,20 +1,26 @@
 """`bp explain`: its arguments, and what is said where they are wrong.
 
-Owns the command line of the explanation. Overrides are composed as `bp train` does; the modules
-that know a step are imported when the request is known to make sense.
+Owns the command line of the explanation, and which run it asks for: overrides are composed as
+`bp train` does, a recorded run is read from its store. The modules that know a step are imported
+when the request is known to make sense.
 """
 
+import re
 import sys
 from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from bp_pipeline.config import ConfigError, RunConfig, compose
 from bp_pipeline.config.errors import suggest
 
+if TYPE_CHECKING:
+    from bp_pipeline.tracking import Recorded
+
 _FORMATS = ("terminal", "md", "html", "json")
+_RUN_ID = re.compile("[0-9a-f]{6,}")  # as MLflow makes them, and no override
 _NUMBERS = {
     "sample": "row of the truth table, from 0",
     "epoch": "epochs before the step, from 0",
@@ -46,6 +52,7 @@ examples
   bp explain activation=tanh init=glorot_uniform --sample 2 --epoch 10
   bp explain optimizer=online_gd optimizer.momentum=0.9 --replicate 3
   bp explain 'network.hidden=[4,4]' --format html --out step.html
+  bp explain RUN --epoch 100                        a step that a recorded run took
 
 `bp train --help` lists what OVERRIDES may be.
 """
@@ -66,11 +73,11 @@ def run(arguments: Sequence[str]) -> int:
             f"`--format` must be one of its options, got {chosen.format!r}. "
             f"{suggest(chosen.format, list(_FORMATS))}"
         )
-    config = _one_config(chosen)
-    from bp_pipeline.explain import FORMATS, explain_step
+    with _asked_for(chosen) as (config, recorded):
+        from bp_pipeline.explain import FORMATS, explain_step
 
-    with _announced(numbers["epoch"]) as progress:
-        explanation = explain_step(config, **numbers, progress=progress)
+        with _announced(numbers["epoch"]) as progress:
+            explanation = explain_step(config, **numbers, progress=progress, recorded=recorded)
     text = FORMATS[chosen.format](explanation)
     if chosen.out is None:
         sys.stdout.write(text)
@@ -87,7 +94,7 @@ class _Parser(ArgumentParser):
 def _parser() -> ArgumentParser:
     parser = _Parser(
         prog="bp explain",
-        usage="%(prog)s [OVERRIDES] [--sample N] [--epoch E] [--replicate K] [--format F] "
+        usage="%(prog)s [OVERRIDES | RUN] [--sample N] [--epoch E] [--replicate K] [--format F] "
         "[--out FILE]",
         description=_DESCRIPTION,
         epilog=_EPILOG,
@@ -95,13 +102,16 @@ def _parser() -> ArgumentParser:
         allow_abbrev=False,
     )
     add, formats = parser.add_argument, f"{', '.join(_FORMATS)} (default: terminal)"
-    add("overrides", nargs="*", metavar="OVERRIDES", help="the run, as in `bp train OVERRIDES`")
+    add("words", nargs="*", metavar="OVERRIDES | RUN",
+        help="the run, as in `bp train OVERRIDES`, or the id of a recorded one")  # fmt: skip
     for (name, what), letter in zip(_NUMBERS.items(), "NEK", strict=True):
         add(f"--{name}", metavar=letter, default="0", help=f"{what} (default: 0)")
     add("--format", metavar="F", default="terminal",
         help=f"{formats}; html has a diagram of the network")  # fmt: skip
     add("--out", metavar="FILE", type=Path, help="write there (default: stdout)")
     add("--config-dir", metavar="DIR", help="take option files from DIR too")
+    add("--experiment", metavar="NAME", default="bp_pipeline",
+        help="of MLflow, in whose store RUN is looked for (default: %(default)s)")  # fmt: skip
     add("--multirun", "-m", action="store_true", help=SUPPRESS)
     return parser
 
@@ -114,14 +124,53 @@ def _number(name: str, text: str) -> int:
         raise ConfigError(problem) from None
 
 
-def _one_config(chosen: Namespace) -> RunConfig:
+@contextmanager
+def _asked_for(chosen: Namespace) -> Iterator[tuple[RunConfig, "Recorded | None"]]:
+    """Yield the config of the run that is asked for, and where it was recorded, if it was."""
+    if not any(map(_RUN_ID.fullmatch, chosen.words)):
+        yield _composed(chosen), None
+        return
+    from bp_pipeline.tracking import TrackingError
+
+    if len(chosen.words) > 1 or chosen.config_dir is not None:
+        raise ConfigError(
+            "`bp explain` must be asked for overrides or for one RUN, got "
+            f"{' '.join(chosen.words)!r}. Leave out the others: a recorded run has its own config."
+        )
+    try:
+        with _recorded(chosen.words[0], chosen.experiment) as found:
+            yield found
+    except TrackingError as error:
+        raise ConfigError(str(error)) from error
+
+
+@contextmanager
+def _recorded(run_id: str, experiment: str) -> Iterator[tuple[RunConfig, "Recorded"]]:
+    """Yield the config of a recorded run, whose given weights are there as long as this lasts."""
+    from bp_pipeline.tracking import RunsToVerify
+    from bp_pipeline.tracking.format import read_config
+
+    with RunsToVerify.open(None, experiment) as store:
+        [run] = store.find([run_id])
+        with store.artifacts(run_id, "config.yaml", "weights/initial.npz") as folder:
+            try:
+                config = read_config(folder)
+            except (OSError, ConfigError) as error:
+                problem = "; ".join(str(error).splitlines())
+                raise ConfigError(
+                    f"`RUN` must have a config.yaml that can be used, got {run_id!r}: {problem}"
+                ) from None
+            yield config, run
+
+
+def _composed(chosen: Namespace) -> RunConfig:
     folder, flags = chosen.config_dir, ["--multirun"] if chosen.multirun else []
     if folder is not None and not Path(folder).is_dir():
         raise ConfigError(
             f"`--config-dir` must be a folder, got {folder!r}. Name one that has option files."
         )
     flags += [] if folder is None else ["--config-dir", folder]
-    asked = compose([*flags, *chosen.overrides], program="bp explain")
+    asked = compose([*flags, *chosen.words], program="bp explain")
     if len(asked.jobs) != 1:
         raise ConfigError(
             f"`bp explain` must be asked for one run, got a sweep of {len(asked.jobs)} "

@@ -14,10 +14,12 @@ import numpy as np
 from bp_pipeline.config.naming import ALWAYS, run_name
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.core.training import Progress
+from bp_pipeline.digests import code_digest
 from bp_pipeline.explain.derivation import Derivation
 from bp_pipeline.explain.notation import Equation, Names, Section, spell
 from bp_pipeline.explain.printed import PrintedNumber, printed_beside, why_none
 from bp_pipeline.explain.step import Step, take_step
+from bp_pipeline.tracking import Recorded
 
 
 class Change(NamedTuple):
@@ -72,8 +74,16 @@ def explain_step(
     epoch: int = 0,
     replicate: int = 0,
     progress: Progress | None = None,
+    recorded: Recorded | None = None,
 ) -> Explanation:
-    """Return one update of one network as equations; see `take_step` for the arguments.
+    """Return one update of one network as equations.
+
+    Parameters
+    ----------
+    config, sample, epoch, replicate, progress
+        As for `take_step`.
+    recorded
+        Where the run was recorded, if it was.
 
     Raises
     ------
@@ -89,12 +99,12 @@ def explain_step(
         derivation.names,
         derivation.values,
         f"One training step: sample {sample}, epoch {epoch}, replicate {replicate}",
-        _facts(step),
+        [*_facts(step), *([] if recorded is None else [("recorded", _where(recorded))])],
         derivation.sections,
         _effect(step, derivation.names),
         source,
         printed,
-        list(_remarks(step, bool(printed))),
+        list(_remarks(step, bool(printed), recorded)),
     )
 
 
@@ -110,6 +120,10 @@ def _facts(step: Step) -> list[tuple[str, str]]:
         ("sample", f"x = ({x}), y = ({y})"),
         ("update", _when(step)),
     ]
+
+
+def _where(recorded: Recorded) -> str:
+    return f"as {recorded.name!r}, run {recorded.run_id}"
 
 
 def _when(step: Step) -> str:
@@ -135,7 +149,9 @@ def _effect(step: Step, names: Names) -> list[Change]:
     ]
 
 
-def _remarks(step: Step, is_printed: bool) -> Iterator[str]:
+def _remarks(step: Step, is_printed: bool, recorded: Recorded | None) -> Iterator[str]:
+    if recorded is not None and recorded.tags.get("bp.code_digest") != code_digest():
+        yield "The run was trained by another version of the core; this is the step of today's."
     epochs, study = step.config.training.epochs, step.config.labels.get("experiment")
     if step.epoch >= epochs:
         yield f"Training ends after {_epochs(epochs)}, before this step."

@@ -6,14 +6,15 @@ MLflow is told of it, is `sweep.py`'s.
 
     sweep_data.py      a sweep as a value; sweep_reader.py, MLflow → this value
     statistics.py      survival curves, tests on pairs, shares of variance
-    tables.py          DataFrames → the tables of the report, as numbers
+    tables.py          DataFrames → the tables of the report, as numbers; comparisons.py, tests
     findings.py        the tables, each made once, and the runs to show
     notation.py        how a report writes: names of keys, numbers, order of values
-    sentences.py       what the tables say; printed_tables.py, the tables as text
+    question.py        what was asked; sentences.py, what came out
+    printed_tables.py  the tables as text
     networks.py        what one network learned; champion.py, which is the best
     sections.py        what is told, in which order
     figures.py         pictures
-    page.py            the page; files.py, CSV, Markdown, LaTeX and the terminal
+    page.py            the page, with heat_maps.py; files.py, CSV, Markdown, LaTeX, the terminal
 
 The files are a function of the runs' configs and results, and of the command that was typed: no
 clock, run id, path or machine decides a byte of them. Versions of what draws and writes them can:
@@ -31,7 +32,6 @@ from bp_pipeline.report.files import (
     write_tables,
 )
 from bp_pipeline.report.findings import Findings
-from bp_pipeline.report.networks import NO_NETWORKS, best_and_stalled
 from bp_pipeline.report.page import write_page
 from bp_pipeline.report.printed_tables import best_learning_rates, printed_tables
 from bp_pipeline.report.sections import outline
@@ -57,12 +57,10 @@ __all__ = [
 
 def write_report(findings: Findings, folder: Path) -> None:
     """Write `report.html`, `report.md`, and each table as CSV, Markdown and LaTeX."""
-    shown = NO_NETWORKS if findings.outcomes.empty else best_and_stalled(findings)
-    tables = printed_tables(findings)
-    report = outline(findings, tables, shown)
-    write_tables(tables, folder)
+    report = outline(findings)
+    write_tables(printed_tables(findings), folder)
     write_markdown(report, folder / "report.md")
-    write_page(findings, report, shown, folder / "report.html")
+    write_page(report, folder / "report.html")
 
 
 def describe(findings: Findings) -> str:

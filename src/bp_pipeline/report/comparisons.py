@@ -15,26 +15,37 @@ import pandas as pd
 from bp_pipeline.ensemble import wilson_interval
 from bp_pipeline.report.notation import sorted_rows
 from bp_pipeline.report.statistics import holm, mcnemar, signed_rank
-from bp_pipeline.report.sweep_data import HIGH, LEARNING_RATE, LOW, MEDIAN, RATE, Sweep
-from bp_pipeline.report.tables import deterministic, ranked
+from bp_pipeline.report.sweep_data import (
+    HIGH,
+    LEARNING_RATE,
+    LOW,
+    MEDIAN,
+    RATE,
+    Sweep,
+    deterministic,
+)
+from bp_pipeline.report.tables import ranked
 
 ALPHA = 0.05  # tests below it are called significant
 _NEVER = ("task", "replicates")  # groups of keys between whose values no test makes sense
-_FEW = 6  # values of a key; the pairs of more would be a family in which nothing is significant
+_FEW, _MOST_TESTS = 6, 300  # values of a key, tests of a family: in more nothing is significant
 
 
 def axes_to_compare(sweep: Sweep) -> list[str]:
-    """Return the axes whose values are compared: those of 2 to 6 values that draw, tasks excepted.
+    """Return the axes whose values are compared: those of few values that draw, tasks excepted.
 
     The learning rate is one of them only where nothing else varies.
     """
     drawn = sweep.finished[sweep.finished["run_id"].isin(drawn_replicates(sweep)["place"].unique())]
-    varied = [axis for axis in sweep.axes if drawn[axis].nunique(dropna=False) > 1]
-    settings = [axis for axis in varied if axis != LEARNING_RATE]
+    sizes = {axis: drawn[axis].nunique(dropna=False) for axis in sweep.axes}
+    varied = [axis for axis, size in sizes.items() if size > 1]
+    n_settings = len(drawn[sweep.settings].drop_duplicates())
     return [
         axis
-        for axis in settings or varied
-        if drawn[axis].nunique(dropna=False) <= _FEW and axis.split(".")[0] not in _NEVER
+        for axis in [axis for axis in varied if axis != LEARNING_RATE] or varied
+        if sizes[axis] <= _FEW
+        and n_settings * (sizes[axis] - 1) / 2 <= _MOST_TESTS
+        and axis.split(".")[0] not in _NEVER
     ]
 
 

@@ -9,7 +9,8 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from html import escape
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,14 +20,37 @@ from bp_pipeline.report.statistics import Survival
 
 
 class Line(NamedTuple):
-    """A run's curve in a panel: the number of its colour, what it shows, and its last epoch."""
+    """A run's curve in a panel.
+
+    Attributes
+    ----------
+    colour
+        Number of its colour, and of its dashes.
+    curve
+        What it shows.
+    last
+        Epoch at which it ends.
+    has_band
+        Whether its band is drawn, as of the best line of a panel: many hide each other.
+    """
 
     colour: int
     curve: Survival | pd.DataFrame | None
     last: int
+    has_band: bool = True
+
+
+class Caption(NamedTuple):
+    """A picture for who cannot see it: ids begin with `name`; a title, and what it shows."""
+
+    name: str
+    title: str
+    text: str
 
 
 N_COLOURS = 7  # that can be told apart; lines beyond them are grey, which is colour 0
+# Lines and gaps in widths of a line, for who cannot tell colours apart; colour 0 is grey.
+DASHES = ((), (), (5, 2), (1, 1.5), (7, 2, 1, 2), (3, 1), (9, 2, 1, 2, 1, 2), (4, 4))
 _INK, _FAINT = "#010101", "#020202"
 _LINES = [f"#0300{number:02x}" for number in range(N_COLOURS + 1)]
 _POSITIVE, _NEGATIVE = "#040000", "#040001"
@@ -60,13 +84,13 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def survival_panel(lines: Sequence[Line], last: int, name: str) -> str:
+def survival_panel(lines: Sequence[Line], last: int, caption: Caption) -> str:
     """Draw the share not yet converged against the epoch, with bands, as SVG.
 
     A line ends where its run does; the axis ends at `last`.
     """
     figure, axes = _panel(last, "not yet converged, %")
-    for colour, curve, end in sorted(lines, key=lambda line: line.colour):
+    for colour, curve, end, has_band in sorted(lines, key=lambda line: line.colour):
         if not isinstance(curve, Survival):
             continue
         # Everything begins not converged; 0 takes part on the axis, and so does the last epoch.
@@ -75,35 +99,68 @@ def survival_panel(lines: Sequence[Line], last: int, name: str) -> str:
             100 * np.concatenate([[first], values, values[-1:]])
             for first, values in ((1.0, curve.share), (np.nan, curve.low), (np.nan, curve.high))
         )
-        axes.step(epochs, share, where="post", color=_LINES[colour], linewidth=_width(colour))
-        if np.isfinite(low).any() and colour:
+        axes.step(epochs, share, where="post", **_look(colour))
+        if np.isfinite(low).any() and has_band:
             axes.fill_between(
                 epochs, low, high, step="post", color=_LINES[colour], alpha=0.13, linewidth=0
             )
     axes.set_ylim(-3, 103)
-    return _svg(figure, name)
+    return _svg(figure, caption)
 
 
-def loss_panel(lines: Sequence[Line], last: int, name: str) -> str:
-    """Draw the median loss against the epoch, with the band from the 10 % to the 90 % quantile."""
+def loss_panel(
+    lines: Sequence[Line], last: int, limits: tuple[float, float], caption: Caption
+) -> str:
+    """Draw the median loss against the epoch, both in powers, with the band from 10 % to 90 %.
+
+    Parameters
+    ----------
+    lines
+        Curves with `loss/p10`, `loss/median` and `loss/p90` in nats.
+    last
+        Epoch at which the axis ends.
+    limits
+        Of the loss, such as `loss_limits` returns; what lies outside is drawn at the edge.
+    caption
+        For who cannot see it.
+    """
     figure, axes = _panel(last, "loss, nats")
-    for colour, curve, _ in sorted(lines, key=lambda line: line.colour):
+    for colour, curve, _, has_band in sorted(lines, key=lambda line: line.colour):
         if not isinstance(curve, pd.DataFrame):
             continue
-        epochs = curve["epoch"].to_numpy()
         low, median, high = (
-            np.where(np.isfinite(curve[column]), curve[column], np.nan)
+            np.where(np.isfinite(curve[column]), np.clip(curve[column], *limits), np.nan)
             for column in ("loss/p10", "loss/median", "loss/p90")
         )
-        axes.plot(epochs, median, color=_LINES[colour], linewidth=_width(colour))
-        if colour:
+        epochs = curve["epoch"].to_numpy()
+        axes.plot(epochs, median, **_look(colour))
+        if has_band:
             axes.fill_between(epochs, low, high, color=_LINES[colour], alpha=0.13, linewidth=0)
-    axes.set_ylim(bottom=0)
-    return _svg(figure, name)
+    axes.set_yscale("log")
+    axes.set_ylim(*limits)
+    powers = np.arange(np.ceil(np.log10(limits[0])), np.floor(np.log10(limits[1])) + 1)
+    ticks = 10.0 ** powers[:: max(1, len(powers) // 4)]
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_yticks([], minor=True)
+    return _svg(figure, caption)
+
+
+def loss_limits(curves: Sequence[pd.DataFrame]) -> tuple[float, float]:
+    """Return limits of a logarithmic axis that several panels share: whole powers of ten."""
+    medians = [curve["loss/median"].to_numpy(dtype=float) for curve in curves]
+    values = np.concatenate(medians or [np.empty(0)])
+    values = values[np.isfinite(values) & (values > 0)]
+    if not len(values):
+        return 0.1, 1.0
+    low, high = np.floor(np.log10(values.min())), np.ceil(np.log10(values.max()))
+    return 10.0**low, 10.0 ** max(high, low + 1)
 
 
 def network_diagram(
-    layers: Sequence[Float64[np.ndarray, "_row _fan_out"]], bias: bool, largest: float, name: str
+    layers: Sequence[Float64[np.ndarray, "_row _fan_out"]],
+    bias: bool,
+    largest: float,
+    caption: Caption,
 ) -> str | None:
     """Draw a network from left to right: a line a weight, as wide as the weight is large.
 
@@ -138,7 +195,7 @@ def network_diagram(
             axes.plot(number, height, marker, color=_INK, markersize=size, zorder=3)
     axes.set_xlim(-0.15, len(layers) + 0.15)
     axes.set_ylim(-1.15, 1.15)
-    return _svg(figure, name)
+    return _svg(figure, caption)
 
 
 def decision_surface(
@@ -146,7 +203,7 @@ def decision_surface(
     ticks: Float64[np.ndarray, " x"],
     samples: Float64[np.ndarray, "sample 2"],
     targets: Float64[np.ndarray, " sample"],
-    name: str,
+    caption: Caption,
 ) -> str:
     """Draw the output over both inputs, the line half-way between the targets, and the samples."""
     figure, axes = _canvas(1.9, 1.9)
@@ -160,12 +217,13 @@ def decision_surface(
         face = _INK if target > (low + high) / 2 else "none"
         axes.plot(x, y, "o", markersize=7, markerfacecolor=face, markeredgecolor=_INK)
     axes.set_aspect("equal")
-    return _svg(figure, name)
+    return _svg(figure, caption)
 
 
-def _width(colour: int) -> float:
-    """Draw grey lines thin, of which there may be a hundred behind the coloured ones."""
-    return 1.6 if colour else 0.6
+def _look(colour: int) -> dict[str, Any]:
+    """Return how a line looks; grey ones are thin, since a hundred may be behind the others."""
+    dashes = (0, DASHES[colour]) if DASHES[colour] else "-"
+    return {"color": _LINES[colour], "linewidth": 1.6 if colour else 0.6, "linestyle": dashes}
 
 
 def _panel(last: int, label: str) -> tuple:  # type: ignore[type-arg] # Matplotlib is imported late
@@ -189,7 +247,7 @@ def _canvas(width: float, height: float, *, frame: bool = False) -> tuple:  # ty
 
     figure = Figure(figsize=(width, height))
     FigureCanvasSVG(figure)
-    axes = figure.add_axes((0.14, 0.19, 0.84, 0.77) if frame else (0, 0, 1, 1))
+    axes = figure.add_axes((0.17, 0.19, 0.81, 0.77) if frame else (0, 0, 1, 1))
     if not frame:
         axes.axis("off")
     return figure, axes
@@ -201,8 +259,9 @@ def _places(size: int, bias: bool) -> list[float]:
     return [0.0] if n == 1 else np.linspace(1, -1, n).tolist()
 
 
-def _svg(figure, name: str) -> str:  # type: ignore[no-untyped-def] # Matplotlib is imported late
-    """Write a figure as an SVG element whose ids begin with `name`."""
+def _svg(figure, caption: Caption) -> str:  # type: ignore[no-untyped-def] # Matplotlib, see above
+    """Write a figure as an SVG element with its caption."""
+    name = caption.name
     text = io.StringIO()
     metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(text, format="svg", transparent=True, metadata=metadata)
@@ -211,9 +270,14 @@ def _svg(figure, name: str) -> str:  # type: ignore[no-untyped-def] # Matplotlib
     # A style inside of a picture would hold for the whole page, which has it itself.
     svg = re.sub(r"<(metadata|style)\b.*?</\1>\s*", "", svg, flags=re.DOTALL)
     head, rest = svg.split(">", 1)
-    svg = re.sub(r'\s(width|height)="[^"]*"', "", head) + ">" + rest  # the page sets the size
+    head = re.sub(r'\s(width|height)="[^"]*"', "", head)  # the page sets the size
+    svg = (
+        f'{head} role="img" aria-labelledby="title text"><title id="title">{escape(caption.title)}'
+    )
+    svg += f'</title><desc id="text">{escape(caption.text)}</desc>{rest}'
     svg = re.sub(r"font(-family)?: ?[^;\"]*?'[^;\"]*;?", _font_size, svg)
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
+    svg = svg.replace('"title text"', f'"{name}-title {name}-text"', 1)
     for stand_in, colour in _COLOURS.items():
         svg = svg.replace(stand_in, colour)
     return svg.strip()

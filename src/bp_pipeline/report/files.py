@@ -6,6 +6,7 @@ Owns how tables and escapes look in each. What is told, and in which order, is `
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 
 import pandas as pd
 from rich import box
@@ -13,12 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from bp_pipeline.report.findings import Findings
-from bp_pipeline.report.printed_tables import PrintedTable, printed_tables
-from bp_pipeline.report.sections import Outline, Section, outline
-from bp_pipeline.report.sentences import came_out
+from bp_pipeline.report.notation import unbroken
+from bp_pipeline.report.printed_tables import PrintedTable, best_learning_rates, rates
+from bp_pipeline.report.sections import Outline, Section
+from bp_pipeline.report.sentences import came_out, headline
 from bp_pipeline.terminal import Screen
 
 _WIDTH_OF_FILES = 160  # columns, where no terminal says how many there are
+_SETTINGS_ON_TERMINAL = 20  # so that two tables and their sentences take some 60 lines
 _LONG_TABLE = 40  # rows, from which on LaTeX breaks it over pages
 # Signs that pdfLaTeX has in math only, or that its default fonts lack or replace.
 _IN_LATEX = str.maketrans(
@@ -76,28 +79,36 @@ def latex(text: pd.DataFrame, n_keys: int) -> str:
 
 
 def print_report(findings: Findings) -> None:
-    """Print what came out, convergence rates, and the best learning rate of each setting."""
+    """Print what came out, convergence rates, and the best learning rate of the best settings."""
     console = Screen()
     if not console.is_terminal:
         console.width = _WIDTH_OF_FILES
-    report = outline(findings, printed_tables(findings))
     console.print()
-    console.print(Text(came_out(findings)), style="bold")
-    if report.sections:
-        console.print(Text(report.headline))
-    for table in (table for section in report.sections for table in section.tables):
-        if table.n_on_terminal:
-            console.print(f"\n{table.title}", highlight=False)
-            console.print(_grid(table))
+    console.print(_wrapped(came_out(findings), console.width), style="bold")
+    if findings.outcomes.empty:
+        return
+    console.print(_wrapped(headline(findings), console.width))
+    shown = findings.best_settings(_SETTINGS_ON_TERMINAL)
+    best = best_learning_rates(findings)
+    for table, n_columns in ((rates(findings), None), (best, best.n_keys + 4)):
+        console.print(f"\n{table.title}", highlight=False)
+        console.print(_grid(table, table.text.iloc[shown, :n_columns]))
+    if left := len(best.text) - len(shown):
+        console.print(f"The best of {len(best.text):,} settings; the report has {left:,} more.")
 
 
-def _grid(table: PrintedTable) -> Table:
+def _wrapped(text: str, width: int) -> Text:
+    """Break lines, but not within an interval."""
+    lines = wrap(unbroken(text), width, break_on_hyphens=False, break_long_words=False)
+    return Text("\n".join(lines).replace("\u00a0", " ").replace("\u2060", ""))
+
+
+def _grid(table: PrintedTable, text: pd.DataFrame) -> Table:
     grid = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    wanted = table.text.iloc[:, : table.n_on_terminal]
-    for number, column in enumerate(wanted.columns):
+    for number, column in enumerate(text.columns):
         is_key = number < table.n_keys
         grid.add_column(Text(column), justify="left" if is_key else "right", no_wrap=True)
-    for row in wanted.itertuples(index=False):
+    for row in text.itertuples(index=False):
         grid.add_row(*map(Text, row))
     return grid
 

@@ -14,7 +14,17 @@ from bp_pipeline.report import tables
 from bp_pipeline.report.comparisons import axes_to_compare, comparisons, drawn_replicates
 from bp_pipeline.report.notation import NONE, as_typed, brief, name_of, sorted_rows
 from bp_pipeline.report.statistics import Survival
-from bp_pipeline.report.sweep_data import ACTIVATION, INIT, LEARNING_RATE, RATE, Sweep
+from bp_pipeline.report.sweep_data import (
+    ACTIVATION,
+    INIT,
+    LEARNING_RATE,
+    MEDIAN,
+    RATE,
+    Sweep,
+    part_of,
+)
+
+_MOST_PANELS = 8
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,17 @@ class Findings:
         """The best learning rate of each setting."""
         rows = tables.best_learning_rates(self.sweep, self.outcomes)
         return sorted_rows(rows, self.sweep.settings)
+
+    def best_settings(self, n: int) -> pd.Index:
+        """Return which rows of `best` are the n best, as many for each task; at least one."""
+        keys = [key for key in self.sweep.axes if key.split(".")[0] == "task"]
+        ranked = self.best.sort_values(
+            [RATE, MEDIAN], ascending=[False, True], na_position="last", kind="stable"
+        )
+        if keys:
+            groups = ranked.groupby(keys, sort=False, dropna=False)
+            ranked = groups.head(max(1, n // groups.ngroups))
+        return ranked.index[:n].sort_values()
 
     @cached_property
     def shown(self) -> pd.DataFrame:
@@ -99,18 +120,43 @@ class Findings:
         return int(drawn_replicates(self.sweep)["place"].nunique())
 
     @cached_property
+    def tasks(self) -> "list[tuple[str, Findings]]":
+        """The findings of each task by its name, which is empty where there is only one."""
+        keys = [key for key in self.sweep.axes if key.split(".")[0] == "task"]
+        if not keys or self.outcomes.empty:
+            return [("", self)]
+        parts = []
+        for _, rows in self.sweep.finished.groupby(keys, sort=False, dropna=False):
+            task = [
+                self.named(key, rows.iloc[0][key]) for key in keys if pd.notna(rows.iloc[0][key])
+            ]
+            parts.append((", ".join(task), Findings(part_of(self.sweep, rows))))
+        return parts
+
+    @cached_property
+    def headline_key(self) -> str:
+        """What headlines are about: the first axis that varies, of few values."""
+        return next((key for key in self._varied if self._sizes[key] <= _MOST_PANELS), ACTIVATION)
+
+    @property
+    def panel_key(self) -> str:
+        """What panels are made of: the same, where there are rows besides."""
+        return self.headline_key if len(self._varied) > 1 else ACTIVATION
+
+    @cached_property
     def keys_of_rows(self) -> list[str]:
-        """What tells the settings of an activation apart: the axes that vary, or else the init."""
-        keys = self.sweep.settings[1:]
-        return [key for key in keys if self.outcomes[key].nunique(dropna=False) > 1] or keys[:1]
+        """What tells the settings of a panel apart: the axes that vary, or else one of two."""
+        keys = [key for key in self.sweep.settings if key != self.panel_key]
+        return [key for key in keys if self._sizes[key] > 1] or keys[:1]
+
+    def named(self, key: str, value: object) -> str:
+        """Write a value of a key with the key's name, where it does not speak for itself."""
+        speaks = key in (ACTIVATION, INIT, "task")
+        return as_typed(value) if speaks else f"{name_of(key)} {as_typed(value)}"
 
     def place(self, row: pd.Series) -> str:
         """Write where a run stands in the grid, in words."""
-        parts = [
-            f"{name_of(key)} {as_typed(row[key])}"
-            for key in self.sweep.axes[2:]
-            if pd.notna(row[key])
-        ]
+        parts = [self.named(k, row[k]) for k in self.sweep.axes[2:] if pd.notna(row[k])]
         return ", ".join([f"{as_typed(row[ACTIVATION])} with {as_typed(row[INIT])}", *parts])
 
     def label(self, row: pd.Series, keys: Sequence[str]) -> str:
@@ -123,6 +169,14 @@ class Findings:
             if pd.notna(row[key])
         ]
         return " · ".join(parts) or NONE
+
+    @cached_property
+    def _sizes(self) -> Mapping[str, int]:
+        return {key: self.outcomes[key].nunique(dropna=False) for key in self.sweep.settings}
+
+    @property
+    def _varied(self) -> list[str]:
+        return [key for key, size in self._sizes.items() if size > 1]
 
     @property
     def _ranked(self) -> pd.DataFrame:

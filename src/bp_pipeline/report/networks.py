@@ -94,9 +94,6 @@ class ShownNetworks(NamedTuple):
     unreadable: Sequence[str]
 
 
-NO_NETWORKS = ShownNetworks((), ())
-
-
 def forward(
     config: RunConfig, layers: Layers, inputs: Float64[np.ndarray, "sample input"] | None = None
 ) -> Block:

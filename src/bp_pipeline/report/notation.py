@@ -15,6 +15,8 @@ import pandas as pd
 
 NONE = "–"
 INTERPLAY = "interplay"  # of all factors
+_NO_BREAK = "\u00a0"
+_DASH = f"{_NO_BREAK}–\u2060{_NO_BREAK}"  # after a dash, a no-break space alone would not hold
 _SMALLEST_P = 0.001
 _NUMBER, _LIST, _TEXT, _MISSING = range(4)
 Ordered = TypeVar("Ordered", pd.Series, pd.Index)
@@ -109,8 +111,8 @@ def percent(share: float) -> str:
 
 
 def count(number: float) -> str:
-    """Write a whole number with its thousands set apart."""
-    return NONE if pd.isna(number) else f"{number:,.0f}".replace("-", "−")
+    """Write a whole number with its thousands set apart; halves are rounded up."""
+    return NONE if pd.isna(number) else f"{floor(number + 0.5):,}".replace("-", "−")
 
 
 def nats(loss: float) -> str:
@@ -145,6 +147,11 @@ def p_value(p: float) -> str:
 def listing(parts: Sequence[str]) -> str:
     """Write a list as a sentence has it: a, b and c."""
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def unbroken(text: str) -> str:
+    """Keep what belongs together on one line: 84 – 98 %."""
+    return text.replace(" – ", _DASH).replace(" %", f"{_NO_BREAK}%")
 
 
 def in_order(values: Iterable[Any]) -> list[Any]:

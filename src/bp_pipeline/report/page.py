@@ -1,11 +1,10 @@
 """The page of a report: everything in one HTML file, without scripts or anything from elsewhere.
 
-Owns the pictures of each section, heat maps among them; the template is `page.html.jinja`, with its
+Owns the pictures of each section; the template is `page.html.jinja`, with its
 styles. Text is escaped wherever it comes from, pictures are the only markup that is let through.
 """
 
-from collections.abc import Iterator, Sequence
-from math import log1p
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,47 +12,28 @@ import numpy as np
 import pandas as pd
 
 from bp_pipeline.report import figures, sentences
-from bp_pipeline.report.figures import Line
+from bp_pipeline.report.figures import Caption, Line
 from bp_pipeline.report.findings import Findings
-from bp_pipeline.report.networks import Learned, ShownNetworks
-from bp_pipeline.report.notation import NONE, as_typed, count, in_order, name_of, percent
-from bp_pipeline.report.sections import Outline
-from bp_pipeline.report.sweep_data import ACTIVATION, LEARNING_RATE, MEDIAN, RATE
-from bp_pipeline.report.tables import DETERMINISTIC, grid
+from bp_pipeline.report.heat_maps import MOST_ROWS, HeatMaps, having, heat_maps
+from bp_pipeline.report.networks import Learned
+from bp_pipeline.report.notation import (
+    as_typed,
+    how_many,
+    in_order,
+    nats,
+    percent,
+    unbroken,
+)
+from bp_pipeline.report.sections import Outline, TaskPart
+from bp_pipeline.report.sweep_data import FINAL_LOSS, LEARNING_RATE, MEDIAN, RATE
+from bp_pipeline.report.tables import DETERMINISTIC
 
 _OPEN_ROWS = 40  # longer tables are folded
-_DARK_ENOUGH = 68  # % of the strongest colour, from which on text is light on it, and the reverse
-_MOST_ROWS = 24  # of a heat map that are seen at once; a map of more is parted, or folded
-_NO_BREAK = "\u00a0"
-_DASH = f"{_NO_BREAK}–\u2060{_NO_BREAK}"  # after a dash, a no-break space alone would not hold
+MOST_LISTED = 1000  # rows of a table; with ten times as many a page would take seconds to open
 
 
-class HeatCell(NamedTuple):
-    """A number on its colour, which is so many percent strong; None for none."""
-
-    text: str
-    strength: int | None
-
-
-class HeatRow(NamedTuple):
-    """A setting and its cells, one for each learning rate."""
-
-    label: str
-    is_deterministic: bool
-    cells: list[HeatCell]
-
-
-class HeatMaps(NamedTuple):
-    """Rates and median epochs of the same runs, titled where there are several such pairs."""
-
-    title: str
-    learning_rates: list[str]
-    rates: list[HeatRow]
-    epochs: list[HeatRow]
-
-
-class ActivationPanel(NamedTuple):
-    """What is shown of one activation; None where there is no curve to draw."""
+class Panel(NamedTuple):
+    """What is shown of one activation, or of what varies instead; None where no curve is drawn."""
 
     title: str
     maps: list[HeatMaps]
@@ -71,7 +51,7 @@ class DrawnNetwork(NamedTuple):
     outputs: list[str]
 
 
-def write_page(findings: Findings, report: Outline, shown: ShownNetworks, path: Path) -> None:
+def write_page(report: Outline, path: Path) -> None:
     """Write the page."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -85,120 +65,113 @@ def write_page(findings: Findings, report: Outline, shown: ShownNetworks, path: 
     environment.filters["unbroken"] = unbroken
     template = environment.get_template("page.html.jinja")
     with figures.drawing():
-        pictures = _pictures(findings, shown) if report.sections else {}
-    limits = {"open_rows": _OPEN_ROWS, "dark": _DARK_ENOUGH, "most_rows": _MOST_ROWS}
-    html = template.render(report=report, **limits, **pictures)
+        parts = [_pictures(part, number) for number, part in enumerate(report.parts)]
+    limits = {"open_rows": _OPEN_ROWS, "most_rows": MOST_ROWS, "most_listed": MOST_LISTED}
+    html = template.render(report=report, parts=parts, **limits)
     path.write_text(html, encoding="utf-8", newline="\n")
 
 
-def unbroken(text: str) -> str:
-    """Keep what belongs together on one line: 84 – 98 %."""
-    return text.replace(" – ", _DASH).replace(" %", f"{_NO_BREAK}%")
-
-
-def heat_maps(findings: Findings, runs: pd.DataFrame) -> list[HeatMaps]:
-    """Lay out some runs of the outcomes: one pair of maps, or one for each value of a key."""
-    return [
-        HeatMaps(
-            title,
-            [as_typed(rate) for rate in grid(part, keys, RATE).columns],
-            _heat_rows(findings, part, keys, RATE),
-            _heat_rows(findings, part, keys, MEDIAN),
-        )
-        for title, part, keys in _parts(runs, findings.keys_of_rows)
-    ]
-
-
-def _pictures(findings: Findings, shown: ShownNetworks) -> dict[str, object]:
+def _pictures(part: TaskPart, number: int) -> dict[str, object]:
+    """Draw what is shown of one task; `number` tells its ids from those of the others."""
+    findings, networks = part.findings, part.shown.networks
     colours = _colours(findings)
     return {
-        "panels": _panels(findings),
+        "panels": _panels(findings, f"{number}-"),
+        "panel_names": how_many(2, findings.panel_key).removeprefix("2 "),
         "which_shown": sentences.which_shown(findings),
         "has_copies": bool(findings.outcomes[DETERMINISTIC].any()),
-        "legend": [(label, colour) for label, colour in colours.items() if colour],
-        "has_grey": 0 in colours.values(),
-        "learned": [_drawn(network, f"network-{n}") for n, network in enumerate(shown.networks)],
-        "samples": _samples(shown.networks),
-        "unreadable": shown.unreadable,
+        "legend": _legend(colours),
+        "learned": [_drawn(network, f"network-{number}-{n}") for n, network in enumerate(networks)],
+        "samples": _samples(networks),
+        "unreadable": part.shown.unreadable,
     }
 
 
-def _parts(
-    runs: pd.DataFrame, keys: Sequence[str]
-) -> Iterator[tuple[str, pd.DataFrame, Sequence[str]]]:
-    """Part runs of too many settings by the key of the fewest values."""
-    sizes = {key: size for key in keys if (size := runs[key].nunique(dropna=False)) > 1}
-    if len(runs[[*keys]].drop_duplicates()) <= _MOST_ROWS or len(sizes) < 2:
-        yield "", runs, keys
-        return
-    key = min(sizes, key=lambda key: sizes[key])
-    left = [other for other in keys if other != key]
-    for value in in_order(runs[key].unique()):
-        part = runs[runs[key].isna() if pd.isna(value) else runs[key] == value]
-        yield f"{name_of(key)} {as_typed(value)}", part, left
+def _legend(colours: dict[str, int]) -> list[tuple[str, int, str]]:
+    """Return label, colour and dashes of each line; all grey ones are one entry."""
+    shown = [(label, colour) for label, colour in colours.items() if colour]
+    shown += [("others", 0)] if 0 in colours.values() else []
+    return [(name, n, " ".join(f"{2 * d:g}" for d in figures.DASHES[n])) for name, n in shown]
 
 
-def _heat_rows(
-    findings: Findings, runs: pd.DataFrame, keys: Sequence[str], measure: str
-) -> list[HeatRow]:
-    numbers = grid(runs, keys, measure)
-    copies = grid(runs, keys, DETERMINISTIC).eq(True).any(axis=1)
-    largest = float(findings.sweep.finished["training.epochs"].max())
-    places = numbers.index.to_frame(index=False)
-    rows = zip(places.iterrows(), copies, numbers.to_numpy(), strict=True)
-    return [
-        HeatRow(findings.label(place, keys), is_one, [_cell(v, measure, largest) for v in values])
-        for (_, place), is_one, values in rows
-    ]
-
-
-def _cell(value: float, measure: str, largest: float) -> HeatCell:
-    if pd.isna(value):
-        return HeatCell(NONE, None)
-    if measure == RATE:
-        return HeatCell(percent(value), round(100 * value))
-    # Fewer epochs are a stronger colour, on the scale of the figures' axis.
-    return HeatCell(count(value), round(100 - 100 * log1p(value) / log1p(max(largest, 1))))
-
-
-def _panels(findings: Findings) -> list[ActivationPanel]:
+def _panels(findings: Findings, prefix: str) -> list[Panel]:
     colours = _colours(findings)
     curves = dict(list(findings.sweep.curves.groupby("run_id", sort=False)))
     ends = findings.sweep.finished.set_index("run_id")["training.epochs"].astype(int).to_dict()
     last = max(ends.values())
+    limits = figures.loss_limits([curves[i] for i in findings.shown["run_id"] if i in curves])
     panels = []
-    groups = findings.outcomes.groupby(ACTIVATION, sort=True, dropna=False)
-    for number, (activation, rows) in enumerate(groups):
-        of_it = findings.shown[findings.shown[ACTIVATION] == activation]
-        lines = [(colours[_label(findings, row)], row["run_id"]) for _, row in of_it.iterrows()]
-        survivals = [Line(colour, findings.survivals[i], ends[i]) for colour, i in lines]
-        losses = [Line(colour, curves.get(i), ends[i]) for colour, i in lines]
+    for number, value in enumerate(in_order(findings.outcomes[findings.panel_key].unique())):
+        rows, of_it = (
+            having(table, findings.panel_key, value)
+            for table in (findings.outcomes, findings.shown)
+        )
+        title = findings.named(findings.panel_key, value)
+        drawn = [(_label(findings, row), row) for _, row in of_it.iterrows()]
+        best = of_it.sort_values([RATE, MEDIAN], ascending=[False, True]).iloc[0]["run_id"]
+        survivals, losses = (
+            [
+                Line(colours[label], of(row["run_id"]), ends[row["run_id"]], row["run_id"] == best)
+                for label, row in drawn
+            ]
+            for of in (findings.survivals.get, curves.get)
+        )
         never = bool((rows[RATE] == 0).all())
         panels.append(
-            ActivationPanel(
-                title=as_typed(activation),
+            Panel(
+                title=title,
                 maps=heat_maps(findings, rows),
-                survival=None if never else _survival(survivals, last, number),
-                loss=_loss(losses, last, number),
+                survival=None
+                if never
+                else _survival(
+                    survivals,
+                    last,
+                    Caption(
+                        f"survival-{prefix}{number}",
+                        f"{title}: share not yet converged, by epoch",
+                        _ends(drawn, RATE),
+                    ),
+                ),
+                loss=_loss(
+                    losses,
+                    last,
+                    limits,
+                    Caption(
+                        f"loss-{prefix}{number}",
+                        f"{title}: median loss, by epoch",
+                        _ends(drawn, FINAL_LOSS),
+                    ),
+                ),
                 never_converged=never,
             )
         )
     return panels
 
 
-def _survival(lines: list[Line], last: int, number: int) -> str | None:
+def _ends(drawn: Sequence[tuple[str, pd.Series]], measure: str) -> str:
+    """Say where the lines of a panel end."""
+    if measure == RATE:
+        ends = [f"{label} {percent(1 - row[RATE])} %" for label, row in drawn]
+        return f"Not converged by the last epoch: {', '.join(ends)}."
+    ends = [f"{label} {nats(row[measure])}" for label, row in drawn]
+    return f"Median loss after the last epoch, in nats: {', '.join(ends)}."
+
+
+def _survival(lines: list[Line], last: int, caption: Caption) -> str | None:
     """Draw survival curves, but not where there is none."""
     if all(line.curve is None for line in lines):
         return None
-    return figures.survival_panel(lines, last, f"survival-{number}")
+    return figures.survival_panel(lines, last, caption)
 
 
-def _loss(lines: list[Line], last: int, number: int) -> str | None:
+def _loss(
+    lines: list[Line], last: int, limits: tuple[float, float], caption: Caption
+) -> str | None:
     """Draw loss curves, but not where none has two points."""
     curves = [line.curve for line in lines if isinstance(line.curve, pd.DataFrame)]
     if not any(np.isfinite(curve["loss/median"]).sum() > 1 for curve in curves):
         return None
-    return figures.loss_panel(lines, last, f"loss-{number}")
+    return figures.loss_panel(lines, last, limits, caption)
 
 
 def _colours(findings: Findings) -> dict[str, int]:
@@ -227,12 +200,18 @@ def _drawn(network: Learned, name: str) -> DrawnNetwork:
     stages = []
     for number, epoch in enumerate(network.epochs.tolist()):
         layers = [layer[number] for layer in network.layers]
-        diagram = figures.network_diagram(layers, bias, largest, f"{name}-diagram-{number}")
+        what = f"{network.title}, epoch {epoch:,}"
+        low, high = min(w.min() for w in layers), max(w.max() for w in layers)
+        text = f"Weights from {low:.2g} to {high:.2g}."
+        caption = Caption(f"{name}-diagram-{number}", f"{what}: its weights", text)
+        diagram = figures.network_diagram(layers, bias, largest, caption)
         drawn = None
         if surface is not None:
             ticks, values = surface
+            text = f"Outputs from {values[number].min():.2g} to {values[number].max():.2g}."
+            caption = Caption(f"{name}-surface-{number}", f"{what}: output over both inputs", text)
             drawn = figures.decision_surface(
-                values[number], ticks, table.inputs, table.targets[:, 0], f"{name}-surface-{number}"
+                values[number], ticks, table.inputs, table.targets[:, 0], caption
             )
         stages.append((f"{epoch:,}", diagram, drawn))
     outputs = [", ".join(f"{value:.2f}" for value in row) for row in network.outputs()]

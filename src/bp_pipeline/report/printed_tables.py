@@ -1,8 +1,9 @@
 """The tables of a report as they are printed: title, text, and how the numbers were made."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from bp_pipeline.report.findings import Findings
@@ -29,7 +30,21 @@ from bp_pipeline.report.sweep_data import (
     RATE,
     STALLED,
 )
-from bp_pipeline.report.tables import DETERMINISTIC, MEDIAN_HIGH, MEDIAN_LOW, grid
+from bp_pipeline.report.tables import (
+    DETERMINISTIC,
+    MEAN,
+    MEAN_HIGH,
+    MEAN_LOW,
+    MEDIAN_HIGH,
+    MEDIAN_LOW,
+    grid,
+    horizon,
+)
+
+_MEAN_NOTE = (
+    "The mean counts what has not converged by then as that epoch, so that it exists where half "
+    "never converge; its interval is Student's."
+)
 
 
 @dataclass(frozen=True)
@@ -46,8 +61,6 @@ class PrintedTable:
         As they are shown; the first `n_keys` columns say what a row is about.
     note
         How it was made.
-    n_on_terminal
-        How many of its columns are printed on a terminal; by default none.
     """
 
     name: str
@@ -56,7 +69,6 @@ class PrintedTable:
     text: pd.DataFrame
     n_keys: int
     note: str = ""
-    n_on_terminal: int = 0
 
 
 def printed_tables(findings: Findings) -> list[PrintedTable]:
@@ -77,8 +89,7 @@ def printed_tables(findings: Findings) -> list[PrintedTable]:
 def rates(findings: Findings) -> PrintedTable:
     """Lay out the convergence rate."""
     title = "Replicates that converged, in %, by learning rate"
-    table = _grid(findings, "rates", title, RATE, percent)
-    return replace(table, n_on_terminal=table.text.shape[1])
+    return _grid(findings, "rates", title, RATE, percent)
 
 
 def median_epochs(findings: Findings) -> PrintedTable:
@@ -96,15 +107,15 @@ def best_learning_rates(findings: Findings) -> PrintedTable:
     text["95 % interval"] = _intervals(rows, LOW, HIGH, percent_interval)
     text["median epochs"] = rows[MEDIAN].map(count)
     text["its interval"] = _median_intervals(rows)
+    _add_means(text, rows, findings)
     note = (
         "The highest rate wins, then the smaller median of epochs, then the smaller learning rate; "
         "where nothing converged none does, and curves are those of the smallest final loss. Rates "
         "in %, with Wilson's interval; medians by Kaplan and Meier, with the interval that inverts "
-        f"the log-log band. {_deterministic_note(rows)}"
+        f"the log-log band. {_MEAN_NOTE} {_deterministic_note(rows)}"
     )
     title = "Best learning rate of each setting, rates in %"
-    n_keys = len(settings)
-    return PrintedTable("best_learning_rates", title, rows, text, n_keys, note.strip(), n_keys + 4)
+    return PrintedTable("best_learning_rates", title, rows, text, len(settings), note.strip())
 
 
 def shares_of_factors(findings: Findings) -> PrintedTable:
@@ -174,8 +185,12 @@ def every_run(findings: Findings) -> PrintedTable:
             text["95 % interval"] = _intervals(rows, LOW, HIGH, percent_interval)
     text["median epochs"] = rows[MEDIAN].map(count)
     text["its interval"] = _median_intervals(rows)
+    _add_means(text, rows, findings)
     text["final loss"] = rows[FINAL_LOSS].map(nats)
-    note = f"Rates in % of the replicates; final loss: median, in nats. {_deterministic_note(rows)}"
+    note = (
+        "Rates in % of the replicates; final loss: median, in nats. "
+        f"{_MEAN_NOTE} {_deterministic_note(rows)}"
+    )
     return PrintedTable("summary", "Every run", rows, text, len(axes), note.strip())
 
 
@@ -205,6 +220,14 @@ def _intervals(
 def _median_intervals(rows: pd.DataFrame) -> list[str]:
     ends = zip(rows[MEDIAN_LOW], rows[MEDIAN_HIGH], strict=True)
     return [epochs_interval(low, high) for low, high in ends]
+
+
+def _add_means(text: pd.DataFrame, rows: pd.DataFrame, findings: Findings) -> None:
+    """Add the restricted mean; its interval is rounded outwards."""
+    last = horizon(findings.sweep)
+    text[f"mean to {count(last)}"] = rows[MEAN].map(count)
+    ends = zip(np.floor(rows[MEAN_LOW]), np.ceil(rows[MEAN_HIGH]), strict=True)
+    text["its 95 % interval"] = [epochs_interval(low, high) for low, high in ends]
 
 
 def _deterministic_note(rows: pd.DataFrame) -> str:

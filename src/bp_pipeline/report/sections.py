@@ -10,11 +10,11 @@ from typing import NamedTuple
 import pandas as pd
 
 from bp_pipeline.digests import digest_json
-from bp_pipeline.report import sentences
+from bp_pipeline.report import question, sentences
 from bp_pipeline.report.findings import Findings
-from bp_pipeline.report.networks import NO_NETWORKS, ShownNetworks
+from bp_pipeline.report.networks import ShownNetworks, best_and_stalled
 from bp_pipeline.report.notation import NONE, as_typed, count, in_order
-from bp_pipeline.report.printed_tables import PrintedTable
+from bp_pipeline.report.printed_tables import PrintedTable, every_run, printed_tables
 from bp_pipeline.report.sweep_data import DIVERGED
 from bp_pipeline.terminal import counted
 
@@ -33,21 +33,35 @@ class Section(NamedTuple):
 
     Attributes
     ----------
-    name, topic
-        What it is about: for links and pictures, and for readers.
-    headline, sentences
-        What it shows, and what else there is to say.
+    kind, part
+        Which pictures belong to it: what they show, and the number of the task that it is about.
+    topic, headline, sentences
+        What it is about, what it shows, and what else there is to say.
     tables, facts, command
         What it rests on, values by their names, and what to type.
     """
 
-    name: str
+    kind: str
+    part: int
     topic: str
     headline: str
     sentences: Sequence[str] = ()
     tables: Sequence[PrintedTable] = ()
     facts: Sequence[tuple[str, str]] = ()
     command: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What links to it end in."""
+        return f"{self.kind}-{self.part}" if self.part else self.kind
+
+
+class TaskPart(NamedTuple):
+    """What is told of one task: its name, empty where there is one, and the networks drawn."""
+
+    name: str
+    findings: Findings
+    shown: ShownNetworks
 
 
 class Outline(NamedTuple):
@@ -57,54 +71,60 @@ class Outline(NamedTuple):
     headline: str
     lead: Sequence[str] = ()
     sections: Sequence[Section] = ()
+    parts: Sequence[TaskPart] = ()
 
 
-def outline(
-    findings: Findings, tables: Sequence[PrintedTable], shown: ShownNetworks = NO_NETWORKS
-) -> Outline:
-    """Put a report in order: its tables, and the networks that are drawn."""
-    title = sentences.title(findings)
+def outline(findings: Findings) -> Outline:
+    """Put a report in order, task by task; networks to draw are read from the sweep's files."""
+    title = question.title(findings)
     if findings.outcomes.empty:
         return Outline(title, sentences.came_out(findings))
-    ended = f"{sentences.came_out(findings)} {sentences.selection_bias(findings)}".strip()
-    lead = [sentences.question(findings), ended]
-    sections = _sections(findings, {table.name: table for table in tables}, shown)
-    return Outline(title, sentences.winner(findings), lead, sections)
+    parts = [TaskPart(name, part, best_and_stalled(part)) for name, part in findings.tasks]
+    sections = [section for n, part in enumerate(parts) for section in _task_sections(n, part)]
+    ended = sentences.came_out(findings)
+    if len(parts) == 1:
+        ended = f"{ended} {sentences.selection_bias(findings)}".strip()
+    every = Section("runs", 0, "In full", "Every run", tables=[every_run(findings)])
+    lead = [question.question(findings), ended]
+    return Outline(
+        title, sentences.headline(findings), lead, [*sections, every, _basis(findings)], parts
+    )
 
 
-def _sections(
-    findings: Findings, tables: dict[str, PrintedTable], shown: ShownNetworks
-) -> list[Section]:
-    def named(*names: str) -> list[PrintedTable]:
-        return [tables[name] for name in names if name in tables]
-
+def _task_sections(number: int, part: TaskPart) -> list[Section]:
+    """Put in order what is told of one task."""
+    name, findings, shown = part
+    tables = {table.name: table for table in printed_tables(findings)}
+    of = f" · {name}" if name else ""
+    told = [sentences.winner(findings), sentences.selection_bias(findings)] if name else []
     headline, *others = sentences.differences(findings)
-    return [
-        Section(
-            "grid", "Where it converges", sentences.rates(findings),
-            tables=named("rates", "median_epochs"),
-        ),
-        Section(
-            "survival", "How long it takes", sentences.speed(findings),
-            tables=named("best_learning_rates"),
-        ),
-        Section("loss", "How the loss falls", sentences.losses(findings)),
-        Section(
-            "tests", "What makes the difference", headline, others,
-            named("factors", *(name for name in tables if name.endswith("_tests"))),
-        ),
-        *([_networks(shown)] if any(shown) else []),
-        Section("runs", "In full", "Every run", tables=named("summary")),
-        _basis(findings),
-    ]  # fmt: skip
+
+    def section(kind: str, topic: str, headline: str, texts: Sequence[str], *names: str) -> Section:
+        made = [tables[name] for name in names if name in tables]
+        return Section(kind, number, topic + of, headline, [*filter(None, texts)], made)
+
+    rates, speed, losses = (
+        f(findings) for f in (sentences.rates, sentences.speed, sentences.losses)
+    )
+    tests = [name for name in tables if name.endswith("_tests")]
+    sections = [
+        section("grid", "Where it converges", rates, told, "rates", "median_epochs"),
+        section("survival", "How long it takes", speed, [], "best_learning_rates"),
+        section("loss", "How the loss falls", losses, []),
+        section("tests", "What makes the difference", headline, others, "factors", *tests),
+    ]
+    if any(shown):
+        headline, texts = _networks(shown)
+        sections.append(section("networks", "What a network learned", headline, texts))
+    return sections
 
 
-def _networks(shown: ShownNetworks) -> Section:
+def _networks(shown: ShownNetworks) -> tuple[str, list[str]]:
     headline = "One network that learned, and one that did not"
     if len(shown.networks) == 1:
         headline = shown.networks[0].title
     told = [f"{network.title}. {network.ending}" for network in shown.networks]
-    return Section("networks", "What a network learned", headline, [*told, *shown.unreadable])
+    return headline, [*told, *shown.unreadable]
 
 
 def _basis(findings: Findings) -> Section:
@@ -123,7 +143,7 @@ def _basis(findings: Findings) -> Section:
     ]
     again = _NO_COMMAND if command is None else _AGAIN
     headline = "The same sweep gives the same bits, and this report"
-    return Section("basis", "What is behind it", headline, [again], [], facts, command)
+    return Section("basis", 0, "What is behind it", headline, [again], [], facts, command)
 
 
 def _n_networks(findings: Findings) -> str:

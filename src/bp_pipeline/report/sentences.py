@@ -1,17 +1,12 @@
-"""The sentences of a report: what was asked, what came out, and what each part of it shows.
+"""The sentences of a report: what came out, and what each part of it shows.
 
 Owns the wording. Each sentence says what its numbers were computed from, and is true of just that:
 of all runs whose results can be read, of each setting at its best learning rate, or of the networks
 that are not copies.
 """
 
-from ast import literal_eval
-from collections.abc import Sequence
-from math import prod
-
 import pandas as pd
 
-from bp_pipeline.config.tasks import truth_table
 from bp_pipeline.report.comparisons import ALPHA, best_of_halves
 from bp_pipeline.report.findings import Findings
 from bp_pipeline.report.notation import (
@@ -19,14 +14,13 @@ from bp_pipeline.report.notation import (
     count,
     how_many,
     listing,
-    name_of,
     nats,
     percent,
     percent_interval,
     the,
 )
+from bp_pipeline.report.question import question
 from bp_pipeline.report.sweep_data import (
-    ACTIVATION,
     DIVERGED,
     FINAL_LOSS,
     HIGH,
@@ -45,28 +39,9 @@ def overview(findings: Findings) -> list[str]:
     """Say in a few sentences what came out and what was asked."""
     if findings.outcomes.empty:
         return [came_out(findings)]
-    parts = (came_out(findings), question(findings), winner(findings), selection_bias(findings))
+    parts = [came_out(findings), question(findings), headline(findings)]
+    parts += [selection_bias(findings)] if len(findings.tasks) == 1 else []
     return [part for part in parts if part]
-
-
-def title(findings: Findings) -> str:
-    """Name a sweep by its experiment, if all runs share one, else by what varies."""
-    runs = findings.sweep.runs
-    experiments = runs["experiment"].unique()
-    if len(experiments) == 1 and isinstance(experiments[0], str):
-        return experiments[0]
-    varied = [name_of(axis) for axis in findings.sweep.axes if _n_values(runs, axis) > 1]
-    return listing(sorted(varied)) if varied else "a single run"
-
-
-def question(findings: Findings) -> str:
-    """Say what was asked: the grid, what each run trains, and when a network has converged."""
-    n_jobs = findings.sweep.n_jobs
-    grid = _grid(findings)
-    asked = f"{counted(n_jobs, 'run')} {'was' if n_jobs == 1 else 'were'} asked for"
-    trains = f"and {'it' if n_jobs == 1 else 'each'} trains {_networks(findings)}"
-    text = f"{asked}, {grid}, {trains}" if grid else f"{asked}, {trains}"
-    return f"{text}{_criterion(findings)}."
 
 
 def came_out(findings: Findings) -> str:
@@ -100,6 +75,15 @@ def _ends(findings: Findings) -> str:
     return f"{networks}, {listing(ends)}"
 
 
+def headline(findings: Findings) -> str:
+    """Name the best run, or say what the best run of each task comes to."""
+    if len(findings.tasks) == 1:
+        return winner(findings)
+    best = [(name, of_task.outcomes[RATE].max()) for name, of_task in findings.tasks]
+    rates = [f"{percent(rate)} % on {name}" for name, rate in best]
+    return f"At the best settings, {listing(rates)} converge."
+
+
 def winner(findings: Findings) -> str:
     """Name the best run."""
     if findings.nothing_converged:
@@ -129,13 +113,14 @@ def selection_bias(findings: Findings) -> str:
 
 
 def rates(findings: Findings) -> str:
-    """Say how far each activation comes at its best."""
+    """Say how far each activation, or whatever varies instead, comes at its best."""
     if findings.nothing_converged:
         return f"Nothing converges anywhere{_as_far_as_known(findings)}."
-    best = findings.outcomes.groupby(ACTIVATION)[RATE].max()
+    best = findings.outcomes.groupby(findings.headline_key, dropna=False)[RATE].max()
     best = best.sort_values(ascending=False, kind="stable")
+    best.index = [findings.named(findings.headline_key, value) for value in best.index]
     able = [f"{name} to {percent(rate)} %" for name, rate in best.items() if rate > 0]
-    unable = [str(name) for name, rate in best.items() if rate == 0]
+    unable = [name for name, rate in best.items() if rate == 0]
     never = f"; {listing(unable)} never" if unable else ""
     return f"The best settings bring {listing(able)} convergence{never}."
 
@@ -216,7 +201,9 @@ def tests(findings: Findings) -> str:
         unsure.append(table[~is_significant])
     text = f"Tests find {listing(parts)} in how often they converge (Holm, each table a family)."
     return " ".join(
-        part for part in (text, _unsure(pd.concat(unsure)), _untested(findings)) if part
+        part
+        for part in (text, _unsure(pd.concat(unsure, ignore_index=True)), _untested(findings))
+        if part
     )
 
 
@@ -259,67 +246,9 @@ def _of_shown(findings: Findings, claim: str) -> str:
     return _start(claim)
 
 
-def _grid(findings: Findings) -> str:
-    """Say which grid was asked for, as far as all its runs are known."""
-    sweep = findings.sweep
-    keys = [*sweep.axes, "seed"]
-    places = sweep.runs[keys].drop_duplicates()
-    sizes = {key: size for key in keys if (size := _n_values(places, key)) > 1}
-    if len(sweep.runs) < sweep.n_jobs or not sizes:
-        return ""
-    factors = [how_many(size, axis) for axis, size in sizes.items()]
-    if len(places) == prod(sizes.values()):
-        return " × ".join(factors)
-    of_all = count(prod(sizes.values()))
-    return f"{count(len(places))} of {of_all} combinations of {listing(factors)}"
-
-
-def _networks(findings: Findings) -> str:
-    """Say what each run trains: what all runs share of it."""
-    axes, runs = findings.sweep.axes, findings.sweep.finished
-    n_replicates = findings.sweep.runs["replicates"].dropna().unique()
-    number = counted(int(n_replicates[0]), "network") if len(n_replicates) == 1 else "networks"
-    same_layers = not (_vary(axes, "network") or _vary(axes, "task"))
-    layers = f" ({sizes})" if same_layers and (sizes := _layer_sizes(runs.iloc[0])) else ""
-    task = "its task" if "task" in axes else runs["task"].iloc[0]
-    epochs = counted(int(runs["training.epochs"].iloc[0]), "epoch")
-    length = "" if "training.epochs" in axes else f" for {epochs}"
-    return f"{number}{layers} on {task}{length}"
-
-
-def _layer_sizes(run: pd.Series) -> str:
-    """Write the units of each layer, 2-3-1; nothing where a table was too long for MLflow."""
-    keys = ("name", "bits", "inputs", "targets")
-    task = {key: str(run[f"task.{key}"]) for key in keys if pd.notna(run[f"task.{key}"])}
-    name = task.pop("name", "")
-    try:
-        inputs, targets = truth_table(name, **{key: literal_eval(task[key]) for key in task})
-        hidden = literal_eval(run["network.hidden"])
-    except (SyntaxError, ValueError, TypeError, KeyError):
-        return ""
-    return "-".join(map(str, (inputs.shape[1], *hidden, targets.shape[1])))
-
-
-def _criterion(findings: Findings) -> str:
-    tolerance = f"{findings.sweep.finished['training.tolerance'].iloc[0]:g}"
-    within = "the tolerance" if "training.tolerance" in findings.sweep.axes else tolerance
-    return (
-        "; a network has converged at the first epoch at which every output is within "
-        f"{within} of its target"
-    )
-
-
 def _as_far_as_known(findings: Findings) -> str:
     """Limit a claim that something never happens to the runs whose results can be read."""
     return ", as far as the results can be read" if findings.n_unread else ""
-
-
-def _n_values(runs: pd.DataFrame, axis: str) -> int:
-    return int(runs[axis].nunique(dropna=False))
-
-
-def _vary(axes: Sequence[str], group: str) -> bool:
-    return any(axis.split(".")[0] == group for axis in axes)
 
 
 def _start(text: str) -> str:

@@ -7,7 +7,8 @@ read is `sweep_reader.py`'s; what is concluded from it is said in the other modu
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -172,12 +173,28 @@ def assemble(
         digest=digest,
         n_jobs=n_jobs,
         command=command,
-        runs=runs.join(measures(replicates, "run_id"), on="run_id"),
-        finished=places.join(measures(replicates, "place"), on="run_id"),
+        runs=_measured(runs, replicates, "run_id"),
+        finished=_measured(places, replicates, "place"),
         axes=axes,
         replicates=replicates,
         curves=places[["run_id", *axes]].merge(curves[["run_id", *CURVE_COLUMNS]], on="run_id"),
         open_files=open_files,
+    )
+
+
+def part_of(sweep: Sweep, places: pd.DataFrame) -> Sweep:
+    """Return a sweep of some places of the grid, whose axes are what varies among them."""
+    run_ids = places["run_ids"].explode()
+    runs = sweep.runs[sweep.runs["run_id"].isin(run_ids)]
+    replicates = sweep.replicates[sweep.replicates["run_id"].isin(run_ids)]
+    return replace(
+        sweep,
+        n_jobs=len(runs),
+        runs=runs,
+        axes=grid_axes(runs),
+        finished=places.reset_index(drop=True),
+        replicates=replicates.reset_index(drop=True),
+        curves=sweep.curves[sweep.curves["run_id"].isin(places["run_id"])],
     )
 
 
@@ -220,10 +237,24 @@ def _pairs(runs: pd.DataFrame, replicates: pd.DataFrame) -> pd.Series:
     return replicates["run_id"].map(seed_of) * stride + replicates["replicate"]
 
 
+def deterministic(runs: pd.DataFrame) -> pd.Series:
+    """Whether the init of each run draws nothing: a constant without noise."""
+    return (runs["init.name"] == "constant") & (runs["init.noise"] == 0)
+
+
+def _measured(runs: pd.DataFrame, replicates: pd.DataFrame, group: str) -> pd.DataFrame:
+    """Add measures; where nothing is drawn there is no interval."""
+    runs = runs.join(measures(replicates, group), on="run_id")
+    runs.loc[deterministic(runs), [LOW, HIGH]] = np.nan
+    return runs
+
+
 def measures(replicates: pd.DataFrame, group: str) -> pd.DataFrame:
     """Compute the measures of each group; what is not finite is missing, as in MLflow."""
+    interval = cache(wilson_interval)  # most runs have as many replicates
     rows = {
         key: _measures(
+            interval,
             part["outcome"].to_numpy(dtype=str),
             part["epochs_to_converge"].fillna(-1).to_numpy(dtype=np.int64),
             part["final_loss"].fillna(np.inf).to_numpy(dtype=np.float64),
@@ -231,17 +262,21 @@ def measures(replicates: pd.DataFrame, group: str) -> pd.DataFrame:
         for key, part in replicates.groupby(group, sort=False)
     }
     table = pd.DataFrame.from_dict(rows, orient="index", columns=[*MEASURES], dtype=float)
+    table.index = table.index.astype(object)  # texts, also where there is none
     return table.where(np.isfinite(table))
 
 
 def _measures(
-    outcomes: np.ndarray, epochs: np.ndarray, final_loss: np.ndarray
+    interval: Callable[[int, int], tuple[float, float]],
+    outcomes: np.ndarray,
+    epochs: np.ndarray,
+    final_loss: np.ndarray,
 ) -> tuple[float, ...]:
     """Compute MEASURES, in their order."""
     n, n_converged = len(outcomes), int((outcomes == "converged").sum())
     return (
         n_converged / n,
-        *wilson_interval(n_converged, n),
+        *interval(n_converged, n),
         float((outcomes == "stalled").mean()),
         float((outcomes == "diverged").mean()),
         median_epochs_to_converge(epochs),

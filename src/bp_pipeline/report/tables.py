@@ -18,6 +18,7 @@ from bp_pipeline.report.statistics import (
     eta_squared,
     kaplan_meier,
     median_interval,
+    restricted_mean,
 )
 from bp_pipeline.report.sweep_data import (
     DIVERGED,
@@ -29,10 +30,14 @@ from bp_pipeline.report.sweep_data import (
     RATE,
     STALLED,
     Sweep,
+    deterministic,
 )
 
 MEDIAN_LOW, MEDIAN_HIGH = "epochs_to_converge/low", "epochs_to_converge/high"
+MEAN, MEAN_LOW, MEAN_HIGH = (f"epochs_to_converge/mean{end}" for end in ("", "_low", "_high"))
+INTERVALS = [LOW, HIGH, MEDIAN_LOW, MEDIAN_HIGH, MEAN_LOW, MEAN_HIGH]
 DETERMINISTIC = "deterministic"
+_UNKNOWN = (np.nan, np.nan, np.nan)
 
 
 def outcomes_by_run(sweep: Sweep) -> pd.DataFrame:
@@ -49,32 +54,49 @@ def outcomes_by_run(sweep: Sweep) -> pd.DataFrame:
     table["n"] = n.where(~table[DETERMINISTIC], 1).astype(runs["replicates"].dtype)
     outcomes = [RATE, LOW, HIGH, STALLED, DIVERGED, MEDIAN]
     table[outcomes] = runs[outcomes]
-    intervals = [_median_interval(curve) for _, curve in survivals(sweep, runs["run_id"].tolist())]
+    ids, last = runs["run_id"].tolist(), horizon(sweep)
+    intervals = [_median_interval(curve) for _, curve in survivals(sweep, ids)]
     table[[MEDIAN_LOW, MEDIAN_HIGH]] = np.array(intervals, dtype=float).reshape(-1, 2)
-    table.loc[table[DETERMINISTIC], [LOW, HIGH, MEDIAN_LOW, MEDIAN_HIGH]] = np.nan
+    watched = _watched(sweep)
+    means = [restricted_mean(*watched[i], last) if i in watched else _UNKNOWN for i in ids]
+    table[[MEAN, MEAN_LOW, MEAN_HIGH]] = np.array(means, dtype=float).reshape(-1, 3)
+    table.loc[table[DETERMINISTIC], INTERVALS] = np.nan
     table[FINAL_LOSS] = runs[FINAL_LOSS]
     return table
 
 
-def deterministic(runs: pd.DataFrame) -> pd.Series:
-    """Whether the init of each run draws nothing: a constant without noise."""
-    return (runs["init.name"] == "constant") & (runs["init.noise"] == 0)
+def horizon(sweep: Sweep) -> int:
+    """Return up to which epoch every run was watched, at least where it did not converge."""
+    return int(sweep.finished["training.epochs"].min()) if len(sweep.finished) else 0
 
 
 def survivals(sweep: Sweep, run_ids: Sequence[str]) -> Iterator[tuple[str, Survival | None]]:
     """Estimate the share not yet converged of each run; None where its replicates are missing.
 
-    A replicate that stalled or diverged is censored at `training.epochs`: it never converges.
+    Copies of one network have no band.
     """
-    groups = dict(list(sweep.replicates.groupby("place", sort=False)))
-    last = sweep.finished.set_index("run_id")["training.epochs"]
+    watched = _watched(sweep)
+    copies = set(sweep.finished.loc[deterministic(sweep.finished), "run_id"])
     for run_id in run_ids:
-        if run_id not in groups:
-            yield run_id, None
-            continue
-        epochs = groups[run_id]["epochs_to_converge"]
-        watched = epochs.fillna(last[run_id]).to_numpy(dtype=np.int64)
-        yield run_id, kaplan_meier(watched, epochs.notna().to_numpy(dtype=bool))
+        curve = kaplan_meier(*watched[run_id]) if run_id in watched else None
+        if curve is not None and run_id in copies:
+            none = np.full_like(curve.low, np.nan)
+            curve = curve._replace(low=none, high=none)
+        yield run_id, curve
+
+
+def _watched(sweep: Sweep) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return how long each replicate was watched, and whether it converged then, by place.
+
+    One that stalled or diverged is censored at `training.epochs`: it never converges.
+    """
+    last = sweep.finished.set_index("run_id")["training.epochs"]
+    watched = {}
+    for place, rows in sweep.replicates.groupby("place", sort=False):
+        epochs = rows["epochs_to_converge"]
+        until = epochs.fillna(last[place]).to_numpy(dtype=np.int64)
+        watched[place] = until, epochs.notna().to_numpy(dtype=bool)
+    return watched
 
 
 def grid(table: pd.DataFrame, settings: Sequence[str], measure: str) -> pd.DataFrame:
@@ -115,6 +137,7 @@ def best_learning_rates(sweep: Sweep, table: pd.DataFrame) -> pd.DataFrame:
     """Choose the best learning rate of each setting; where nothing converged there is none."""
     rows = best(table.loc[ranked(sweep.finished).index], sweep.settings)
     columns = [DETERMINISTIC, "n", RATE, LOW, HIGH, MEDIAN, MEDIAN_LOW, MEDIAN_HIGH]
+    columns += [MEAN, MEAN_LOW, MEAN_HIGH]
     rows = rows[[*sweep.settings, LEARNING_RATE, *columns]]
     rows.loc[~(rows[RATE] > 0), [LEARNING_RATE, MEDIAN, MEDIAN_LOW, MEDIAN_HIGH]] = np.nan
     return rows

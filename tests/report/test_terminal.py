@@ -1,0 +1,44 @@
+"""What a terminal shows: little enough, and no line that ends within a number."""
+
+import re
+from itertools import pairwise
+
+import pytest
+from report.by_hand import by_hand, run
+
+from bp_pipeline.report import Findings, Sweep, print_report
+
+ENDS = [10, 11, 12, None, None, None]
+
+
+def printed(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    print_report(Findings(sweep))
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("tasks", [1, 3, 30])
+def test_the_best_settings_take_some_60_lines(
+    tasks: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [
+        run([10] * (k % 6) + [None] * (6 - k % 6), task=f"task {t}", network__hidden=f"[{k}]")
+        for t in range(tasks)
+        for k in range(1, 41)
+    ]
+    lines = printed(by_hand(*runs), capsys)
+    assert len(lines) <= 62
+    n_shown = min(20, tasks * max(1, 20 // tasks))
+    assert len([line for line in lines if re.search(r" \[\d+\] ", line)]) == 2 * n_shown
+    assert any(f"{40 * tasks:,}" in line and f"{40 * tasks - n_shown:,}" in line for line in lines)
+
+
+def test_no_line_ends_within_an_interval(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, of the width below
+    for width in range(40, 100):
+        monkeypatch.setenv("COLUMNS", str(width))
+        lines = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in printed(by_hand(run(ENDS)), capsys)]
+        assert any(re.search(r"\d – \d+ %", line) for line in lines)
+        for line, following in pairwise(lines):
+            assert not re.search(r"\d$|–$", line) or not re.match(r"%|–|\d+ %", following)
