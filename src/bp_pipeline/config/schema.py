@@ -118,6 +118,11 @@ class RunConfig(keys.Section):
         return (inputs.shape[1], *self.network.hidden, targets.shape[1])
 
     @property
+    def n_networks(self) -> int:
+        """How many networks are trained."""
+        return self.replicates
+
+    @property
     def slope(self) -> float:
         """Slope of leaky_relu for negative pre-activations."""
         return DEFAULT_SLOPE if self.activation.slope is None else self.activation.slope

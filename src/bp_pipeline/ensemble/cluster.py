@@ -58,7 +58,7 @@ def train_shards(
     )
     results = parallel(joblib.delayed(train)(shard, advance) for shard in shards)
     try:
-        for outcome in results:  # no `yield from`, which would close them before the next line
+        for outcome in results:  # noqa: UP028 `yield from` would close them before the next lines
             yield outcome
     finally:
         stop.set()

@@ -17,30 +17,54 @@ A map is drawn from a checked config to its picture, in this order:
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from bp_pipeline.maps.options import MapConfig, compose_maps, parse_map
+from bp_pipeline.maps.options import MapConfig, compose_maps, parse_any, parse_map
 
 if TYPE_CHECKING:
+    from bp_pipeline.maps.drawing import train_all
     from bp_pipeline.maps.mapping import run_maps, show_map
-    from bp_pipeline.maps.record import MAP, Map, load_map, read_map_config, read_map_result
+    from bp_pipeline.maps.record import (
+        MAP,
+        MAP_FILES,
+        Map,
+        load_map,
+        read_map_config,
+        read_map_result,
+    )
+    from bp_pipeline.maps.values import MapResult
+
+_HOMES = {
+    "MAP": "record",
+    "MAP_FILES": "record",
+    "Map": "record",
+    "MapResult": "values",
+    "load_map": "record",
+    "read_map_config": "record",
+    "read_map_result": "record",
+    "run_maps": "mapping",
+    "show_map": "mapping",
+    "train_all": "drawing",
+}
 
 __all__ = [
     "MAP",
+    "MAP_FILES",
     "Map",
     "MapConfig",
+    "MapResult",
     "compose_maps",
     "load_map",
+    "parse_any",
     "parse_map",
     "read_map_config",
     "read_map_result",
     "run_maps",
     "show_map",
+    "train_all",
 ]
-
-_DRAWS = ("run_maps", "show_map")
 
 
 def __getattr__(name: str) -> Any:
     """Load what draws and reads maps only when it is wanted, so that a refusal is quick."""
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{'mapping' if name in _DRAWS else 'record'}"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

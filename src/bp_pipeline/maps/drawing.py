@@ -12,10 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from bp_pipeline.arrays import read_arrays, write_arrays
+from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.core.training import Progress
+from bp_pipeline.ensemble import RunResult, train_runs
 from bp_pipeline.ensemble.cluster import train_shards
 from bp_pipeline.maps.boundary import boundary_pixels
-from bp_pipeline.maps.pixels import Numbers, Outcomes, Pixels, train_pixels
+from bp_pipeline.maps.options import MapConfig
+from bp_pipeline.maps.pixels import Numbers, Outcomes, Pixels, pixels_of, train_pixels
 from bp_pipeline.maps.values import MapResult
 
 _SHARD_NETWORK_EPOCHS = 1 << 23  # a third of a second
@@ -145,6 +148,25 @@ class Drawing:
                 shard_done()
         self._missing = []
         return _as_map(self._pixels, self._flat, self._pixels.x[1], self._pixels.y[1])
+
+
+def train_all(
+    configs: Sequence[RunConfig], *, progress: Progress | None = None
+) -> Iterator[tuple[int, RunResult | MapResult | Exception]]:
+    """Train runs side by side, then maps one after another; return each with its index."""
+    maps = {index: config for index, config in enumerate(configs) if isinstance(config, MapConfig)}
+    runs = [index for index in range(len(configs)) if index not in maps]
+    for index, result in train_runs([configs[index] for index in runs], progress=progress):
+        yield runs[index], result
+    for index, config in maps.items():
+        try:
+            drawing = Drawing(pixels_of(config))
+            yield (
+                index,
+                drawing.finish(engine=config.engine, threads=config.threads, progress=progress),
+            )
+        except Exception as error:  # of this map alone: the others are to be drawn
+            yield index, error
 
 
 def count_ulp_flips(

@@ -96,6 +96,12 @@ class MapConfig(RunConfig):
         """SHA-256 over what decides the map: its networks' config and the section `map`."""
         return digest_json({"run": super().config_digest, "map": self.map.model_dump()})
 
+    @property
+    def n_networks(self) -> int:
+        """How many networks are trained: the replicates of each pixel."""
+        x, y = self.map.axes()
+        return x.n_pixels * y.n_pixels * self.replicates
+
     def _misfits(self, given_weights: Path | str | None) -> Iterator[str]:
         yield from super()._misfits(given_weights)
         if self.map.x.key == self.map.y.key:
@@ -168,6 +174,17 @@ def parse_map(
 ) -> MapConfig:
     """Check a composed config against the schema of maps; see `parse_config`."""
     return parse_config(raw, labels, given_weights=given_weights, schema=MapConfig)
+
+
+def parse_any(
+    raw: Mapping[str, Any],
+    labels: Mapping[str, str] | None = None,
+    *,
+    given_weights: Path | str | None = None,
+) -> RunConfig:
+    """Check the config of a map where it has axes, else that of a run."""
+    parse = parse_map if "map" in raw else parse_config
+    return parse(raw, labels, given_weights=given_weights)
 
 
 def compose_maps(arguments: Sequence[str], *, program: str = "bp map") -> Composition:

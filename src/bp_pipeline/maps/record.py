@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MAP = "map"  # the value of the tag `KIND`
 ULP_FLIPS = "boundary/ulp_flips"
 ARRAYS, PICTURE, WEIGHTS = "map.npz", "map.png", "weights/initial.npz"
+MAP_FILES = ("config.yaml", ARRAYS, WEIGHTS)  # what it takes to draw it again and to compare
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def read_map(reader: "Reader", name: str | None = None) -> Map:
     from bp_pipeline.tracking import TrackingError
 
     run = reader.find_of_kind(MAP, name)
-    with reader.artifacts(run.info.run_id, "config.yaml", ARRAYS, WEIGHTS) as folder:
+    with reader.artifacts(run.info.run_id, *MAP_FILES) as folder:
         try:
             config, result = read_map_config(folder), read_map_result(folder)
         except (OSError, ValueError) as error:
