@@ -28,7 +28,7 @@ class Printed(NamedTuple):
 class Reading:
     title: str = ""
     facts: list[tuple[str, str]] = field(default_factory=list)
-    sections: list[tuple[str, str, list[tuple[str, ...]]]] = field(default_factory=list)
+    sections: list[tuple[str, str, list[str], list[tuple[str, ...]]]] = field(default_factory=list)
     effect: list[tuple[str, ...]] = field(default_factory=list)
     printed: list[Printed] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
@@ -77,7 +77,8 @@ def read_markdown(text: str) -> Reading:
             reading.printed = [Printed(*row[:3], "", *row[3:]) for row in table]
         else:
             equations = [_equation(*row) for row in table]
-            reading.sections.append((title, _plain(paragraphs[0]), equations))
+            rules = [line.strip() for p in paragraphs for line in re.findall(r"^    (.*)", p, re.M)]
+            reading.sections.append((title, _plain(paragraphs[0]), rules, equations))
     reading.remarks = [_plain(part) for part in paragraphs if not part.startswith("|")][:-1]
     return reading
 
@@ -110,7 +111,7 @@ def texts(node: Tag, selector: str) -> list[str]:
 
 
 def text_of(node: Tag) -> str:
-    return " ".join(node.get_text().split())
+    return " ".join(node.get_text().replace("\N{WORD JOINER}", "").split())
 
 
 def read_page(page: str) -> Reading:
@@ -118,13 +119,14 @@ def read_page(page: str) -> Reading:
     blocks = root.select(".equations")
     reading = Reading(title=texts(root, "h1")[0])
     reading.facts = list(zip(texts(root, "dt"), texts(root, "dd"), strict=True))
-    remarks = texts(root, "p.remark")[: len(blocks)]
-    for title, remark, block in zip(texts(root, "h2"), remarks, blocks, strict=False):
+    for title, block in zip(texts(root, "h2"), blocks, strict=False):
         equations = [
             (*texts(row, "span.of"), *texts(row, ".parts > span"))
             for row in block.select(".equation")
         ]
-        reading.sections.append((title, remark, equations))
+        section = block.find_parent("section")
+        [remark] = texts(section, "p.remark")
+        reading.sections.append((title, remark, texts(section, ".rules > li"), equations))
     reading.effect = [tuple(texts(row, "td")) for row in root.select(".effect tr")[1:]]
     reading.printed = [_printed(row) for row in root.select(".printed tr")[1:]]
     reading.remarks = texts(root, "body > p:not([class])")

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from itertools import combinations, product
 from typing import NamedTuple
 
 import numpy as np
@@ -104,6 +105,76 @@ def test_each_link_has_its_weight_before_and_after(case: str) -> None:
         assert drawn.ends[name] == [drawn.places[weight["from"]], drawn.places[weight["to"]]]
     assert drawn.negative == {name for name, w in weights.items() if w["before"] < 0}
     assert drawn.labels == drawn.links
+
+
+# Labels
+
+
+class Box(NamedTuple):
+    """A rectangle: its centre, half its sizes, and by how much it is turned, in degrees."""
+
+    x: float
+    y: float
+    half_width: float
+    half_height: float
+    angle: float = 0.0
+
+    def corners(self) -> np.ndarray:
+        turn = np.exp(1j * np.radians(self.angle))
+        at = [complex(i * self.half_width, j * self.half_height) for i in (-1, 1) for j in (-1, 1)]
+        return complex(self.x, self.y) + turn * np.array(at)
+
+
+def overlap(one: Box, other: Box) -> bool:
+    """Whether two boxes have points in common: no side of either has them on different sides."""
+    for angle in (one.angle, one.angle + 90, other.angle, other.angle + 90):
+        turned = [(box.corners() * np.exp(-1j * np.radians(angle))).real for box in (one, other)]
+        if turned[0].max() < turned[1].min() or turned[1].max() < turned[0].min():
+            return False
+    return True
+
+
+def labels_of(root: BeautifulSoup) -> dict[str, Box]:
+    found = {}
+    for group in root.select("svg > g:has(> rect)"):
+        x, y, angle = map(float, re.findall(r"-?[0-9.]+", group["transform"]))
+        size = float(group.rect["width"]) / 2, float(group.rect["height"]) / 2
+        found[texts(group, "tspan.name")[0]] = Box(x, y, *size, angle)
+    return found
+
+
+def obstacles_of(root: BeautifulSoup) -> dict[str, Box]:
+    """Return the circles, and the deltas below them, 7.4 pixels a character."""
+    found = {}
+    for group in root.select("svg > g:has(> circle)"):
+        x, y = map(float, re.findall(r"[0-9.]+", group["transform"]))
+        radius = float(group.circle["r"]) * np.sqrt(0.5)  # the square in it
+        found[texts(group, "text")[0]] = Box(x, y, radius, radius)
+        for delta in group.select("text.delta"):
+            width = 7.4 * len(text_of(delta)) / 2
+            found[text_of(delta)] = Box(x, y + float(delta["y"]), width, 6)
+    return found
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        *(config_of(case) for case in DRAWN),
+        *(
+            make_config({"network.hidden": hidden, "replicates": 1}, {"init": "uniform"})
+            for hidden in ([2, 2], [2, 2, 2], [3, 2], [2, 3], [4, 2], [7], [5])
+        ),
+    ],
+    ids=lambda config: "-".join(map(str, config.layer_sizes)),
+)
+def test_no_label_covers_another_or_a_unit(config: RunConfig) -> None:
+    found, root = page_of(config)
+    labels, obstacles = labels_of(root), obstacles_of(root)
+    assert len(labels) == len(found.names.all_weights()) <= 30
+    pairs = combinations(labels.items(), 2)
+    assert [(a, b) for (a, one), (b, other) in pairs if overlap(one, other)] == []
+    covered = product(labels.items(), obstacles.items())
+    assert [(a, b) for (a, one), (b, other) in covered if overlap(one, other)] == []
 
 
 def test_the_articles_weights_change_from_1_to_what_its_equations_give() -> None:

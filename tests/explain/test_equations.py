@@ -10,7 +10,7 @@ from runs import make_config
 from bp_pipeline.core.activations import ACTIVATIONS
 from bp_pipeline.core.losses import LOSSES
 from bp_pipeline.explain import explain_step
-from bp_pipeline.explain.derivation import ACTIVATION_FORMULAS, LOSS_FORMULAS
+from bp_pipeline.explain.rules import ACTIVATION_FORMULAS, LOSS_FORMULAS
 
 EPSILON = float(np.finfo(float).eps)
 
@@ -130,6 +130,71 @@ def test_a_remark_fits_the_run(case: str, part: str, words: list[str]) -> None:
     told += ["μ = 0.9", "velocity", "network.train_bias=false"]
     said = [word for word in told if word in remarks[part]]
     assert said == words
+
+
+# Rules
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_deltas_and_gradients_are_derived_in_two_lines_each(case: str) -> None:
+    found = explain_step(config_of(case))
+    rules = {section.title: section.rules for section in found.sections}
+    is_deep = len(found.step.setup.architecture.layer_sizes) > 2
+    assert {title: len(lines) for title, lines in rules.items()} == {
+        "Forward pass": 0, "Loss": 0, "Deltas": 4 if is_deep else 2, "Gradient": 2, "Update": 0,
+    }  # fmt: skip
+    for section in found.sections:
+        for chain, result in zip(section.rules[::2], section.rules[1::2], strict=True):
+            derived, _, chained = chain.partition(" = ")
+            [equation] = [e for e in section.equations if e.name == derived]
+            assert equation.in_short(6)[0] in result
+            assert chained.count("∂") >= 2
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_chain_of_derivatives_is_of_what_the_network_has(case: str) -> None:
+    found = explain_step(config_of(case))
+    known = {*found.values, *(e.name for e in found.all_equations)}
+    for line in (line for section in found.sections for line in section.rules):
+        for derivative in re.findall(r"∂([^∂/()]+)/∂(w\[\d+\]\[\d+, \d+\]|[^ ·,)]+)", line):
+            assert set(derivative) <= known, line
+
+
+def test_the_chain_comes_out_as_the_core_computes_it() -> None:
+    values = explain_step(config_of("three samples, two outputs"), epoch=2).values
+    h = 1e-6
+
+    def loss(a: float, unit: str) -> float:
+        return float(np.log1p(np.exp(a)) - values[f"y_{unit}"] * a)
+
+    for unit in ("D0", "D1"):
+        a = values[f"a_{unit}"]
+        slope = (loss(a + h, unit) - loss(a - h, unit)) / (2 * h)
+        assert values[f"δ_{unit}"] == pytest.approx(slope, abs=1e-8)
+
+
+# Names of this network
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_says_which_units_a_weight_of_each_kind_connects(case: str) -> None:
+    found = explain_step(config_of(case))
+    said = dict(found.facts)["weights"]
+    ends = {w.name: (w.to_unit, w.from_unit) for w in found.names.all_weights()}
+    examples = re.findall(r"(\w+(?:\[\d+\]\[\d+, \d+\])?) leads to (\S+) from ([^\s,:]+)", said)
+    assert {name[0] for name, *_ in examples} == {name[0] for name in ends}
+    assert all(ends[name] == (to, source) for name, to, source in examples)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_says_what_units_are(case: str) -> None:
+    found = explain_step(config_of(case))
+    said = dict(found.facts)["units"]
+    letters = {
+        name[0] for layer in range(found.names.last + 1) for name in found.names.units(layer)
+    }
+    assert set(re.findall(r"\b[XZD]\b", said)) == letters
+    assert ("bias" in said) == found.names.bias
 
 
 @pytest.mark.parametrize("case", CASES)

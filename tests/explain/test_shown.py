@@ -1,16 +1,23 @@
 """What is shown of a step, in each format: every line of it is read back and compared."""
 
-from io import StringIO
+import re
 from itertools import groupby
 
 import pytest
 from cases import CASES, article, config_of, diverging, document
-from readers import Printed, Reading, printed_on_a_terminal, read_markdown, read_page, squeeze
-from rich.console import Console
+from readers import (
+    Printed,
+    Reading,
+    printed_on_a_terminal,
+    read_markdown,
+    read_page,
+    soup,
+    squeeze,
+)
 from runs import make_config
 
 from bp_pipeline.explain import FORMATS, Explanation, explain_step
-from bp_pipeline.explain.formats import DIGITS, ROUNDING, print_explanation
+from bp_pipeline.explain.formats import DIGITS, ROUNDING, as_text
 from bp_pipeline.explain.notation import Equation, spell
 
 READERS = {"md": read_markdown, "html": read_page}
@@ -22,8 +29,8 @@ def expected(found: Explanation) -> Reading:
         title=found.title,
         facts=found.facts,
         sections=[
-            (section.title, section.remark, [lines(equation) for equation in section.equations])
-            for section in found.sections
+            (s.title, s.remark, s.rules, [lines(equation) for equation in s.equations])
+            for s in found.sections
         ],
         effect=[(c.name, spell(c.before), spell(c.after)) for c in found.effect],
         printed=[
@@ -54,12 +61,6 @@ def shortened(text: str) -> str:
     return text if len(terms) <= 20 else " + ".join([*terms[:18], "…", terms[-1]])
 
 
-def terminal(found: Explanation, width: int) -> str:
-    console = Console(width=width, file=StringIO())
-    print_explanation(found, console)
-    return console.file.getvalue()
-
-
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("format_name", READERS)
 def test_all_of_it_stands_in_a_file(format_name: str, case: str) -> None:
@@ -71,7 +72,7 @@ def test_all_of_it_stands_in_a_file(format_name: str, case: str) -> None:
 @pytest.mark.parametrize("width", [80, 200])
 def test_all_of_it_stands_on_a_terminal_of_any_width(width: int, case: str) -> None:
     found = explain_step(config_of(case), sample=1, epoch=1)
-    text = terminal(found, width)
+    text = as_text(found, width)
     assert max(map(len, text.splitlines())) <= width
     assert squeeze(text) == squeeze("".join(stream(expected(found))))
 
@@ -79,8 +80,8 @@ def test_all_of_it_stands_on_a_terminal_of_any_width(width: int, case: str) -> N
 def stream(reading: Reading) -> list[str]:
     """Put all but the article's table one after the other."""
     equations = [
-        "".join([title, remark, *("".join(parts) for parts in rows)])
-        for title, remark, rows in reading.sections
+        "".join([title, remark, *rules, *("".join(parts) for parts in rows)])
+        for title, remark, rules, rows in reading.sections
     ]
     effect = ["What the step did", "before", "after", *map("".join, reading.effect)]
     facts = map("".join, reading.facts)
@@ -91,7 +92,7 @@ def test_the_articles_table_stands_in_every_format() -> None:
     found = explain_step(article())
     rows = expected(found).printed
     assert len(rows) == len(found.printed) > 0
-    assert printed_on_a_terminal(terminal(found, 400)) == rows
+    assert printed_on_a_terminal(as_text(found, 400)) == rows
     for name, read in READERS.items():
         shown = read(FORMATS[name](found)).printed
         marks = [row.mark if name == "html" else "" for row in rows]
@@ -112,7 +113,7 @@ def test_rounded_numbers_are_those_of_the_result() -> None:
 
 def test_an_identity_says_once_that_something_is_1() -> None:
     page = FORMATS["html"](explain_step(article()))
-    rows = {name: parts for _, _, section in read_page(page).sections for name, *parts in section}
+    rows = {name: parts for *_, section in read_page(page).sections for name, *parts in section}
     assert rows["f′(a_Z1)"] == ["= 1"]
     assert rows["Z1"] == ["= a_Z1", "= 1"]
     assert rows["a_Z1"] == ["= W10·X0 + W11·X1 + W12·X2", "= 1·1 + 1·0 + 1·0", "= 1"]
@@ -122,7 +123,7 @@ def test_a_long_sum_is_shortened_for_readers_and_whole_in_json() -> None:
     found = explain_step(config_of("more than 20 samples"))
     text = read_markdown(FORMATS["md"](found))
     [[_, symbols, numbers, _]] = [
-        row for _, _, rows in text.sections for row in rows if row[0] == "∂L/∂W10"
+        row for *_, rows in text.sections for row in rows if row[0] == "∂L/∂W10"
     ]
     assert symbols.startswith("= (∂L₀/∂W10 + ∂L₁/∂W10 + ")
     assert symbols.endswith("+ ∂L₁₇/∂W10 + … + ∂L₃₁/∂W10)·1/32")
@@ -151,6 +152,19 @@ def test_labels_cannot_break_the_page_or_a_table() -> None:
     assert label not in page
     assert "&lt;script&gt;a|b*" in page
     assert "\\<script>a\\|b\\*" in FORMATS["md"](found)
+
+
+BROKEN = re.compile(r"w\[[0-9]+\]\[[0-9]+,(?! [0-9]+\])")
+
+
+@pytest.mark.parametrize("case", ["depth 2", "depth 2, no bias", "wide"])
+def test_names_of_weights_do_not_break(case: str) -> None:
+    found = explain_step(config_of(case))
+    for width in (64, 71, 80, 97):
+        assert not BROKEN.search(as_text(found, width))
+    page = FORMATS["html"](found)
+    for shown in soup(page).select(".equations, .rules, dl"):
+        assert not re.search(r"\]\[|\[[0-9]+,[ \n]", shown.get_text())
 
 
 # What is told beside the equations
@@ -190,7 +204,7 @@ def test_a_step_that_makes_the_network_diverge_says_so() -> None:
     assert "diverged" in remark
     assert document(found)["effect"][-1]["after"] == "inf"
     assert all(read(FORMATS[name](found)) == expected(found) for name, read in READERS.items())
-    assert squeeze(terminal(found, 200)) == squeeze("".join(stream(expected(found))))
+    assert squeeze(as_text(found, 200)) == squeeze("".join(stream(expected(found))))
 
 
 def test_within_an_online_epoch_whether_it_diverges_is_not_decided_yet() -> None:

@@ -9,6 +9,7 @@ sweep's configs are composed quickly is left to `job_configs.py`, what is in ran
 import io
 import logging
 import os
+import re
 import shlex
 import sys
 import traceback
@@ -33,6 +34,7 @@ Parse = Callable[[Mapping[str, Any], Mapping[str, str]], RunConfig]
 Keys = Mapping[str, Any]
 
 _CONFIG = "config"
+_NEEDS_A_SWEEP = "^(hydra.mode changed|Ambiguous value|Sweep parameters)"
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 _FLAGS = ("--multirun", "--cfg", "--info", "--config-dir", "--package", "--resolve", "--help",
           "--hydra-help")  # fmt: skip
@@ -155,6 +157,7 @@ class Application:
         self._parse, self._keys = parse, keys
         self.is_sweep = False
         self.n_seen = 0
+        self.doubt: Exception | None = None  # what Hydra said before it was told to sweep
         self._composed: list[JobConfig] = []
         self._problems: dict[str, list[tuple[str, ...]]] = {}
 
@@ -177,8 +180,10 @@ class Application:
         first_number: int,
     ) -> None:
         """Compose jobs of a sweep, of which the first one has this number."""
-        from bp_pipeline.config.job_configs import Composer
+        from bp_pipeline.config.job_configs import Composer, is_sweep_by_itself
 
+        if self.doubt and not is_sweep_by_itself(loader, master):
+            raise self.doubt
         self.is_sweep = True
         composer = Composer(loader, master)
         for number, overrides in enumerate(job_overrides, start=first_number):
@@ -252,9 +257,11 @@ def _start_hydra(program: str, arguments: Sequence[str], application: Applicatio
     with _process(program, arguments):
         try:
             start()
-        except ConfigCompositionException as error:  # since 1.4 where a study says that it is one
-            if not str(error).startswith("hydra.mode changed"):
+        except ConfigCompositionException as error:
+            # Since 1.4 a study cannot say that it is a sweep: it is asked, once its sweep is begun.
+            if version or not re.search(_NEEDS_A_SWEEP, str(error)):
                 raise
+            application.doubt = error
             sys.argv.append("hydra.mode=MULTIRUN")
             start()
 

@@ -83,6 +83,14 @@ def spanned_jobs(
     return jobs
 
 
+def is_sweep_by_itself(loader: ConfigLoader, master: DictConfig) -> bool:
+    """Whether a config says that it is a sweep, where the command line does not."""
+    given = [*lines_of(master.hydra.overrides.hydra), *lines_of(master.hydra.overrides.task)]
+    lines = [line for line in given if line != "hydra.mode=MULTIRUN"]
+    config = loader.load_configuration(master.hydra.job.config_name, lines, RunMode.MULTIRUN)
+    return bool(config.hydra.mode is RunMode.MULTIRUN)
+
+
 @dataclass(frozen=True)
 class _Typed:
     """An override: what it sets, if it only sets values; the option, if it only chooses one."""

@@ -1,54 +1,26 @@
 """A step as equations: the formula of each quantity, and its value.
 
-Owns which formula leads to which number, in the order of computing, and how activations and losses
-are written: a row of these tables for each row of the core's. No formula is ever evaluated. A
-value is one that `step.py` took from the core, with two exceptions: f′(a) is the core's derivative
-of the core's activation, and the loss over several outputs is added up here, in their order.
+Owns which formula leads to which number, in the order of computing. No formula is ever evaluated. A
+value is one that `step.py` took from the core, but for f′(a), which is the core's derivative of the
+core's activation. How a function is written, and its rule derived, is for `rules.py`.
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
 from bp_pipeline.explain.notation import SYMBOL, Equation, Names, Section, Weight, spell, subscript
+from bp_pipeline.explain.rules import (
+    DELTA_REMARK,
+    ActivationFormula,
+    activation_formula,
+    forward_remark,
+    gradient_remark,
+    gradient_rule,
+    hidden_rule,
+    loss_formula,
+    output_rule,
+    update_remark,
+)
 from bp_pipeline.explain.step import Step
-
-
-class ActivationFormula(NamedTuple):
-    """An activation in terms of `{a}` and `{slope}`, its derivative in terms of f(a), `{z}`."""
-
-    f: str
-    derivative: str
-
-
-class LossFormula(NamedTuple):
-    """A loss of one output and its delta, in terms of `{a}`, `{z}`, `{y}`, and f′(a)."""
-
-    value: str
-    delta: str
-    remark: str
-
-
-ACTIVATION_FORMULAS = {
-    "identity": ActivationFormula("{a}", "1"),
-    "sigmoid": ActivationFormula("1/(1 + e^(−{a}))", "{z}·(1 − {z})"),
-    "tanh": ActivationFormula("tanh({a})", "1 − {z}²"),
-    "relu": ActivationFormula("max(0, {a})", "1 if {z} > 0 else 0"),
-    "leaky_relu": ActivationFormula("{a} if {a} ≥ 0 else {slope}·{a}", "1 if {z} > 0 else {slope}"),
-    "softplus": ActivationFormula("ln(1 + e^{a})", "1 − e^(−{z})"),
-}
-LOSS_FORMULAS = {
-    "logistic": LossFormula(
-        "ln(1 + e^{a}) − {y}·{a}",
-        "{z} − {y}",
-        "The cost of logistic regression, −y·ln p − (1 − y)·ln(1 − p) with p the output, written "
-        "so that it is finite where p rounds to 0 or 1.",
-    ),
-    "squared_error": LossFormula(
-        "½·({y} − {z})²",
-        "({z} − {y})·{derivative}",
-        "Squared error, half the square of target minus output.",
-    ),
-}
 
 
 class Derivation:
@@ -66,20 +38,19 @@ class Derivation:
 
     def __init__(self, step: Step) -> None:
         self.step, self.architecture = step, step.setup.architecture
-        loss = self.architecture.loss
         self.names = Names(self.architecture.layer_sizes, self.architecture.bias)
         self._loss_name = "L" if step.setup.online else f"L{subscript(step.sample)}"
-        self._loss_formula = LOSS_FORMULAS.get(loss) or LossFormula(
-            f"{loss}({{z}}, {{y}})", f"{loss}′({{z}}, {{y}}, {{derivative}})", ""
-        )
+        self._loss_formula = loss_formula(self.architecture.loss)
         self._slope = spell(self.architecture.slope)
         self.values = self._known()
+        deltas, gradients = list(self._deltas()), list(self._gradients())
+        rules = self._delta_rules(deltas), self._gradient_rules(gradients[0])
         self.sections = [
-            Section("Forward pass", _forward_remark(step), list(self._forward())),
-            Section("Loss", self._loss_formula.remark, list(self._loss())),
-            Section("Deltas", _DELTA_REMARK, list(self._deltas())),
-            Section("Gradient", _gradient_remark(step), list(self._gradients())),
-            Section("Update", _update_remark(step), list(self._updates())),
+            Section("Forward pass", forward_remark(step), [], list(self._forward())),
+            Section("Loss", self._loss_formula.remark, [], list(self._loss())),
+            Section("Deltas", DELTA_REMARK, rules[0], deltas),
+            Section("Gradient", gradient_remark(step), rules[1], gradients),
+            Section("Update", update_remark(step), [], list(self._updates())),
         ]
 
     def _known(self) -> dict[str, float]:
@@ -111,8 +82,7 @@ class Derivation:
     def _activation_formula(self, layer: int) -> ActivationFormula:
         kinds = self.architecture
         name = kinds.output if layer == self.names.last else kinds.activation
-        by_name = ActivationFormula(f"{name}({{a}})", f"{name}′({{z}})")
-        return ACTIVATION_FORMULAS.get(name, by_name)
+        return activation_formula(name)
 
     def _forward(self) -> Iterator[Equation]:
         for layer in range(1, self.names.last + 1):
@@ -202,6 +172,27 @@ class Derivation:
         values = {name: self.values[name], velocity: moved}
         yield Equation(name, f"{{{name}}} + {{{velocity}}}", values, value, ":=")
 
+    def _delta_rules(self, deltas: Sequence[Equation]) -> list[str]:
+        """Return how the first deltas of the output and of the last hidden layer are derived."""
+        written = {equation.name: equation.symbols for equation in deltas}
+        outputs, unit = self.names.outputs, self.names.units(self.names.last - 1)[0]
+        loss = self._loss_name if len(outputs) == 1 else f"{self._loss_name}({outputs[0]})"
+        rules = output_rule(self._loss_formula, outputs[0], loss, written[f"δ_{outputs[0]}"])
+        if self.names.last > 1:
+            delta, total = written[f"δ_{unit}"], self._total(outputs[0])
+            rules += hidden_rule(unit, outputs, self._loss_name, delta, total)
+        return rules
+
+    def _gradient_rules(self, first: Equation) -> list[str]:
+        """Return how the first gradient is derived."""
+        weight = next(filter(self._is_trained, self.names.all_weights()))
+        return gradient_rule(weight, self._loss_name, first.symbols, self._total(weight.to_unit))
+
+    def _total(self, unit: str) -> str:
+        """Return the sum that a unit's pre-activation is."""
+        incoming = [w for w in self.names.all_weights() if w.to_unit == unit]
+        return " + ".join(f"{w.name}·{w.from_unit}" for w in incoming)
+
     def _is_trained(self, weight: Weight) -> bool:
         is_bias = self.architecture.bias and weight.row == 0
         return self.architecture.train_bias or not is_bias
@@ -209,39 +200,3 @@ class Derivation:
 
 def _target(unit: str) -> str:
     return f"y_{unit}"
-
-
-_DELTA_REMARK = (
-    "δ is ∂loss/∂a of a unit, from the output backwards. Bias units have no inputs, so no delta."
-)
-
-
-def _forward_remark(step: Step) -> str:
-    kinds = step.setup.architecture
-    hidden = f"{kinds.activation} in hidden layers, " if len(kinds.layer_sizes) > 2 else ""
-    bias = ", the bias unit's 1 first" if kinds.bias else ""
-    return (
-        f"Each unit adds up its inputs times their weights{bias}, and applies f. f is {hidden}"
-        f"{kinds.output} at the output."
-    )
-
-
-def _gradient_remark(step: Step) -> str:
-    rule = "The activation at the start of a link times the delta at its end."
-    if step.setup.online:
-        return rule
-    if step.setup.architecture.mean_gradient:
-        how = "the gradient is the mean over all samples, their sum times the rounded 1/n"
-    else:
-        how = "the gradient is the sum over all samples"
-    return f"{rule} That is the share of sample {step.sample}; {how}."
-
-
-def _update_remark(step: Step) -> str:
-    optimizer, kinds = step.config.optimizer, step.setup.architecture
-    rule = f"Against the gradient, with the learning rate η = {spell(optimizer.learning_rate)}"
-    if optimizer.momentum:
-        rule += f" and the momentum μ = {spell(optimizer.momentum)}; v is the velocity"
-    is_held = kinds.bias and not kinds.train_bias
-    kept = " Bias weights stay as they are: `network.train_bias=false`." if is_held else ""
-    return f"{rule}.{kept}"

@@ -99,7 +99,7 @@ def explain_step(
         derivation.names,
         derivation.values,
         f"One training step: sample {sample}, epoch {epoch}, replicate {replicate}",
-        [*_facts(step), *([] if recorded is None else [("recorded", _where(recorded))])],
+        _facts(step, derivation.names, recorded),
         derivation.sections,
         _effect(step, derivation.names),
         source,
@@ -108,7 +108,7 @@ def explain_step(
     )
 
 
-def _facts(step: Step) -> list[tuple[str, str]]:
+def _facts(step: Step, names: Names, recorded: Recorded | None) -> list[tuple[str, str]]:
     kinds = step.setup.architecture
     slope = f"({spell(kinds.slope)})" if kinds.activation == "leaky_relu" else ""
     hidden = f", hidden {kinds.activation}{slope}" if len(kinds.layer_sizes) > 2 else ""
@@ -117,13 +117,12 @@ def _facts(step: Step) -> list[tuple[str, str]]:
     return [
         ("run", run_name(step.config, ALWAYS)),
         ("network", f"{sizes}{hidden}, output {kinds.output}{no_bias}"),
+        ("units", names.said_of_units()),
+        ("weights", names.said_of_weights()),
         ("sample", f"x = ({x}), y = ({y})"),
         ("update", _when(step)),
+        *([("recorded", f"as {recorded.name!r}, run {recorded.run_id}")] if recorded else []),
     ]
-
-
-def _where(recorded: Recorded) -> str:
-    return f"as {recorded.name!r}, run {recorded.run_id}"
 
 
 def _when(step: Step) -> str:

@@ -32,46 +32,56 @@ ROUNDING = (
 )
 _EFFECT, _SOURCE = "What the step did", "What it prints, and what its own equations give."
 _WIDTH_OF_FILES = 120  # columns, where no terminal says how many there are
+_GLUE = "\ue000"  # stands for a space at which no line ends; no text has it
 _INDENT, _GAP = 2, 2  # columns; the gap is between parts of equations that fit on one line
 _STYLES = ("", "dim", "bold")  # of formula, numbers and result
 
 
-def as_text(explanation: Explanation) -> str:
-    """Return what a terminal shows, as wide and colourful as stdout is."""
+def as_text(explanation: Explanation, width: int | None = None) -> str:
+    """Return what a terminal shows, so many columns wide, or as wide and colourful as stdout is."""
     screen, written = Console(), StringIO()
-    width = screen.width if screen.is_terminal else _WIDTH_OF_FILES
-    print_explanation(
-        explanation, Console(file=written, width=width, force_terminal=screen.is_terminal)
-    )
-    return re.sub(r"\n{3,}", "\n\n", re.sub(r" +\n", "\n", written.getvalue()))
+    is_terminal = width is None and screen.is_terminal
+    width = width or (screen.width if is_terminal else _WIDTH_OF_FILES)
+    _print(explanation, Console(file=written, width=width, force_terminal=is_terminal))
+    text = re.sub(r" +\n", "\n", written.getvalue().replace(_GLUE, " "))
+    return re.sub(r"\n{3,}", "\n\n", text)
 
 
-def print_explanation(explanation: Explanation, console: Console) -> None:
-    """Print an explanation on a terminal, in colour where there is some."""
-
+def _print(explanation: Explanation, console: Console) -> None:
     def put(content: RenderableType, indent: int = _INDENT) -> None:
         console.print(Padding(content, (0, 0, 0, indent)), highlight=False)
 
-    def chapter(title: str, remark: str, content: RenderableType) -> None:
+    def head(title: str, remark: str = "") -> None:
         console.print()
         put(Text(title, style="bold"), 0)
         if remark:
             put(Text(remark, style="dim"), 0)
-        put(content)
 
     put(Text(explanation.title, style="bold"), 0)
     facts = Table.grid(padding=(0, 2))
     for name, value in explanation.facts:
-        facts.add_row(Text(name, style="dim"), Text(value))
+        facts.add_row(Text(name, style="dim"), _whole(value))
     put(facts)
     for section in explanation.sections:
-        chapter(section.title, section.remark, _equations(section, console.width - _INDENT))
-    chapter(_EFFECT, "", _effect(explanation))
+        head(section.title, section.remark)
+        for rule in section.rules:
+            put(_whole(rule), 2 * _INDENT if rule.startswith("=") else _INDENT)
+        if section.rules:
+            console.print()
+        put(_equations(section, console.width - _INDENT))
+    head(_EFFECT)
+    put(_effect(explanation))
     if explanation.printed:
-        chapter(f"The {explanation.source} beside it", _SOURCE, _printed(explanation))
+        head(f"The {explanation.source} beside it", _SOURCE)
+        put(_printed(explanation))
     console.print()
     for remark in [*explanation.remarks, ROUNDING]:
         put(Text(remark, style="dim"), 0)
+
+
+def _whole(text: str, style: str = "") -> Text:
+    """Return a text in which names such as w[2][0, 1] do not break."""
+    return Text(text.replace(", ", f",{_GLUE}"), style=style)
 
 
 def _equations(section: Section, width: int) -> Table:
@@ -104,7 +114,7 @@ def _stacked(rows: Sequence[Sequence[str]]) -> Table:
         for number, (part, style) in enumerate(styled):
             sign, _, text = part.partition(" ")  # the text wraps to the right of its sign
             hanging = Table.grid(padding=(0, 1))
-            hanging.add_row(Text(f"{sign:>2}"), Text(text, style=style))
+            hanging.add_row(Text(f"{sign:>2}"), _whole(text, style))
             grid.add_row("" if number else name, hanging)
     return grid
 
@@ -144,7 +154,8 @@ def as_markdown(explanation: Explanation) -> str:
     for section in explanation.sections:
         rows = [(f"{e.name} {e.sign}", *e.in_short(DIGITS)) for e in section.equations]
         table = _table(("", "formula", "with numbers", "result"), rows)
-        parts += [f"## {section.title}", section.remark, table]
+        rules = ["\n".join(f"    {rule}" for rule in section.rules)] if section.rules else []
+        parts += [f"## {section.title}", section.remark, *rules, table]
     changes = [(c.name, spell(c.before), spell(c.after)) for c in explanation.effect]
     parts += [f"## {_EFFECT}", _table(("", "before", "after"), changes)]
     if explanation.printed:
@@ -195,7 +206,7 @@ def _section(section: Section) -> dict[str, Any]:
         {"name": e.name, "formula": e.symbols, "numbers": e.numbers(), "value": e.value}
         for e in section.equations
     ]
-    return {"title": section.title, "equations": equations}
+    return {"title": section.title, "rules": section.rules, "equations": equations}
 
 
 def _weight(step: Step, weight: Weight) -> dict[str, Any]:

@@ -76,6 +76,23 @@ class Names:
                 ends = self.unit(layer - 1, row), self.unit(layer, column + self.bias)
                 yield Weight(self._weight(layer, row, column), layer, row, column, *ends)
 
+    def said_of_units(self) -> str:
+        """Return what the letters of units mean."""
+        by_layer = "Z[layer][unit] " if self.last > 2 else "Z "
+        hidden = f", {by_layer}hidden units" if self.last > 1 else ""
+        zero = "X0 and " + ("Z[1][0]" if self.last > 2 else "Z0") if hidden else "X0"
+        bias = f"; {zero}: bias, always 1" if self.bias else ""
+        return f"X inputs{hidden}, D outputs{bias}"
+
+    def said_of_weights(self) -> str:
+        """Return what the names of weights mean, by an example of each kind."""
+        examples: dict[str, Weight] = {}
+        for weight in sorted(self.all_weights(), key=_has_equal_numbers):
+            examples.setdefault(weight.name[0], weight)
+        said = [f"{w.name} leads to {w.to_unit} from {w.from_unit}" for w in examples.values()]
+        order = "[layer][from, to]" if "w" in examples else "first where to, then where from"
+        return f"{', '.join(said)}: {order}"
+
     def all_weights(self) -> list[Weight]:
         """Return all weights, layer by layer."""
         return [weight for layer in range(1, self.last + 1) for weight in self.weights(layer)]
@@ -130,17 +147,18 @@ class Equation:
 
         Long sums are shortened, numbers rounded, and what only repeats the next part is empty.
         """
-        short = replace(self, formula=_shorten(self.formula))
+        short = replace(self, formula=shorten(self.formula))
         symbols, numbers, result = short.symbols, short.numbers(digits), spell(self.value)
         first = "" if symbols == numbers == result else symbols
         return first, "" if numbers in (symbols, result) else numbers, result
 
 
 class Section(NamedTuple):
-    """A part of the step; `remark` says what is done in it."""
+    """A part of the step; `remark` says what is done in it, `rules` derive what it uses."""
 
     title: str
     remark: str
+    rules: list[str]
     equations: list[Equation]
 
 
@@ -154,9 +172,15 @@ def subscript(number: int) -> str:
     return str(number).translate(_SUBSCRIPTS)
 
 
-def _shorten(formula: str) -> str:
-    """Leave out the middle of a long sum; its brackets and factors stay where they are."""
+def shorten(formula: str) -> str:
+    """Return a formula without the middle of a long sum; brackets and factors stay in place."""
     terms = formula.split(_PLUS)
     if len(terms) > _MOST_TERMS:
         terms = [*terms[: _MOST_TERMS - 2], "…", terms[-1]]
     return _PLUS.join(terms)
+
+
+def _has_equal_numbers(weight: Weight) -> bool:
+    """Whether the name does not show which of its numbers is which end."""
+    to_number, from_number = re.findall("[0-9]", weight.name)[-2:]
+    return to_number == from_number

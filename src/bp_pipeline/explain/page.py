@@ -5,27 +5,31 @@ of weights. How it looks stands in `page.html.j2`. The page loads nothing, and f
 choice of light or dark.
 """
 
+import cmath
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bp_pipeline.explain.explanation import Explanation
 from bp_pipeline.explain.notation import Weight, spell
 
 RADIUS, LINE = 34, 18  # of a unit, and height of a label, pixels
+DELTA = 46  # from the centre of a unit down to its delta, pixels
 _SHORT_DIGITS, _FEWER_DIGITS = 4, 2  # of numbers in the diagram, and of long ones
 _WIDEST = 8  # characters of a number that a circle has room for
-_ROW, _MARGIN = 130, 56  # pixels
+_MARGIN, _ROW = 56, 130  # pixels; the row is from unit to unit
 _COLUMN, _COLUMN_WITHOUT_LABELS = 440, 240  # from layer to layer, pixels
+_GROWTH = (1.0, 1.25, 1.5, 1.75, 2.0)  # of columns and rows, until labels have room
 _CHARACTER = 7.4  # width of a label's characters, pixels
 _MOST_LABELS = 30  # weights written into the diagram; more would cover each other
 _MOST_UNITS = 24  # in a layer that is drawn
-_ROUNDS = 4  # in which labels make room for each other
-_PLACES = (0.5, 0.42, 0.58, 0.35, 0.65, 0.28, 0.72, 0.24, 0.76)  # of labels along a link
+_GAP = 3  # between labels, pixels
+_ROUNDS = 12  # in which labels make room for each other
+_PLACES = sorted((i / 50 for i in range(8, 43)), key=lambda place: abs(place - 0.5))  # on a link
 
 Point = tuple[float, float]
 
@@ -72,11 +76,10 @@ class Link(NamedTuple):
         return _CHARACTER * (len(f"{self.name} {self.before}{change}") + 1)
 
     @property
-    def cover(self) -> list[Point]:
-        """Points along the label."""
-        (x, y), angle = self.middle, math.radians(self.angle)
-        steps = [self.length * share for share in (-0.5, -0.3, -0.1, 0.1, 0.3, 0.5)]
-        return [(x + step * math.cos(angle), y + step * math.sin(angle)) for step in steps]
+    def ends(self) -> tuple[complex, complex]:
+        """Ends of the label's middle line."""
+        direction = cmath.rect(self.length / 2, math.radians(self.angle))
+        return complex(*self.middle) - direction, complex(*self.middle) + direction
 
 
 class Diagram(NamedTuple):
@@ -110,15 +113,22 @@ def render_page(explanation: Explanation, digits: int) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["spell"] = spell
+    environment.filters |= {"spell": spell, "whole": _whole}
     return environment.get_template("page.html.j2").render(
         explanation=explanation,
         diagram=draw(explanation),
         tables=list(_weight_tables(explanation)),
         digits=digits,
+        name_width=max(8, *(len(equation.name) for equation in explanation.all_equations)),
         radius=RADIUS,
         line=LINE,
+        delta=DELTA,
     )
+
+
+def _whole(text: str) -> str:
+    """Return a text in which names such as w[2][0, 1] do not break."""
+    return text.replace(", ", ",\N{NBSP}").replace("][", "]\N{WORD JOINER}[")
 
 
 def _weight_tables(explanation: Explanation) -> Iterator[WeightTable]:
@@ -137,26 +147,39 @@ def _change(explanation: Explanation, weight: Weight) -> tuple[float, float]:
 
 
 def draw(explanation: Explanation) -> Diagram | None:
-    """Return the network as a diagram, None where it is too large to be read."""
-    names, weights = explanation.names, explanation.names.all_weights()
+    """Return the network as a diagram, None where it is too large to be read.
+
+    It grows until no label covers another or a unit, and has none where that does not help.
+    """
+    names = explanation.names
     columns = [names.units(layer, with_bias=True) for layer in range(names.last + 1)]
-    most = max(map(len, columns))
-    if most > _MOST_UNITS:
+    if max(map(len, columns)) > _MOST_UNITS:
         return None
-    is_labelled = len(weights) <= _MOST_LABELS
-    column = _COLUMN if is_labelled else _COLUMN_WITHOUT_LABELS
+    if len(names.all_weights()) <= _MOST_LABELS:
+        for growth in _GROWTH:
+            drawn = _laid_out(explanation, columns, _COLUMN * growth, _ROW * growth)
+            labelled = _with_labels(drawn)
+            if labelled is not None:
+                return labelled
+    return _laid_out(explanation, columns, _COLUMN_WITHOUT_LABELS, _ROW)
+
+
+def _laid_out(
+    explanation: Explanation, columns: Sequence[Sequence[str]], column: float, row: float
+) -> Diagram:
+    """Return the diagram without labels, each layer in a column of its own, centred."""
+    most = max(map(len, columns))
     places = {
-        name: (_MARGIN + column * layer, _MARGIN + _ROW * ((most - len(units)) / 2 + index))
+        name: (_MARGIN + column * layer, _MARGIN + row * ((most - len(units)) / 2 + index))
         for layer, units in enumerate(columns)
         for index, name in enumerate(units)
     }
-    links = [_link(explanation, weight, places) for weight in weights]
     return Diagram(
         2 * _MARGIN + column * (len(columns) - 1),
-        2 * _MARGIN + _ROW * (most - 1),
+        2 * _MARGIN + row * (most - 1),
         [_circle(explanation, name, *place) for name, place in places.items()],
-        _spread(links) if is_labelled else links,
-        is_labelled,
+        [_link(explanation, weight, places) for weight in explanation.names.all_weights()],
+        is_labelled=False,
     )
 
 
@@ -173,23 +196,79 @@ def _link(explanation: Explanation, weight: Weight, places: Mapping[str, Point])
     return Link(*ends, weight.name, short(before), short(after), before)
 
 
-def _spread(links: Sequence[Link]) -> list[Link]:
-    """Return links whose labels stand where they cover the least of the others."""
-    moved = list(links)
-    for index in [*range(len(links))] * _ROUNDS:
-        taken = [point for other in (*moved[:index], *moved[index + 1 :]) for point in other.cover]
-        candidates = [moved[index]._replace(place=place) for place in _PLACES]
-        moved[index] = min(candidates, key=partial(_overlap, taken))
-    return moved
+def _with_labels(diagram: Diagram) -> Diagram | None:
+    """Return a diagram with each label where it covers nothing, None where they have no room."""
+    choices = [[link._replace(place=place) for place in _PLACES] for link in diagram.links]
+    shape = len(choices), len(_PLACES)
+    labels = _segments(link.ends for of_link in choices for link in of_link)
+    centres = [complex(circle.x, circle.y) for circle in diagram.circles]
+    deltas = [
+        (centre + complex(-width, DELTA), centre + complex(width, DELTA))
+        for centre, circle in zip(centres, diagram.circles, strict=True)
+        if (width := _CHARACTER * (len(circle.delta) + 2) / 2) and circle.delta
+    ]
+    is_blocked = (
+        _distances(labels, _segments(zip(centres, centres, strict=True))) < RADIUS + LINE / 2
+    ).any(1)
+    is_blocked |= (_distances(labels, _segments(deltas)) < LINE).any(1)
+    clashes = (_distances(labels, labels) < LINE + _GAP).reshape(*shape, *shape)
+    chosen = _choose(is_blocked.reshape(shape), clashes)
+    if chosen is None:
+        return None
+    links = [of_link[at] for of_link, at in zip(choices, chosen, strict=True)]
+    return diagram._replace(links=links, is_labelled=True)
 
 
-def _overlap(taken: Sequence[Point], link: Link) -> float:
-    """Return how much of a label lies on others or on the circles at its ends."""
-    distances = (math.dist(ours, other) for ours in link.cover for other in taken)
-    on_others = sum(max(0.0, 1.4 * LINE - distance) for distance in distances)
-    whole = math.dist((link.x1, link.y1), (link.x2, link.y2))
-    free = whole / 2 - RADIUS - link.length / 2
-    return on_others + max(0.0, abs(link.place - 0.5) * whole - free)
+def _choose(is_blocked: np.ndarray, clashes: np.ndarray) -> list[int] | None:
+    """Return the number of a place for each label such that none clashes, None where not found.
+
+    Parameters
+    ----------
+    is_blocked
+        Whether there is no room for a label at a place, (label, place).
+    clashes
+        Whether two labels at two places clash, (label, place, label, place).
+    """
+    everyone = np.arange(len(is_blocked))
+    chosen = is_blocked.argmin(axis=1)
+    for _ in range(_ROUNDS):
+        for label in everyone:
+            others = np.delete(everyone, label)
+            costs = clashes[label][:, others, chosen[others]].sum(axis=1)
+            chosen[label] = np.where(is_blocked[label], len(everyone), costs).argmin()
+        meets = clashes[everyone[:, None], chosen[:, None], everyone, chosen]
+        if not (meets.sum() > len(everyone) or is_blocked[everyone, chosen].any()):
+            return chosen.tolist()
+    return None
+
+
+Segments = tuple[np.ndarray, np.ndarray]  # their ends, as complex numbers x + iy
+
+
+def _segments(ends: Iterable[tuple[complex, complex]]) -> Segments:
+    array = np.array(list(ends), dtype=np.complex128).reshape(-1, 2)
+    return array[:, 0], array[:, 1]
+
+
+def _distances(ones: Segments, others: Segments) -> np.ndarray:
+    """Return the distance between each segment of `ones` and each of `others`."""
+    a, b = (ends[:, None] for ends in ones)
+    c, d = (ends[None, :] for ends in others)
+    cross = (_side(a, b, c) * _side(a, b, d) < 0) & (_side(c, d, a) * _side(c, d, b) < 0)
+    gaps = _gap(a, c, d), _gap(b, c, d), _gap(c, a, b), _gap(d, a, b)
+    return np.where(cross, 0.0, np.minimum.reduce(np.broadcast_arrays(*gaps)))
+
+
+def _side(start: np.ndarray, end: np.ndarray, point: np.ndarray) -> np.ndarray:
+    """Return a number whose sign says on which side of a line a point is."""
+    return ((end - start).conj() * (point - start)).imag
+
+
+def _gap(point: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Return the distance from a point to a segment."""
+    along, length = end - start, np.maximum(np.abs(end - start) ** 2, 1e-9)
+    share = np.clip(((point - start) * along.conj()).real / length, 0.0, 1.0)
+    return np.abs(point - start - share * along)
 
 
 def short(value: float) -> str:
