@@ -115,7 +115,7 @@ def wait_for_a_file(process: subprocess.Popen[str], folder: Path, pattern: str) 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_map_that_was_stopped_goes_on_from_its_shards(tmp_path, number):
-    words = ("map", "map.resolution=256")  # four shards
+    words = ("map", "map.resolution=160")  # two shards
     process = start(tmp_path, *words)
     kept = wait_for_a_file(process, tmp_path, "mlflow.db.unfinished/*/*.npz")
     process.send_signal(number)
@@ -126,10 +126,10 @@ def test_a_map_that_was_stopped_goes_on_from_its_shards(tmp_path, number):
     again = start(tmp_path, *words)
     _, told = again.communicate(timeout=120)
     assert again.returncode == 0, told
-    assert f"{256**2 - n_kept:,} networks to train" in told
+    assert f"{160**2 - n_kept:,} networks to train" in told
     assert list((tmp_path / "mlflow.db.unfinished").iterdir()) == []
     compiled = {"training.epochs": 500, "engine": "compiled"}
-    whole = drawn(make_map(compiled, resolution=256), threads=2)
+    whole = drawn(make_map(compiled, resolution=160), threads=2)
     assert loaded(tmp_path).result.result_digest == whole.result_digest
 
 

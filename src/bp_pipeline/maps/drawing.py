@@ -21,8 +21,8 @@ from bp_pipeline.maps.options import MapConfig
 from bp_pipeline.maps.pixels import Numbers, Outcomes, Pixels, pixels_of, train_pixels
 from bp_pipeline.maps.values import MapResult
 
-_SHARD_NETWORK_EPOCHS = 1 << 23  # a third of a second
-_SHARD_NETWORKS = 512, 1 << 16  # at least, at most
+_SHARD_WORK = 1 << 29  # weights × samples × epochs: a third of a second
+_SHARD_NETWORKS = 64, 1 << 16  # at least, at most
 _SHARD_BYTES = 1 << 26  # of recorded losses and norms
 
 
@@ -73,9 +73,10 @@ class KeptShards:
 
 def shard_size(pixels: Pixels) -> int:
     """Return how many networks are trained at a time; it changes no bit."""
-    recorded = 24 * len(pixels.setup.recorded_epochs)  # bytes of a network's losses and norms
-    size = min(_SHARD_NETWORK_EPOCHS // max(1, pixels.setup.epochs), _SHARD_BYTES // recorded)
-    return int(np.clip(size, *_SHARD_NETWORKS))
+    setup, n_weights = pixels.setup, len(pixels.initial)
+    work = n_weights * len(setup.inputs) * max(1, setup.epochs)
+    recorded = 24 * len(setup.recorded_epochs)  # bytes of a network's losses and norms
+    return int(np.clip(min(_SHARD_WORK // work, _SHARD_BYTES // recorded), *_SHARD_NETWORKS))
 
 
 def shards_of(n_networks: int, size: int) -> Iterator[Numbers]:
