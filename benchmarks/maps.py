@@ -1,7 +1,7 @@
 """Time and memory of `bp map`, as a user types it: python benchmarks/maps.py [RESOLUTION EPOCHS]….
 
-Without arguments the sizes that are promised: 1024² pixels for 500 epochs, and 4096² for 1,000. Prints
-a line for each and writes benchmarks/maps.json. Memory is the largest that the process had at a time.
+Without arguments the sizes that are promised: 1024² pixels for 500 epochs, and 4096² for 1,000.
+Prints a line for each and writes benchmarks/maps.json. Memory is the largest that the process had.
 """
 
 import json
