@@ -1,5 +1,6 @@
 """`bp map` as people use it: real commands on a real store, broken off, shown, and told."""
 
+import json
 import os
 import shlex
 import signal
@@ -7,13 +8,14 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
 from some_maps import drawn, make_map
 
-from bp_pipeline.arrays import read_arrays
+from bp_pipeline.arrays import read_arrays, write_arrays
 from bp_pipeline.maps import Map, load_map
 from bp_pipeline.maps.boundary import measure_boundary
 
@@ -145,3 +147,33 @@ def test_zooms_are_maps_of_their_own(tmp_path):
         for before, after in zip(outer.config.map.axes(), inner.config.map.axes(), strict=True):
             assert before.low < after.low < after.high < before.high
     assert "median" in printed
+
+
+def verdict_on(folder: Path, run_id: str, code: int) -> dict[str, Any]:
+    process = start(folder, "reproduce", run_id, "--json", "verdicts.json")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == code, errors
+    [verdict] = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))
+    return verdict
+
+
+def test_a_map_is_verified_like_any_run(folder):
+    map_ = loaded(folder)
+    verdict = verdict_on(folder, map_.run_id, code=0)
+    assert verdict["verdict"] == "identical"
+    assert verdict["result_digest"] == map_.result.result_digest
+
+
+def test_a_map_that_comes_out_otherwise_or_was_altered_is_told(tmp_path):
+    bp(tmp_path, "map", *SMALL)
+    map_ = loaded(tmp_path)
+    config, arrays = artifacts(tmp_path, map_) / "config.yaml", map_.result.arrays
+    before = config.read_text(encoding="utf-8")
+    config.write_text(before.replace("seed: 0", "seed: 1", 1), encoding="utf-8")
+    verdict = verdict_on(tmp_path, map_.run_id, code=1)
+    assert verdict["verdict"] == "drifted"
+    assert "of final_loss, the first at [0, 0]" in verdict["reason"]
+    config.write_text(before, encoding="utf-8")
+    arrays["solved"][3, 4] ^= True
+    write_arrays(artifacts(tmp_path, map_) / "map.npz", arrays)
+    assert verdict_on(tmp_path, map_.run_id, code=1)["verdict"] == "corrupt"

@@ -133,4 +133,4 @@ def _packed(map_: Map) -> dict[str, str]:
 
 
 def _pack(array: np.ndarray) -> str:
-    return base64.b64encode(zlib.compress(array.tobytes(), 6)).decode()
+    return base64.b64encode(zlib.compress(array.tobytes(), 1)).decode()
