@@ -20,6 +20,7 @@ from bp_pipeline.ensemble import wilson_interval
 from bp_pipeline.report.statistics import eta_squared
 from bp_pipeline.reproduce.baselines import study_configs
 from experiments.making import configs_of, fill, read_summary, summarize, train
+from experiments.maps import draw, map_configs
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = ROOT / "experiments"
@@ -35,6 +36,8 @@ N_RUNS = {
     "kolen_pollack_1990": 2 * 114,  # batch and online
     "depth_and_width": 432,  # 3 tasks × 3 learning rates × 3 depths × 16 widths
 }
+# Studies of maps, and how many they draw at the size of their baseline.
+MAPS = {"trainability": 4, "xor_basins": 3, "sohl_dickstein_2024": 2}
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +46,14 @@ def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
 
-@pytest.mark.parametrize("name", SWEEPS)
+@pytest.mark.parametrize("name", MAPS)
+def test_every_study_of_maps_is_drawn_at_a_reduced_size(name: str) -> None:
+    configs = map_configs(f"experiment={name}", "map.resolution=6", "training.epochs=20")
+    assert len(configs) == MAPS[name]
+    assert {draw(config).result.outcome.shape for config in configs} == {(6, 6)}
+
+
+@pytest.mark.parametrize("name", sorted({*SWEEPS} - {*MAPS}))
 def test_every_study_trains_at_a_reduced_size(name: str) -> None:
     runs = train(f"experiment={name}", *SMALL)
     assert {run.config.training.epochs for run in runs} == {20}
@@ -61,7 +71,7 @@ def test_every_folder_is_a_study() -> None:
         readme = (EXPERIMENTS / name / "README.md").read_text(encoding="utf-8")
         assert f"experiment={name}" in readme
     assert folders - set(STUDIES) == {"corrections", "tripwire"}  # only baselines
-    assert set(STUDIES) == {*N_RUNS, "article"}
+    assert set(STUDIES) == {*N_RUNS, *MAPS, "article"}
 
 
 @pytest.mark.parametrize("name", sorted({*N_RUNS, "article"} - {"published"}))
@@ -122,6 +132,8 @@ def test_what_a_readme_tells_to_type_is_accepted(name: str, words: list[str]) ->
         assert arguments == ["--baselines", name]
     elif (program, verb) == ("make", "sweep"):
         assert name == "xor_sweep"
+    elif (program, verb) == ("bp", "map"):
+        assert map_configs(*arguments)
     else:
         assert (program, verb) in {("bp", "train"), ("bp", "explain")}
         assert configs_of(*arguments, program=f"bp {verb}")
