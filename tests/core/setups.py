@@ -74,7 +74,7 @@ def make_ensemble(n_networks: int = 10, *, seed: int = 0, **changes: Any) -> Ens
     return Ensemble(
         setup,
         draw_parameters(setup, n_networks, seed=seed),
-        rng.choice((0.1, 1.0, 10.0), n_networks),
+        rng.choice((0.1, 1.0, 10.0), (len(setup.architecture.shapes), n_networks)),
         rng.choice(MOMENTA, n_networks),
         np.arange(min(4, n_networks)),
     )
@@ -142,7 +142,7 @@ def drawn_ensemble(
     return Ensemble(
         setup,
         draw_parameters(setup, n_networks, seed=int(rng.integers(2**32))) * scale,
-        rng.choice(LEARNING_RATES[:n_rates], n_networks),
+        rng.choice(LEARNING_RATES[:n_rates], (len(hidden) + 1, n_networks)),
         rng.choice(MOMENTA, n_networks),
         rng.permutation(n_networks)[:n_kept],
     )

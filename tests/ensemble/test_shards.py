@@ -89,8 +89,9 @@ def test_a_run_is_its_networks_trained(index):
     parameters = initial_parameters(config)
     n, n_kept = config.replicates, min(config.replicates, config.training.record_weights)
     rate, momentum = config.optimizer.learning_rate, config.optimizer.momentum
-    numbers = parameters, np.full(n, rate), np.full(n, momentum)
-    trained = train(setup_of(config), *numbers, kept=np.arange(n_kept))
+    setup = setup_of(config)
+    rates = np.full((len(setup.architecture.shapes), n), rate)
+    trained = train(setup, parameters, rates, np.full(n, momentum), kept=np.arange(n_kept))
     np.testing.assert_array_equal(result.loss, trained.loss.T)
     np.testing.assert_array_equal(result.gradient_norm, trained.gradient_norm.T)
     np.testing.assert_array_equal(result.weight_norm, trained.weight_norm.T)

@@ -123,7 +123,14 @@ def _train_shard(
         return parts, shard
     try:
         train = train_function(engine)
+<<<<<<< ours
         return parts, train(*shard[:4], kept=shard.kept, progress=advance)
+=======
+        n_layers = len(shard.setup.architecture.shapes)
+        rates = np.tile(shard.learning_rate, (n_layers, 1))
+        arguments = shard.setup, shard.parameters, rates, shard.momentum
+        return parts, train(*arguments, kept=shard.kept, progress=WORK.advance)
+>>>>>>> theirs
     except InterruptedError:
         raise
     except Exception as error:  # of these runs alone: the others are to finish

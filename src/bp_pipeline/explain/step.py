@@ -130,8 +130,15 @@ def take_step(
     setup = replace(setup, epochs=epoch + 1, record=2)
     parameters = np.ascontiguousarray(initial_parameters(config)[:, replicate : replicate + 1])
     watch = _Watch(epoch, sample, parameters)
+<<<<<<< ours
     rates = np.array([config.optimizer.learning_rate]), np.array([config.optimizer.momentum])
     trained = train(setup, parameters, *rates, progress=progress, watch=watch)
+=======
+    optimizer = config.optimizer
+    rate = np.full((len(setup.architecture.shapes), 1), optimizer.learning_rate)
+    momentum = np.array([optimizer.momentum])
+    trained = train(setup, parameters, rate, momentum, progress=progress, watch=watch)
+>>>>>>> theirs
     if watch.block is None:
         raise ConfigError(_frozen(OUTCOMES[trained.outcome[0]], epoch, replicate, watch.n_epochs))
     layers = partial(split_layers, setup.architecture)
