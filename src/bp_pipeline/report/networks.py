@@ -14,7 +14,7 @@ from jaxtyping import Float64, Int64
 
 from bp_pipeline.arrays import layer_names
 from bp_pipeline.config.schema import RunConfig
-from bp_pipeline.core.network import Block, norm
+from bp_pipeline.core.network import Block, evaluate, join_layers, norm
 from bp_pipeline.ensemble import setup_of
 from bp_pipeline.report.findings import Findings
 from bp_pipeline.report.notation import count, nats
@@ -98,17 +98,11 @@ def forward(
     config: RunConfig, layers: Layers, inputs: Float64[np.ndarray, "sample input"] | None = None
 ) -> Block:
     """Compute networks of one run side by side, for some inputs or those of the truth table."""
+    architecture, parameters = setup_of(config).architecture, join_layers(layers)
     table = config.truth_table
-    targets = table.targets
     if inputs is not None:
-        targets = np.zeros((len(inputs), targets.shape[1]))  # of which nothing is asked
-    columns = [layer.reshape(len(layer), -1).T for layer in layers]
-    parameters = np.ascontiguousarray(np.concatenate(columns))
-    samples = table.inputs if inputs is None else inputs
-    block = Block(setup_of(config).architecture, samples, targets, parameters)
-    with np.errstate(all="ignore"):  # of networks that diverged
-        block.forward()
-    return block
+        return evaluate(architecture, inputs, parameters)
+    return evaluate(architecture, table.inputs, parameters, table.targets)
 
 
 def best_and_stalled(findings: Findings) -> ShownNetworks:

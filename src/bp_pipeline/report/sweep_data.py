@@ -21,14 +21,13 @@ from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import median_epochs_to_converge, quantiles, wilson_interval
 from bp_pipeline.report.notation import as_typed, in_order, sorted_rows
 from bp_pipeline.tracking import TrackingError
-from bp_pipeline.tracking.format import read_config
+from bp_pipeline.tracking.format import REPLICATES, read_config
 
 ACTIVATION, INIT, LEARNING_RATE = ALWAYS
 RATE, LOW, HIGH = "converged/rate", "converged/rate_low", "converged/rate_high"
 STALLED, DIVERGED = "stalled/rate", "diverged/rate"
 MEDIAN, FINAL_LOSS = "epochs_to_converge/median", "final_loss/median"
 MEASURES = (RATE, LOW, HIGH, STALLED, DIVERGED, MEDIAN, FINAL_LOSS)
-REPLICATE_COLUMNS = ("replicate", "outcome", "epochs_to_converge", "final_loss")
 CURVE_COLUMNS = ("epoch", "loss/p10", "loss/median", "loss/p90")
 _DESCRIBED = ("run_id", "name", "status")
 _KEYS = (  # of a config, that a report needs, also where no run has them
@@ -166,7 +165,7 @@ def assemble(
     members = places.explode("run_ids")[["run_id", "run_ids", *axes]]
     members = members.set_axis(["place", "run_id", *axes], axis=1).astype({"run_id": object})
     paired = replicates.assign(pair=_pairs(runs, replicates))
-    replicates = members.merge(paired[["run_id", "pair", *REPLICATE_COLUMNS]], on="run_id")
+    replicates = members.merge(paired[["run_id", "pair", *REPLICATES]], on="run_id")
     return Sweep(
         run_id=run_id,
         name=name,
