@@ -97,7 +97,7 @@ def test_the_model_computes_what_the_trained_network_does(
     layers = {f"layer_{n + 1}": np.moveaxis(w, -1, 0) for n, w in enumerate(block.weights)}
     network = network_of(config, layers, 1)
     write_arrays(tmp_path / "weights.npz", network.weights)
-    model = champion_model.Network()
+    model = champion_model.ServedNetwork()
     artifacts = {"weights": str(tmp_path / "weights.npz")}
     context = PythonModelContext(artifacts, dict(network.config))
     model.load_context(context)
