@@ -124,7 +124,7 @@ def test_what_is_wrong_with_any_job_is_said_before_the_first_one_trains(folder: 
         ("--version", ["bp 0."]),
         ("train --help", ["usage: bp train", "identity, leaky_relu", "learning_rate: 0.5"]),
         ("train --help optimizer=online_gd", ["name: online_gd"]),
-        ("explain --help", ["usage: bp explain [OVERRIDES]", "W10, V01", "--sample N"]),
+        ("explain --help", ["usage: bp explain [OVERRIDES | RUN]", "W10, V01", "--sample N"]),
         ("train --cfg job activation=relu", ["name: relu", "hidden:\n  - 3\n"]),
         ("train --cfg hydra -p hydra.launcher", ["EnsembleLauncher"]),
         ("train --info searchpath", ["conf |"]),

@@ -14,7 +14,7 @@ from runs import make_config
 
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.explain import FORMATS, Explanation, explain_step
-from bp_pipeline.explain.page import short
+from bp_pipeline.explain.diagram import short
 
 DRAWN = [case for case in CASES if case != "wide"]
 

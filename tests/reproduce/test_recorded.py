@@ -4,9 +4,11 @@ import json
 import os
 import pickle
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -315,7 +317,11 @@ def test_a_store_that_may_only_be_read_is_verified_without_a_record(
 ) -> None:
     theirs = tmp_path / "theirs"
     theirs.mkdir()
-    shutil.copy(store.folder / "mlflow.db", theirs)
+    with (
+        closing(sqlite3.connect(store.folder / "mlflow.db")) as ours,
+        closing(sqlite3.connect(theirs / "mlflow.db")) as copy,
+    ):
+        ours.backup(copy)  # with what other connections have not moved into the file yet
     (theirs / "mlflow.db").chmod(0o444)
     theirs.chmod(0o555)
     before = (theirs / "mlflow.db").read_bytes()
