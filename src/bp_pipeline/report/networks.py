@@ -109,21 +109,19 @@ def best_and_stalled(findings: Findings) -> ShownNetworks:
     """Choose the network to show, and one that stalled, the more alike in config the better.
 
     Both are among those whose weights were kept during training. The first is of the best run that
-    has such a network which converged, and there the one with the lowest final loss. Either may be
-    missing.
+    has such a network which solves its task, and there the one with the lowest final loss. Either
+    may be missing.
     """
     kept = _kept(findings)
-    converged = kept[kept["outcome"] == "converged"].sort_values(
-        ["rank", "final_loss"], kind="stable"
-    )
-    best = converged.iloc[0] if len(converged) else findings.top
+    solving = kept[kept["solved"].astype(bool)].sort_values(["rank", "final_loss"], kind="stable")
+    best = solving.iloc[0] if len(solving) else findings.top
     stalled = kept[kept["outcome"] == "stalled"]
     alike = sum((stalled[key] == best[key]).astype(int) for key in findings.sweep.axes)
     stalled = stalled.assign(alike=alike).sort_values(
         ["alike", "rank"], ascending=[False, True], kind="stable"
     )
     networks, unreadable = [], []
-    for row in (rows.iloc[0] for rows in (converged, stalled) if len(rows)):
+    for row in (rows.iloc[0] for rows in (solving, stalled) if len(rows)):
         try:
             networks.append(_load(findings, row))
         except (TrackingError, KeyError, IndexError):

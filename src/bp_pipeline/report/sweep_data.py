@@ -24,10 +24,11 @@ from bp_pipeline.tracking import TrackingError
 from bp_pipeline.tracking.format import REPLICATES, read_config
 
 ACTIVATION, INIT, LEARNING_RATE = ALWAYS
-RATE, LOW, HIGH = "converged/rate", "converged/rate_low", "converged/rate_high"
+RATE, LOW, HIGH = "solved/rate", "solved/rate_low", "solved/rate_high"  # when training ends
+CONVERGED = "converged/rate"  # at some epoch
 STALLED, DIVERGED = "stalled/rate", "diverged/rate"
 MEDIAN, FINAL_LOSS = "epochs_to_converge/median", "final_loss/median"
-MEASURES = (RATE, LOW, HIGH, STALLED, DIVERGED, MEDIAN, FINAL_LOSS)
+MEASURES = (RATE, LOW, HIGH, CONVERGED, STALLED, DIVERGED, MEDIAN, FINAL_LOSS)
 CURVE_COLUMNS = ("epoch", "loss/p10", "loss/median", "loss/p90")
 _DESCRIBED = ("run_id", "name", "status")
 _KEYS = (  # of a config, that a report needs, also where no run has them
@@ -254,6 +255,7 @@ def measures(replicates: pd.DataFrame, group: str) -> pd.DataFrame:
     rows = {
         key: _measures(
             interval,
+            part["solved"].to_numpy(dtype=bool),
             part["outcome"].to_numpy(dtype=str),
             part["epochs_to_converge"].fillna(-1).to_numpy(dtype=np.int64),
             part["final_loss"].fillna(np.inf).to_numpy(dtype=np.float64),
@@ -267,15 +269,17 @@ def measures(replicates: pd.DataFrame, group: str) -> pd.DataFrame:
 
 def _measures(
     interval: Callable[[int, int], tuple[float, float]],
+    solved: np.ndarray,
     outcomes: np.ndarray,
     epochs: np.ndarray,
     final_loss: np.ndarray,
 ) -> tuple[float, ...]:
     """Compute MEASURES, in their order."""
-    n, n_converged = len(outcomes), int((outcomes == "converged").sum())
+    n, n_solved = len(outcomes), int(solved.sum())
     return (
-        n_converged / n,
-        *interval(n_converged, n),
+        n_solved / n,
+        *interval(n_solved, n),
+        float((outcomes == "converged").mean()),
         float((outcomes == "stalled").mean()),
         float((outcomes == "diverged").mean()),
         median_epochs_to_converge(epochs),
