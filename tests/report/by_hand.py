@@ -61,7 +61,7 @@ def _replicates(run_id: str, run: Mapping[str, Any]) -> pd.DataFrame:
         [outcomes.get(end, "converged") for end in ends],
         np.array([np.nan if end in outcomes else end for end in ends], dtype=float),
         np.broadcast_to(np.array(run["final_loss"], dtype=float), len(ends)),
-        [end not in outcomes for end in ends],
+        np.array([end not in outcomes for end in ends], dtype=bool),
     )
     table = dict(zip(REPLICATES, columns, strict=True))
     return pd.DataFrame({"run_id": run_id, **table}).astype({"run_id": object, "outcome": object})

@@ -113,7 +113,7 @@ def best_and_stalled(findings: Findings) -> ShownNetworks:
     may be missing.
     """
     kept = _kept(findings)
-    solving = kept[kept["solved"].astype(bool)].sort_values(["rank", "final_loss"], kind="stable")
+    solving = kept[kept["solved"].eq(True)].sort_values(["rank", "final_loss"], kind="stable")
     best = solving.iloc[0] if len(solving) else findings.top
     stalled = kept[kept["outcome"] == "stalled"]
     alike = sum((stalled[key] == best[key]).astype(int) for key in findings.sweep.axes)
