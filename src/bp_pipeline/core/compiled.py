@@ -49,7 +49,6 @@ from bp_pipeline.core.training import (
 _SMALL = 32  # weights; above, compiling the layer sizes in gains too little for the time it takes
 _PRODUCTS_PER_CALL = 1 << 22  # so that a call into the kernel returns several times a second
 _NOBODY = -1  # in place of the network of an idle lane
-_NOTHING = -0.0  # added to any number, 0.0 and −0.0 among them, it gives that number
 
 # Typed, because Numba compiles a function anew for every literal that it is called with.
 _YES, _NO = np.bool_(True), np.bool_(False)
@@ -114,7 +113,7 @@ def _compile(function: Callable[..., Any], **options: Any) -> Callable[..., Any]
 
 
 def _inline(function: Callable[..., Any]) -> Callable[..., Any]:
-    return _compile(function, inline="always")
+    return _compile(function, forceinline=True)
 
 
 def _for_lanes(function: Callable[..., Any], source: Callable[..., Any]) -> None:
@@ -168,7 +167,7 @@ def _layout(kind: Kind, given: Any) -> Any:
     raise NotImplementedError("This is for compiled code.")
 
 
-@overload(_layout, inline="always", strict=False)
+@overload(_layout, jit_options={"forceinline": True}, strict=False)
 def _choose_layout(kind: Any, given: Any) -> Callable[..., Any]:
     constant = _layout_of(kind.kind.layer_sizes, kind.kind.bias)
     return (lambda kind, given: constant) if constant.sizes else (lambda kind, given: given)
@@ -210,7 +209,7 @@ class _Group(NamedTuple):
     Weights, velocity and gradient are as in `network.Block`; units (the bias unit's 1 and the
     activations of every layer) and deltas are those of one sample; pre-activations and activations
     of the output layer are those of all samples. `undecided` is 1 where the outcome is open, else
-    0; `misses` counts outputs that are not within the tolerance; `total` is the sum of the weights.
+    0; `misses` counts outputs that are not within the tolerance; `size` is the sum of all |a|.
     """
 
     weights: Any
@@ -224,7 +223,7 @@ class _Group(NamedTuple):
     momentum: Any  # one element, as all that follow
     undecided: Any
     misses: Any
-    total: Any
+    size: Any
     loss: Any
     gradient_norm: Any
     weight_norm: Any
@@ -272,6 +271,7 @@ def _layer_forward(kind: Kind, net: _Net, group: _Group, s: Index, layer: Index,
         a = w[0, o] * z[0]
         for i in range(1, n_rows):
             a += w[i, o] * z[i]
+        group.size[0] += abs(a)
         if layer < len(layout.sizes) - 2:
             z_next[o] = _hidden(kind, a, net.slope)
         else:
@@ -280,8 +280,8 @@ def _layer_forward(kind: Kind, net: _Net, group: _Group, s: Index, layer: Index,
 
 
 @_inline
-def _backward(kind: Kind, net: _Net, group: _Group, s: Index) -> None:
-    """Compute deltas, and add this sample's gradient; see `network.Block.backward`."""
+def _backward(kind: Kind, net: _Net, group: _Group, s: Index, is_first: bool) -> None:
+    """Compute deltas, and add to the gradient or begin it; see `network.Block.backward`."""
     layout = _layout(kind, net.layout)
     last = len(layout.sizes) - 2
     n_outputs = layout.sizes[last + 1]
@@ -291,21 +291,24 @@ def _backward(kind: Kind, net: _Net, group: _Group, s: Index) -> None:
         delta[o] = _output_delta(kind, z, y, _output_derivative(kind, z, net.slope))
     for layer in range(last, 0, -1):
         z = row_from(group.units, layout.unit_at[layer])
-        _add_gradient(kind, net, group, layer, z)
+        _add_gradient(kind, net, group, layer, z, is_first)
         _hidden_deltas(kind, net, group, layer, z)
-    _add_gradient(kind, net, group, 0, net.inputs[s])
+    _add_gradient(kind, net, group, 0, net.inputs[s], is_first)
 
 
 @_inline
-def _add_gradient(kind: Kind, net: _Net, group: _Group, layer: Index, z: Any) -> None:
-    """Add z[i]·delta[o] to dL/dw[i, o]."""
+def _add_gradient(
+    kind: Kind, net: _Net, group: _Group, layer: Index, z: Any, is_first: bool
+) -> None:
+    """Add z[i]·delta[o] to dL/dw[i, o], or set it to that."""
     layout = _layout(kind, net.layout)
     n_rows, fan_out = layout.sizes[layer] + layout.bias, layout.sizes[layer + 1]
     gradient = matrix_from(group.gradient, layout.weight_at[layer], fan_out)
     delta = row_from(group.deltas, layout.unit_at[layer + 1] + layout.bias)
     for i in range(n_rows):
         for o in range(fan_out):
-            gradient[i, o] += z[i] * delta[o]
+            term = z[i] * delta[o]
+            gradient[i, o] = term if is_first else gradient[i, o] + term
 
 
 @_inline
@@ -327,15 +330,13 @@ def _hidden_deltas(kind: Kind, net: _Net, group: _Group, layer: Index, z: Any) -
 def _update(kind: Kind, net: _Net, group: _Group, factor: float) -> None:
     """Take one step: v ← momentum·v − learning_rate·dL/dw; w ← w + v."""
     layout = _layout(kind, net.layout)
-    momentum, total = group.momentum[0], spread(0.0)
+    momentum = group.momentum[0]
     for layer in range(len(layout.sizes) - 1):
         rate = group.learning_rate[layer]
         for k in range(layout.weight_at[layer], layout.weight_at[layer + 1]):
             velocity = momentum * group.velocity[k] - rate * (group.gradient[k] * factor)
-            weight = group.weights[k] + velocity
-            group.velocity[k], group.weights[k] = velocity, weight
-            total += weight
-    group.total[0] = total
+            group.velocity[k] = velocity
+            group.weights[k] += velocity
 
 
 # ------------------------------------------------------------------------------ through the table
@@ -344,14 +345,11 @@ def _update(kind: Kind, net: _Net, group: _Group, factor: float) -> None:
 @_compile
 def _pass(kind: Kind, net: _Net, group: _Group, with_gradient: bool, online: bool) -> None:
     """Compute all samples, and their gradient where it is asked for; online: update after each."""
-    layout = _layout(kind, net.layout)
+    group.size[0] = 0.0
     for s in range(len(net.inputs)):
-        if with_gradient and (s == 0 or online):
-            for k in range(layout.weight_at[len(layout.sizes) - 1]):
-                group.gradient[k] = _NOTHING
         _forward(kind, net, group, s)
         if with_gradient:
-            _backward(kind, net, group, s)
+            _backward(kind, net, group, s, s == 0 or online)
         if online:
             _fix_biases(kind, net, group)
             _update(kind, net, group, 1.0)
@@ -373,17 +371,16 @@ def _fix_biases(kind: Kind, net: _Net, group: _Group) -> None:
 def _look(kind: Kind, net: _Net, group: _Group) -> bool:
     """Count misses; whether a network converges now, or its loss or a weight may not be finite.
 
-    A sum is not finite where a term is not. The other way round it need not be so, and nothing is
-    known of weights at epoch 0; but that one is recorded.
+    A weight that is not finite makes the pre-activations it goes into so, and with them the size.
     """
     layout = _layout(kind, net.layout)
     n_outputs = layout.sizes[len(layout.sizes) - 1]
-    misses, size = spread(0.0), abs(group.total[0])
+    misses, size = spread(0.0), group.size[0]
     for s in range(len(net.targets)):
         for o in range(n_outputs):
             error = abs(group.outputs[s * n_outputs + o] - net.targets[s, o])
             misses += _where(error < net.tolerance, 0.0, 1.0)
-            size += error + abs(group.pre_activations[s * n_outputs + o])
+            size += error
     group.misses[0] = misses
     converges = (misses == 0.0) & (group.undecided[0] > 0.0)
     return any_lane(~(size < SAFE)) or any_lane(converges)
@@ -542,7 +539,7 @@ def _train_lanes(
         queue.step[0] += 1
 
 
-_kernel = _compile(_train_lanes, cache=True, no_cpython_wrapper=False)
+kernel = _compile(_train_lanes, cache=True, no_cpython_wrapper=False)
 
 
 # ------------------------------------------------------------------------------------ from Python
@@ -605,8 +602,8 @@ def _kernel_for(
         max(1, _PRODUCTS_PER_CALL // n_products),
     )
     with _COMPILING:
-        _kernel.compile(tuple(map(numba.typeof, arguments)))
-    return lambda: _kernel(*arguments)
+        kernel.compile(tuple(map(numba.typeof, arguments)))
+    return lambda: kernel(*arguments)
 
 
 def _with_nobody(array: np.ndarray) -> np.ndarray:

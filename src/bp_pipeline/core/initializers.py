@@ -106,9 +106,15 @@ def normal(signed: Signed, fan_in: int, fan_out: int, *, std: float) -> Signed:
 
 
 def variance_scaling(
-    signed: Signed, fan_in: int, fan_out: int, *, scale: float, fan: str, distribution: str
+    signed: Signed,
+    fan_in: int,
+    fan_out: int,
+    *,
+    variance_factor: float,
+    fan: str,
+    distribution: str,
 ) -> Signed:
-    """Draw with variance `scale` / fan, mean 0.
+    """Draw with variance `variance_factor` / fan, mean 0.
 
     Parameters
     ----------
@@ -120,11 +126,11 @@ def variance_scaling(
 
     References
     ----------
-    Glorot & Bengio (2010), eq. 16: scale 1, average. He et al. (2015), eq. 10: scale 2, in.
-    LeCun et al. (1998), section 4.6: scale 1, in. Truncation as in Keras and JAX.
+    Glorot & Bengio (2010), eq. 16: factor 1, average. He et al. (2015), eq. 10: factor 2, in.
+    LeCun et al. (1998), section 4.6: factor 1, in. Truncation as in Keras and JAX.
     """
     fans = {"in": fan_in, "out": fan_out, "average": np.float64(fan_in + fan_out) / 2}
-    variance = np.float64(scale) / fans[fan]  # no Python float: i386 rounds these twice
+    variance = np.float64(variance_factor) / fans[fan]  # no Python float: i386 rounds these twice
     if distribution == "uniform":
         return uniform(signed, fan_in, fan_out, bound=np.sqrt(3.0 * variance))
     std = np.sqrt(variance)
