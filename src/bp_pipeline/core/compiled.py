@@ -101,7 +101,7 @@ typeof_impl.register(Kind)(lambda kind, _: _KindType(kind))
 unbox(_KindType)(lambda typ, obj, c: NativeValue(c.context.get_dummy_value()))
 
 
-def _compile(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+def _compile(function: Callable[..., Any], **options: Any) -> Any:
     """Compile a function that compiled ones call, without fastmath and into its caller.
 
     Without the error model every division would be a branch. One that checks types at run time is
@@ -112,7 +112,7 @@ def _compile(function: Callable[..., Any], **options: Any) -> Callable[..., Any]
     return compile_(inspect.unwrap(function))
 
 
-def _inline(function: Callable[..., Any]) -> Callable[..., Any]:
+def _inline(function: Callable[..., Any]) -> Any:
     return _compile(function, forceinline=True)
 
 
@@ -342,7 +342,7 @@ def _update(kind: Kind, net: _Net, group: _Group, factor: float) -> None:
 # ------------------------------------------------------------------------------ through the table
 
 
-@_compile
+@_inline
 def _pass(kind: Kind, net: _Net, group: _Group, with_gradient: bool, online: bool) -> None:
     """Compute all samples, and their gradient where it is asked for; online: update after each."""
     group.size[0] = 0.0
@@ -367,7 +367,7 @@ def _fix_biases(kind: Kind, net: _Net, group: _Group) -> None:
                 group.gradient[k] = 0.0
 
 
-@_compile
+@_inline
 def _look(kind: Kind, net: _Net, group: _Group) -> bool:
     """Count misses; whether a network converges now, or its loss or a weight may not be finite.
 
@@ -429,7 +429,7 @@ def _fill_lanes(group: _Group, queue: _Queue, ensemble: _Ensemble) -> int:
 
 
 @_compile
-def _next_record(net: _Net, queue: _Queue) -> int:
+def _next_record(net: _Net, queue: _Queue) -> Index:
     """Find the first step at which a network is at its next recorded epoch."""
     step = np.int64(np.iinfo(np.int64).max)
     for c in range(LANES):
@@ -589,7 +589,7 @@ def _kernel_for(
     """Put together what the kernel works on; compile it where it is not yet."""
     slot = np.full(parameters.shape[-1] + 1, -1)
     slot[kept] = np.arange(len(kept))
-    starts = (_with_nobody(array) for array in (parameters, learning_rate, momentum))
+    starts = [_with_nobody(array) for array in (parameters, learning_rate, momentum)]
     n_products = len(setup.inputs) * setup.architecture.n_weights
     part_at, memory = _new_memory(setup)
     arguments = (
@@ -597,7 +597,7 @@ def _kernel_for(
         _net_of(setup, part_at),
         memory,
         queue,
-        _Ensemble(*starts, slot),
+        _Ensemble(starts[0], starts[1], starts[2], slot),
         trained,
         max(1, _PRODUCTS_PER_CALL // n_products),
     )

@@ -8,7 +8,6 @@ another process. What training does is left to `core`; where results go, to `tra
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from importlib.util import find_spec
 from typing import NamedTuple
 
 import joblib
@@ -27,7 +26,7 @@ from bp_pipeline.core.network import (
     split_layers,
 )
 from bp_pipeline.core.training import Setup, Trained
-from bp_pipeline.ensemble.engines import is_compiled, problem_with, train_function
+from bp_pipeline.ensemble.engines import broken_cache, is_compiled, problem_with, train_function
 from bp_pipeline.ensemble.result import RunResult
 
 SHARD_NETWORKS = 1024  # small enough to finish runs in turn, large enough to hide the dispatch
@@ -103,10 +102,13 @@ def train_runs(
 
 
 def remarks_on_engines(engines: Iterable[str]) -> Iterator[str]:
-    """Compile what has to be, before the clock of a progress bar runs; yield what to tell of it."""
-    if "compiled" in engines and find_spec("numba") and not is_compiled():
-        yield "Compiling the engine for this machine, once; it takes a quarter of a minute."
-    yield from filter(None, map(problem_with, engines))
+    """Make engines ready, before the clock of a progress bar runs; yield what to tell of it."""
+    remarks = [*map(problem_with, engines)]
+    if "compiled" in engines and not any(remarks):
+        remarks.append(broken_cache())
+        if not is_compiled():
+            remarks.append("Compiling the engine for this machine, once; it takes some seconds.")
+    yield from filter(None, remarks)
 
 
 def _advance(stop: threading.Event, progress: ProgressCallback | None) -> ProgressCallback:
