@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 
 from bp_pipeline.config import RunConfig, compose
 from bp_pipeline.config.naming import varied_keys
-from bp_pipeline.core.network import Block
+from bp_pipeline.core.network import Block, join_layers
 from bp_pipeline.ensemble import RunResult, setup_of, summary, train_runs
 
 # The summary metrics of a run, in the order of `summary.csv`; one that a run lacks stays empty.
@@ -153,10 +153,10 @@ def outputs(run: Run, weights: dict[str, np.ndarray]) -> list[np.ndarray]:
 
 def block_of(run: Run, weights: dict[str, np.ndarray]) -> Block:
     """Return weights of a run in the core's own form, to compute what a run does not record."""
-    columns = [layer.reshape(len(layer), -1).T for layer in weights.values()]
-    parameters = np.ascontiguousarray(np.concatenate(columns))
     inputs, targets = run.config.truth_table
-    return Block(setup_of(run.config).architecture, inputs, targets, parameters)
+    return Block(
+        setup_of(run.config).architecture, inputs, targets, join_layers([*weights.values()])
+    )
 
 
 def fill(folder: Path, **parts: str | pd.DataFrame) -> None:

@@ -12,7 +12,10 @@ import pytest
 import bp_pipeline
 
 PACKAGE = Path(bp_pipeline.__file__).parent
-CORE = {"elementary", "activations", "losses", "initializers", "network", "training", "compiled"}
+CORE = {
+    "elementary", "activations", "losses", "initializers", "network", "training",
+    "lanes", "compiled",
+}  # fmt: skip
 
 # From the command line down to the mathematics; what has no place here serves one of these.
 LAYERS = [
@@ -84,14 +87,14 @@ def test_imports_run_downwards(unit):
 
 def test_the_core_uses_numpy_and_numba_only():
     roots = {name.split(".")[0] for name in IMPORTS["core"]} - set(sys.stdlib_module_names)
-    assert roots == {"bp_pipeline", "numpy", "numba", "jaxtyping"}
+    assert roots == {"bp_pipeline", "numpy", "numba", "llvmlite", "jaxtyping"}
     assert not UNIT_IMPORTS["core"]
 
 
-def test_only_compiled_needs_numba():
-    users = {path.stem for path in files_of("core") if any(
-        name.split(".")[0] == "numba" for name in imported_names(path))}  # fmt: skip
-    assert users == {"compiled"}
+def test_the_reference_engine_needs_no_numba():
+    roots = {path.stem: {name.split(".")[0] for name in imported_names(path)}
+             for path in files_of("core")}  # fmt: skip
+    assert {name for name in roots if roots[name] & {"numba", "llvmlite"}} == {"lanes", "compiled"}
 
 
 def test_only_tracking_imports_mlflow():

@@ -182,8 +182,9 @@ def _sizes_after_update(run: Run, n_epochs: int) -> tuple[np.ndarray, np.ndarray
             kept.append((np.abs(after) < np.abs(before))[(after != before) & units])
         before[:] = after
 
-    rate = np.full(n_networks, run.config.optimizer.learning_rate)
-    train_core(setup, parameters, rate, np.zeros(n_networks), block_size=n_networks, watch=watch)
+    n_layers = len(setup.architecture.shapes)
+    rate = np.full((n_layers, n_networks), run.config.optimizer.learning_rate)
+    train_core(setup, parameters, rate, np.zeros(n_networks), watch=watch)
     return np.concatenate(smaller[0]), np.concatenate(smaller[1])
 
 

@@ -104,12 +104,13 @@ class Network:
         ]
 
     def update(
-        self, gradients: list[list[list[float]]], learning_rate: float, momentum: float
+        self, gradients: list[list[list[float]]], learning_rate: Sequence[float], momentum: float
     ) -> None:
-        for w, velocity, g in zip(self.w, self.velocity, gradients, strict=True):
+        layers = zip(self.w, self.velocity, gradients, learning_rate, strict=True)
+        for w, velocity, g, rate in layers:
             for i in range(len(w)):
                 for o in range(len(w[i])):
-                    velocity[i][o] = momentum * velocity[i][o] - learning_rate * g[i][o]
+                    velocity[i][o] = momentum * velocity[i][o] - rate * g[i][o]
                     w[i][o] = w[i][o] + velocity[i][o]
 
     def loss(self, passes: Sequence[Forward]) -> float:
@@ -146,11 +147,12 @@ class Result:
     trajectory: list[list[float]] = field(default_factory=list)
     outcome: str = "stalled"
     epochs_to_converge: int = -1
+    solved: bool = False
     final_loss: float = INF
 
 
 def train_network(
-    setup: Setup, values: Sequence[float], learning_rate: float, momentum: float
+    setup: Setup, values: Sequence[float], learning_rate: Sequence[float], momentum: float
 ) -> Result:
     """Train one network, one epoch after the other, one sample after the other."""
     network, result = Network(setup, values), Result()
@@ -161,9 +163,8 @@ def train_network(
             loss, gradients = network.loss(passes), network.batch_gradient(passes)
             numbers = loss, _norm(_flat(gradients)), _norm(network.values())
             diverged = not all(map(math.isfinite, [loss, *network.values()]))
-            newly_converged = (
-                result.outcome == "stalled" and not diverged and _all_within(setup, passes)
-            )
+            result.solved = not diverged and _all_within(setup, passes)
+            newly_converged = result.outcome == "stalled" and result.solved
             if newly_converged:
                 result.outcome, result.epochs_to_converge = "converged", epoch
             if diverged:
@@ -179,6 +180,8 @@ def train_network(
         result.final_loss = numbers[0]
         if frozen is None and epoch < setup.epochs:
             _pass(setup, network, gradients, learning_rate, momentum)
+    if result.outcome == "stalled" and result.final_loss > 100 * result.loss[0]:
+        result.outcome = "diverged"
     return result
 
 
@@ -191,7 +194,7 @@ def train(
     kept: np.ndarray,
 ) -> Trained:
     """Train the networks one by one; arguments and result are those of `training.train`."""
-    steps = zip(parameters.T.tolist(), learning_rate.tolist(), momentum.tolist(), strict=True)
+    steps = zip(parameters.T.tolist(), learning_rate.T.tolist(), momentum.tolist(), strict=True)
     results = [train_network(setup, *arguments) for arguments in steps]
     trajectory = np.array([result.trajectory for result in results])  # (network, epoch, weight)
     return Trained(
@@ -200,6 +203,7 @@ def train(
         weight_norm=np.array([result.weight_norm for result in results]).T,
         outcome=np.array([OUTCOMES.index(result.outcome) for result in results], dtype=np.int8),
         epochs_to_converge=np.array([result.epochs_to_converge for result in results]),
+        solved=np.array([result.solved for result in results]),
         final_loss=np.array([result.final_loss for result in results]),
         parameters=trajectory[:, -1].T,  # the last epoch is always recorded
         trajectory=np.moveaxis(trajectory[kept], 0, -1),
@@ -210,7 +214,7 @@ def _pass(
     setup: Setup,
     network: Network,
     gradients: list[list[list[float]]],
-    learning_rate: float,
+    learning_rate: Sequence[float],
     momentum: float,
 ) -> None:
     """One pass over the truth table: an update with these gradients, or one after each sample."""

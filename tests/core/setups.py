@@ -1,5 +1,7 @@
 """What the tests of training share: setups, drawn ensembles, comparison to the last bit."""
 
+from collections.abc import Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +17,10 @@ XOR_TARGETS = ((0.0,), (1.0,), (1.0,), (0.0,))
 
 # Each loss with the output activations that it goes with.
 PAIRS = [("logistic", "sigmoid"), *(("squared_error", name) for name in ACTIVATIONS)]
+
+ALL_KINDS = list(product(ACTIVATIONS, PAIRS))
+# Each activation in hidden layers, and each pair, at least once: kernels take time to compile.
+KINDS = list(zip([*ACTIVATIONS, "tanh"], [*PAIRS[1:], PAIRS[0]], strict=True))
 
 # From slow to what diverges in an epoch or two, and overflows in one.
 LEARNING_RATES = (0.01, 0.5, 3.0, 30.0, 1e4, 1e100)
@@ -74,20 +80,22 @@ def make_ensemble(n_networks: int = 10, *, seed: int = 0, **changes: Any) -> Ens
     return Ensemble(
         setup,
         draw_parameters(setup, n_networks, seed=seed),
-        rng.choice((0.1, 1.0, 10.0), n_networks),
+        rng.choice((0.1, 1.0, 10.0), (len(setup.architecture.shapes), n_networks)),
         rng.choice(MOMENTA, n_networks),
         np.arange(min(4, n_networks)),
     )
 
 
-def ensembles(max_networks: int = 20, max_epochs: int = 30) -> st.SearchStrategy[dict[str, Any]]:
+def ensembles(
+    max_networks: int = 20, max_epochs: int = 30, kinds: Sequence[Any] = ALL_KINDS
+) -> st.SearchStrategy[dict[str, Any]]:
     """Draw arguments of `drawn_ensemble`: what is learnt, by which networks, trained how."""
     return st.fixed_dictionaries(
         {
             "seed": st.integers(0, 2**32 - 1),
             "table": st.tuples(st.integers(1, 6), st.integers(1, 4), st.integers(1, 3)),
             "hidden": st.lists(st.integers(1, 6), max_size=3),
-            "pair": st.sampled_from(PAIRS),
+            "kind": st.sampled_from(kinds),
             "target_scale": st.sampled_from([1.0, 1.0, 1e200]),
             "n_networks": st.integers(1, max_networks),
             "n_kept": st.integers(0, max_networks),
@@ -97,7 +105,6 @@ def ensembles(max_networks: int = 20, max_epochs: int = 30) -> st.SearchStrategy
                 {
                     "bias": st.booleans(),
                     "train_bias": st.booleans(),
-                    "activation": st.sampled_from(list(ACTIVATIONS)),
                     "slope": st.sampled_from([0.01, 0.0, 0.3, 1e50]),
                     "mean_gradient": st.booleans(),
                     "online": st.booleans(),
@@ -116,7 +123,7 @@ def drawn_ensemble(
     seed: int,
     table: tuple[int, int, int],
     hidden: list[int],
-    pair: tuple[str, str],
+    kind: tuple[str, tuple[str, str]],
     target_scale: float,
     n_networks: int,
     n_kept: int,
@@ -126,7 +133,7 @@ def drawn_ensemble(
 ) -> Ensemble:
     """Make an ensemble, its numbers drawn from `seed`; `table` counts samples, inputs, outputs."""
     rng = np.random.default_rng(seed)
-    (n_samples, n_inputs, n_outputs), (loss, output) = table, pair
+    (n_samples, n_inputs, n_outputs), (activation, (loss, output)) = table, kind
     targets = rng.integers(0, 2, (n_samples, n_outputs)) * 1.0
     if loss == "squared_error":
         targets *= target_scale * rng.normal(size=targets.shape)
@@ -134,6 +141,7 @@ def drawn_ensemble(
         layer_sizes=(n_inputs, *hidden, n_outputs),
         inputs=_rows(rng.choice([0.0, 1.0, -1.0, 0.3], (n_samples, n_inputs))),
         targets=_rows(targets),
+        activation=activation,
         loss=loss,
         output=output,
         **changes,
@@ -142,7 +150,7 @@ def drawn_ensemble(
     return Ensemble(
         setup,
         draw_parameters(setup, n_networks, seed=int(rng.integers(2**32))) * scale,
-        rng.choice(LEARNING_RATES[:n_rates], n_networks),
+        rng.choice(LEARNING_RATES[:n_rates], (len(hidden) + 1, n_networks)),
         rng.choice(MOMENTA, n_networks),
         rng.permutation(n_networks)[:n_kept],
     )

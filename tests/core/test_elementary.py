@@ -227,22 +227,25 @@ def digest(results: np.ndarray) -> str:
 
 
 def compiled(name: str) -> Callable[[np.ndarray], np.ndarray]:
-    """Compile a loop over single numbers."""
+    """Compile a loop over lanes of numbers."""
     import numba
 
     import bp_pipeline.core.compiled  # noqa: F401, teaches Numba the functions
+    from bp_pipeline.core.lanes import LANES, as_row
 
     function = getattr(elementary, name)
 
     @numba.njit(nogil=True, error_model="numpy")
     def loop(x, results):
+        numbers, values = as_row(x), as_row(results)
         for i in range(len(x)):
-            results[i] = function(x[i])
+            values[i] = function(numbers[i])
 
     def apply(x: np.ndarray) -> np.ndarray:
-        results = np.empty_like(x)
-        loop(x, results)
-        return results
+        padded = np.concatenate([x, np.zeros(-len(x) % LANES)]).reshape(-1, LANES)
+        results = np.empty_like(padded)
+        loop(padded, results)
+        return results.reshape(-1)[: len(x)]
 
     return apply
 

@@ -26,7 +26,9 @@ DRAWN = ["uniform", "uniform_small", "normal", "glorot_uniform", "glorot_normal"
 
 
 def option(name: str) -> dict[str, Any]:
-    return yaml.safe_load((OPTIONS / f"{name}.yaml").read_text(encoding="utf-8"))
+    numbers = yaml.safe_load((OPTIONS / f"{name}.yaml").read_text(encoding="utf-8"))
+    numbers.pop("scale", None)  # which multiplies whatever an initializer drew
+    return numbers
 
 
 def first_layer(name: str, fan_in: int, fan_out: int, n: int, **changes: Any) -> np.ndarray:

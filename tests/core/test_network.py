@@ -9,7 +9,7 @@ from setups import MAZUR, MAZUR_WEIGHTS, PAIRS, make_setup
 
 from bp_pipeline.core.activations import ACTIVATIONS, Activation
 from bp_pipeline.core.losses import LOSSES, Loss
-from bp_pipeline.core.network import Block, norm, split_layers
+from bp_pipeline.core.network import Block, evaluate, join_layers, norm, split_layers
 from bp_pipeline.core.training import Setup, train
 
 HIDDEN = {0: (), 1: (3,), 2: (3, 2), 3: (2, 3, 2)}  # by depth
@@ -18,11 +18,7 @@ TARGETS = ((0.0, 1.0), (1.0, 0.25), (0.5, 0.0))
 
 
 def block_of(setup: Setup, parameters: np.ndarray) -> Block:
-    """Make a block after its forward pass."""
-    table = np.array(setup.inputs), np.array(setup.targets)
-    block = Block(setup.architecture, *table, parameters)
-    block.forward()
-    return block
+    return evaluate(setup.architecture, np.array(setup.inputs), parameters, np.array(setup.targets))
 
 
 # ------------------------------------------------------------------------------------ gradients
@@ -41,9 +37,8 @@ def gradient_setup(depth: int = 1, **changes: Any) -> Setup:
 
 def weights_away_from_kinks(setup: Setup) -> np.ndarray:
     """Draw weights with which no unit is near the kink of a relu."""
-    n_weights = sum(rows * fan_out for rows, fan_out in setup.architecture.shapes)
     for seed in range(100):
-        parameters = np.random.default_rng(seed).normal(size=(n_weights, 1))
+        parameters = np.random.default_rng(seed).normal(size=(setup.architecture.n_weights, 1))
         pre_activations = block_of(setup, parameters).pre_activations
         if min(np.abs(a).min() for a in pre_activations) > KINK_MARGIN:
             return parameters
@@ -99,7 +94,7 @@ def test_a_step_of_training_is_the_gradient(update, bias, depth):
         changes |= {"inputs": INPUTS[:1], "targets": TARGETS[:1]}
     setup = gradient_setup(depth, **changes)
     parameters = weights_away_from_kinks(setup)
-    trained = train(setup, parameters, np.ones(1), np.zeros(1))
+    trained = train(setup, parameters, np.ones((depth + 1, 1)), np.zeros(1))
     step = parameters - trained.parameters
     expected = differences(setup, parameters) * (len(INPUTS) if update == "sum" else 1)
     np.testing.assert_allclose(step, expected, rtol=0, atol=TOLERANCE)
@@ -131,7 +126,7 @@ def test_momentum_adds_a_share_of_the_last_step():
     setup = make_setup(layer_sizes=(2, 1))
     block = block_of(setup, np.zeros((3, 1)))
     block.gradient[:] = [[1.0], [-2.0], [4.0]]
-    rate, momentum = np.array([0.5]), np.array([0.25])
+    rate, momentum = np.array([[0.5]]), np.array([0.25])
     block.update(rate, momentum)
     assert block.parameters[:, 0].tolist() == [-0.5, 1.0, -2.0]
     block.update(rate, momentum)  # velocity: 0.25·(−0.5) − 0.5 = −0.625, and so on
@@ -149,6 +144,8 @@ def test_layers_are_views_of_the_columns():
     assert (first.shape, second.shape) == ((3, 3, 2), (4, 1, 2))
     first[2, 1, 0] = second[3, 0, 1] = 1.0
     assert np.argwhere(parameters).tolist() == [[7, 0], [12, 1]]
+    joined = join_layers([np.moveaxis(layer, -1, 0) for layer in (first, second)])
+    np.testing.assert_array_equal(joined, parameters)
 
 
 # -------------------------------------------------------------------------------------- Mazur
@@ -160,7 +157,7 @@ W1_TO_W8 = [2, 4, 3, 5, 8, 10, 9, 11]  # their places among MAZUR_WEIGHTS
 def mazur_after_one_update(*, train_bias: bool) -> tuple[np.ndarray, float]:
     """Give weights and loss."""
     setup = make_setup(**MAZUR, train_bias=train_bias, epochs=1)
-    trained = train(setup, np.array(MAZUR_WEIGHTS)[:, None], np.array([0.5]), np.zeros(1))
+    trained = train(setup, np.array(MAZUR_WEIGHTS)[:, None], np.full((2, 1), 0.5), np.zeros(1))
     return trained.parameters[:, 0], float(trained.final_loss[0])
 
 
@@ -218,7 +215,7 @@ ARTICLE = {
 def article_step(learning_rate: float) -> tuple[list[list[float]], float]:
     """Give each layer's weights after one step, row by row, and the next output."""
     setup = make_setup(**ARTICLE, epochs=1)
-    trained = train(setup, np.ones((13, 1)), np.array([learning_rate]), np.zeros(1))
+    trained = train(setup, np.ones((13, 1)), np.full((2, 1), learning_rate), np.zeros(1))
     layers = split_layers(setup.architecture, trained.parameters)
     rows = [row.tolist() for layer in layers for row in layer[..., 0]]
     return rows, float(block_of(setup, trained.parameters).outputs[0, 0, 0])
@@ -255,6 +252,6 @@ def test_article_step_with_its_sign_climbs():
 def test_the_best_an_identity_network_can_do_on_xor_is_one_half():
     setup = make_setup(activation="identity", output="identity", loss="squared_error", epochs=900)
     weights = np.random.default_rng(0).normal(size=(13, 5))
-    trained = train(setup, weights, np.full(5, 0.05), np.full(5, 0.9))
+    trained = train(setup, weights, np.full((2, 5), 0.05), np.full(5, 0.9))
     np.testing.assert_allclose(block_of(setup, trained.parameters).outputs, 0.5, atol=1e-6)
     np.testing.assert_allclose(trained.final_loss, 0.125, rtol=1e-9)  # ½·0.25

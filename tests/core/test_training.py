@@ -23,6 +23,7 @@ from setups import (
 )
 
 from bp_pipeline.core import network, training
+from bp_pipeline.core.network import split_layers
 from bp_pipeline.core.training import (
     CONVERGED,
     DIVERGED,
@@ -45,8 +46,9 @@ LINEAR = {
 def train_one(values: list[float], learning_rate: float, **changes: Any) -> training.Trained:
     """Train a single network from these weights."""
     parameters = np.array(values, dtype=np.float64)[:, None]
-    rate, momentum, kept = np.array([learning_rate]), np.zeros(1), np.zeros(1, dtype=np.int64)
-    return train(make_setup(**changes), parameters, rate, momentum, kept=kept)
+    setup, kept = make_setup(**changes), np.zeros(1, dtype=np.int64)
+    rate = np.full((len(setup.architecture.shapes), 1), learning_rate)
+    return train(setup, parameters, rate, np.zeros(1), kept=kept)
 
 
 # -------------------------------------------------------------------------- equal to a plain loop
@@ -80,7 +82,7 @@ CASES = {
 @pytest.mark.parametrize("changes", CASES.values(), ids=CASES.keys())
 def test_mixed_networks_equal_a_plain_loop(changes):
     ensemble = make_ensemble(5, epochs=25, **changes)
-    trained = ensemble.train_with(train, block_size=3)
+    trained = ensemble.train_with(train)
     assert_same_bits(trained, ensemble.train_with(reference.train))
 
 
@@ -100,7 +102,7 @@ REORDERINGS = [
     ("for s in range(1, len(z)):", "for s in reversed(range(1, len(z))):"),
     # of velocity and gradient, with what it is added to
     (
-        "np.add(self.parameters, self.velocity, out=self.parameters)",
+        "np.add(self.parameters, self.velocity, out=self.parameters, where=networks)",
         "self.parameters[:] = (self.parameters - self._term) + (self.velocity + self._term)",
     ),
 ]
@@ -139,13 +141,6 @@ def test_position_and_neighbours_do_not_matter(recipe, data):
     assert_same_bits({"trajectory": alone.trajectory}, {"trajectory": together.trajectory})
 
 
-@settings(max_examples=40, deadline=None)
-@given(ensembles(max_networks=12, max_epochs=15), st.integers(1, 13))
-def test_block_size_does_not_matter(recipe, block_size):
-    ensemble = drawn_ensemble(**recipe)
-    assert_same_bits(ensemble.train_with(train, block_size=block_size), ensemble.train_with(train))
-
-
 @pytest.mark.parametrize(
     ("scale", "changes"),
     [
@@ -156,7 +151,7 @@ def test_block_size_does_not_matter(recipe, block_size):
 def test_a_loss_that_overflows_counts_as_divergence_with_any_neighbours(scale, changes):
     setup = make_setup(epochs=0, **{**LINEAR, **changes})
     parameters = np.array([[0.0, 0.0], [-scale, 1e200]])
-    numbers = [parameters, np.full(2, 0.1), np.zeros(2)]
+    numbers = [parameters, np.full((1, 2), 0.1), np.zeros(2)]
     together = train(setup, *numbers)
     alone = train(setup, *(a[..., :1] for a in numbers))
     assert_same_bits(select(alone, slice(None)), select(together, slice(0, 1)))
@@ -165,7 +160,7 @@ def test_a_loss_that_overflows_counts_as_divergence_with_any_neighbours(scale, c
 def test_arguments_stay_as_they_are():
     ensemble = make_ensemble(5, stop_when_converged=True)
     before = [array.copy() for array in ensemble[1:]]
-    ensemble.train_with(train, block_size=2)
+    ensemble.train_with(train)
     for array, copy in zip(ensemble[1:], before, strict=True):
         np.testing.assert_array_equal(array, copy)
 
@@ -187,7 +182,7 @@ def test_divergence_is_infinite_from_its_epoch_on():
     # eigenvalue of mean(x·xᵀ); its square passes the largest float64 after about 98 epochs.
     ensemble = Ensemble(
         make_setup(**LINEAR, epochs=400, record=401),
-        np.array([[0.0], [0.9]]), np.array([30.0]), np.zeros(1), np.zeros(1, dtype=np.int64),
+        np.array([[0.0], [0.9]]), np.array([[30.0]]), np.zeros(1), np.zeros(1, dtype=np.int64),
     )  # fmt: skip
     trained = ensemble.train_with(train)
     loss = trained.loss[:, 0]
@@ -207,6 +202,7 @@ def test_divergence_after_convergence_counts_as_converged():
     trained = train_one([0.0, 0.9], 30.0, **LINEAR, epochs=400)
     assert trained.outcome == [CONVERGED]
     assert trained.epochs_to_converge == [0]
+    assert not trained.solved
     assert trained.final_loss == [INF]
     assert trained.loss[-1] == [INF]
     assert not np.isfinite(trained.parameters).all() or (np.abs(trained.parameters) > 1e100).any()
@@ -216,6 +212,44 @@ def test_divergence_before_convergence_counts_as_diverged():
     trained = train_one([0.0, 9.0], 30.0, **LINEAR, epochs=400)
     assert trained.outcome == [DIVERGED]
     assert trained.epochs_to_converge == [NEVER]
+
+
+# A weight that is to become 0, and is multiplied by 1 − learning rate an epoch.
+SHRINKING = {**LINEAR, "bias": False, "inputs": ((1.0,),), "targets": ((0.0,),)}
+
+
+@pytest.mark.parametrize(
+    ("learning_rate", "outcome"), [(11.0, STALLED), (np.nextafter(11.0, 12.0), DIVERGED)]
+)
+def test_a_loss_of_more_than_100_times_the_first_is_divergence(learning_rate, outcome):
+    trained = train_one([1.0], learning_rate, **SHRINKING, epochs=1)
+    assert trained.outcome == [outcome]
+    assert trained.final_loss == trained.loss[-1] == [0.5 * trained.parameters[0, 0] ** 2]
+
+
+def test_what_was_learnt_can_be_lost_again():
+    # 0.3, then 0.3·(1 − 3)ᵉ: within 0.4 at epoch 0, and outside of it ever after
+    trained = train_one([0.3], 3.0, **SHRINKING, epochs=3)
+    assert (trained.outcome, trained.epochs_to_converge, trained.solved) == (
+        [CONVERGED],
+        [0],
+        [False],
+    )
+    stopped = train_one([0.3], 3.0, **SHRINKING, epochs=3, stop_when_converged=True)
+    assert (stopped.outcome, stopped.epochs_to_converge, stopped.solved) == (
+        [CONVERGED],
+        [0],
+        [True],
+    )
+    assert train_one([0.3], 0.5, **SHRINKING, epochs=3).solved
+
+
+def test_each_layer_has_its_learning_rate():
+    setup, weights = make_setup(epochs=1), np.full((13, 2), 0.5)
+    trained = train(setup, weights, np.array([[1.0, 0.0], [0.0, 1.0]]), np.zeros(2))
+    moved = [(layer != 0.5).any(axis=(0, 1)) for layer in split_layers(
+        setup.architecture, trained.parameters)]  # fmt: skip
+    np.testing.assert_array_equal(moved, [[True, False], [False, True]])
 
 
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
@@ -295,7 +329,7 @@ def test_what_stops_when_converged_stays_as_it_was_then(online):
 def test_a_symmetric_network_stays_symmetric():
     # Units that start equal get equal gradients for ever.
     setup = make_setup(epochs=300)
-    trained = train(setup, np.ones((13, 1)), np.array([1.0]), np.zeros(1))
+    trained = train(setup, np.ones((13, 1)), np.ones((2, 1)), np.zeros(1))
     hidden, output = trained.parameters[:9, 0].reshape(3, 3), trained.parameters[10:, 0]
     assert (hidden == hidden[:, :1]).all()
     assert (output == output[0]).all()
@@ -350,7 +384,7 @@ def test_progress_adds_up_to_all_network_epochs(changes, outcome):
     ensemble = make_ensemble(7, epochs=200, **changes)
     ensemble.learning_rate[:] = 10.0 if outcome == DIVERGED else 0.01
     done: list[int] = []
-    trained = ensemble.train_with(train, block_size=3, progress=done.append)
+    trained = ensemble.train_with(train, progress=done.append)
     assert outcome in trained.outcome
     assert sum(done) == 7 * 200
 

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import bp_pipeline
 
 PACKAGE = Path(bp_pipeline.__file__).parent
@@ -22,7 +24,7 @@ setup = Setup(architecture, inputs, targets, False, 50, 0.4, False, 5)
 weights = np.linspace(-1, 1, 13 * 4).reshape(13, 4)
 for engine in ("numpy", "compiled"):
     assert problem_with(engine) is None, problem_with(engine)
-    trained = train_function(engine)(setup, weights, np.full(4, 0.5), np.zeros(4))
+    trained = train_function(engine)(setup, weights, np.full((2, 4), 0.5), np.zeros(4))
     print(trained.parameters.tobytes().hex())
 """
 
@@ -59,7 +61,39 @@ def test_without_numba_the_reference_engine_takes_over(tmp_path: Path) -> None:
     command = [bp, "train", "tracking=off", "replicates=2", "training.epochs=3"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    warnings = [line for line in done.stderr.splitlines() if "engine=numpy" in line]
-    assert warnings == [
-        "The compiled engine cannot be used (no numba here); `engine=numpy` takes over, slower."
-    ]
+    assert [line for line in done.stderr.splitlines() if "engine=numpy" in line] != []
+
+
+@pytest.mark.parametrize("keep", [0, 100], ids=["empty", "cut"])
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+def test_a_broken_cache_is_made_again(kind: str, keep: int, tmp_path: Path) -> None:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    bp = str(Path(sys.executable).with_name("bp"))
+    command = [bp, "train", "tracking=off", "replicates=2", "training.epochs=3"]
+
+    def train() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        )
+
+    first = train()
+    [file] = (tmp_path / "cache").rglob(f"*.{kind}")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:keep])
+    again = train()
+    assert again.stdout == first.stdout
+    assert "broken" in again.stderr
+    assert "broken" not in train().stderr
+    assert next((tmp_path / "cache").rglob(f"*.{kind}")).stat().st_size > keep
+
+
+def test_a_bug_in_the_kernel_is_no_other_engine(tmp_path: Path) -> None:
+    shutil.copytree(PACKAGE, tmp_path / "bp_pipeline")
+    kernel = tmp_path / "bp_pipeline" / "core" / "compiled.py"
+    kernel.write_text(kernel.read_text() + "\n\ndef train(*_, **__):\n    return 1 / 0\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    words = ["train", "tracking=off", "replicates=2", "training.epochs=3"]
+    command = [sys.executable, "-c", "from bp_pipeline.cli import main; exit(main())", *words]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr.partition("Traceback")[2]

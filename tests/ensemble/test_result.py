@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -31,6 +33,7 @@ def result_of(loss: list[list[float]], outcomes: list[str], epochs: list[int]) -
         weight_norm=values * 3,
         outcome_code=np.array([OUTCOMES.index(name) for name in outcomes], dtype=np.int8),
         epochs_to_converge=np.array(epochs),
+        solved=np.array(outcomes) == "converged",
         final_loss=values[:, -1],
         initial_weights={},
         final_weights={},
@@ -127,10 +130,14 @@ def test_curves_by_hand() -> None:
 
 def test_summary_by_hand() -> None:
     outcomes = ["converged", "stalled", "diverged", "converged"]
-    values = summary(result_of([[4, 1], [2, 3], [6, np.inf], [1, 0.5]], outcomes, [1, -1, -1, 0]))
+    result = result_of([[4, 1], [2, 3], [6, np.inf], [1, 0.5]], outcomes, [1, -1, -1, 0])
+    values = summary(replace(result, solved=np.array([True, False, False, False])))
     low, high = values.pop("converged/rate_low"), values.pop("converged/rate_high")
     assert 0.1 < low < 0.5 < high < 0.9
+    interval = values.pop("solved/rate_low"), values.pop("solved/rate_high")
+    assert interval == wilson_interval(1, 4)
     assert values == {
+        "solved/rate": 0.25,
         "converged/rate": 0.5,
         "stalled/rate": 0.25,
         "diverged/rate": 0.25,
@@ -142,6 +149,9 @@ def test_summary_by_hand() -> None:
 def test_summary_leaves_out_what_is_not_finite() -> None:
     values = summary(result_of([[1, np.inf], [1, np.inf]], 2 * ["diverged"], [-1, -1]))
     assert values == {
+        "solved/rate": 0,
+        "solved/rate_low": 0,
+        "solved/rate_high": wilson_interval(0, 2)[1],
         "converged/rate": 0,
         "converged/rate_low": 0,
         "converged/rate_high": wilson_interval(0, 2)[1],

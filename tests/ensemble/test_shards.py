@@ -89,8 +89,9 @@ def test_a_run_is_its_networks_trained(index):
     parameters = initial_parameters(config)
     n, n_kept = config.replicates, min(config.replicates, config.training.record_weights)
     rate, momentum = config.optimizer.learning_rate, config.optimizer.momentum
-    numbers = parameters, np.full(n, rate), np.full(n, momentum)
-    trained = train(setup_of(config), *numbers, kept=np.arange(n_kept))
+    setup = setup_of(config)
+    rates = np.full((len(setup.architecture.shapes), n), rate)
+    trained = train(setup, parameters, rates, np.full(n, momentum), kept=np.arange(n_kept))
     np.testing.assert_array_equal(result.loss, trained.loss.T)
     np.testing.assert_array_equal(result.gradient_norm, trained.gradient_norm.T)
     np.testing.assert_array_equal(result.weight_norm, trained.weight_norm.T)
@@ -176,7 +177,7 @@ def test_given_weights_start_a_run(tmp_path):
         np.testing.assert_array_equal(second.final_weights[name], straight.final_weights[name])
 
 
-DIGESTED = {"epochs", "loss", "outcome_code", "epochs_to_converge", "initial_weights",
+DIGESTED = {"epochs", "loss", "outcome_code", "epochs_to_converge", "solved", "initial_weights",
             "final_weights", "trajectory"}  # fmt: skip
 
 
@@ -189,9 +190,32 @@ def test_the_result_digest_covers_what_was_learnt(name):
         changed["layer_2"].flat[-1] = np.nextafter(changed["layer_2"].flat[-1], 9)
     else:
         changed = value.copy()
-        changed.flat[-1] += 1
+        changed.flat[-1] = not changed.flat[-1] if name == "solved" else changed.flat[-1] + 1
     other = replace(result, **{name: changed})
     assert (other.result_digest != result.result_digest) == (name in DIGESTED)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "compiled"])
+def test_a_factor_of_a_layer_is_a_learning_rate_of_its_own(engine):
+    changes = {"engine": engine, "optimizer.learning_rate": 0.5}
+    plain = result_of(small_config({**changes, "optimizer.layer_factors": [1.0, 1.0]}))
+    assert plain.result_digest == result_of(small_config(changes)).result_digest
+    halved = result_of(small_config({**changes, "optimizer.layer_factors": [1.0, 1e-300]}))
+    first, last = "layer_1", "layer_2"
+    np.testing.assert_allclose(
+        halved.final_weights[last], halved.initial_weights[last], rtol=0, atol=1e-200
+    )
+    assert (halved.final_weights[first] != halved.initial_weights[first]).any()
+    doubled = small_config({"engine": engine, "optimizer.learning_rate": 1.0})
+    same = small_config({**changes, "optimizer.layer_factors": [2.0, 2.0]})
+    assert result_of(same).result_digest == result_of(doubled).result_digest
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.1, 3.0])
+def test_a_scale_multiplies_the_initial_weights(factor):
+    plain, scaled = (result_of(small_config({"init.scale": s})) for s in (1.0, factor))
+    for name, layer in plain.initial_weights.items():
+        np.testing.assert_array_equal(scaled.initial_weights[name], layer * factor)
 
 
 # --------------------------------------------------------------------------- what goes wrong

@@ -72,12 +72,13 @@ def test_the_gradient_is_that_of_central_differences(case: str) -> None:
     parameters = np.concatenate([layer.ravel() for layer in step.before.weights])[:, None]
     gradient = np.concatenate([layer.ravel() for layer in step.block.gradients])
     factor = 1 if setup.architecture.mean_gradient else len(setup.inputs)
+    rate = np.ones((len(setup.architecture.shapes), 1))
     for index in range(len(parameters)):
         ends = []
         for change in (h, -h):
             moved = parameters.copy()
             moved[index] += change
-            ends.append(train(setup, moved, np.ones(1), np.zeros(1)).final_loss[0])
+            ends.append(train(setup, moved, rate, np.zeros(1)).final_loss[0])
         assert gradient[index] == pytest.approx(factor * (ends[0] - ends[1]) / (2 * h), abs=1e-8)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bp_pipeline.report.sweep_data import CURVE_COLUMNS, REPLICATE_COLUMNS, Sweep, assemble
+from bp_pipeline.report.sweep_data import CURVE_COLUMNS, Sweep, assemble
+from bp_pipeline.tracking.format import REPLICATES
 
 LEARNING_RATE = "optimizer.learning_rate"
 DIVERGED = -1
@@ -60,6 +61,7 @@ def _replicates(run_id: str, run: Mapping[str, Any]) -> pd.DataFrame:
         [outcomes.get(end, "converged") for end in ends],
         np.array([np.nan if end in outcomes else end for end in ends], dtype=float),
         np.broadcast_to(np.array(run["final_loss"], dtype=float), len(ends)),
+        np.array([end not in outcomes for end in ends], dtype=bool),
     )
-    table = dict(zip(REPLICATE_COLUMNS, columns, strict=True))
+    table = dict(zip(REPLICATES, columns, strict=True))
     return pd.DataFrame({"run_id": run_id, **table}).astype({"run_id": object, "outcome": object})

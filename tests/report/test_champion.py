@@ -17,7 +17,7 @@ from bp_pipeline.core.activations import ACTIVATIONS
 from bp_pipeline.core.network import Block
 from bp_pipeline.ensemble import RunResult, initial_parameters, setup_of, train_runs
 from bp_pipeline.report import Champion, NoChampion, choose_champion, tasks
-from bp_pipeline.report.champion import best_replicate, network_of, solves
+from bp_pipeline.report.champion import best_replicate, network_of
 from bp_pipeline.tracking import champion_model
 
 
@@ -35,8 +35,9 @@ def test_it_is_of_the_best_run_and_solves_the_task(make_sweep: Make) -> None:
     chosen = choose_champion(sweep, "xor")
     assert isinstance(chosen, Champion)
     assert (chosen.run_id, chosen.unread) == ("1", ())
-    config, weights = sweep.config("1"), sweep.weights("1")
-    assert solves(config, weights)[chosen.replicate]
+    weights = sweep.weights("1")
+    solved = sweep.replicates.query("run_id == '1'").set_index("replicate")["solved"]
+    assert solved[chosen.replicate]
     assert chosen.result_digest == sweep.runs["bp.result_digest"][1]
     np.testing.assert_equal(
         chosen.network.weights, {name: w[chosen.replicate] for name, w in weights.items()}
@@ -63,10 +64,9 @@ def test_what_cannot_be_read_is_no_failure_to_solve(
     assert lost in none.reason
 
 
-def test_the_best_replicate_solves_the_task_with_the_lowest_loss() -> None:
-    losses = pd.Series([0.01, 0.3, 0.2, 0.2])
-    assert best_replicate(losses, np.array([False, True, True, True])) == 2
-    assert best_replicate(losses, np.zeros(4, dtype=bool)) is None
+def test_the_best_replicate_has_the_lowest_loss() -> None:
+    assert best_replicate(pd.Series({1: 0.3, 2: 0.2, 3: 0.2})) == 2
+    assert best_replicate(pd.Series(dtype=float)) is None
 
 
 def test_to_have_converged_once_is_not_to_solve_it() -> None:
@@ -75,13 +75,11 @@ def test_to_have_converged_once_is_not_to_solve_it() -> None:
     config = make_config(changes, {"activation": "relu", "init": "normal"})
     [(_, result)] = train_runs([config])
     assert isinstance(result, RunResult)
-    solving = solves(config, result.final_weights)
     converged = result.outcome == "converged"
-    assert (converged & ~solving).any()
-    assert not (solving & ~converged).any()
-    tolerance = config.training.tolerance
-    bound = -np.log1p(-tolerance) * len(config.truth_table.inputs)
-    assert (result.final_loss[solving] < bound).all()  # each sample costs less than −ln(1 − t)
+    assert (converged & ~result.solved).any()
+    assert not (result.solved & ~converged).any()
+    bound = -np.log1p(-config.training.tolerance) * len(config.truth_table.inputs)
+    assert (result.final_loss[result.solved] < bound).all()  # each sample costs < −ln(1 − t)
 
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
@@ -97,7 +95,7 @@ def test_the_model_computes_what_the_trained_network_does(
     layers = {f"layer_{n + 1}": np.moveaxis(w, -1, 0) for n, w in enumerate(block.weights)}
     network = network_of(config, layers, 1)
     write_arrays(tmp_path / "weights.npz", network.weights)
-    model = champion_model.Network()
+    model = champion_model.ServedNetwork()
     artifacts = {"weights": str(tmp_path / "weights.npz")}
     context = PythonModelContext(artifacts, dict(network.config))
     model.load_context(context)

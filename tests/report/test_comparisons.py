@@ -77,7 +77,7 @@ def test_only_the_even_half_chooses_the_best_of_all() -> None:
     halved = best_of_halves(by_hand(LUCKY, GOOD))
     assert halved is not None
     assert halved[[LEARNING_RATE, "n", RATE]].tolist() == [0.1, 6, 0.0]
-    assert halved["converged/rate_high"] == pytest.approx(0.390, abs=5e-4)  # z²/(6 + z²)
+    assert halved["solved/rate_high"] == pytest.approx(0.390, abs=5e-4)  # z²/(6 + z²)
 
 
 def test_only_the_even_half_chooses_what_is_compared() -> None:

@@ -122,7 +122,7 @@ def test_missing_files_leave_gaps(lost: str, make_sweep: Make, tmp_path: Path) -
     files = report_of(sweep_in(tmp_path / "runs", sweep.runs), tmp_path / "report")
     table = pd.read_csv(StringIO(files["summary.csv"]))
     assert table["activation"].tolist() == ["sigmoid", "tanh"]
-    assert table["converged/rate"].isna().all() == (lost in ("*", "replicates.parquet"))
+    assert table["solved/rate"].isna().all() == (lost in ("*", "replicates.parquet"))
 
 
 def test_half_written_files_leave_gaps(make_sweep: Make, tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_half_written_files_leave_gaps(make_sweep: Make, tmp_path: Path) -> None
     for path in (tmp_path / "runs").rglob("*.*"):
         path.write_bytes(path.read_bytes()[:40])
     files = report_of(sweep_in(tmp_path / "runs", sweep.runs), tmp_path / "report")
-    assert pd.read_csv(StringIO(files["summary.csv"]))["converged/rate"].isna().all()
+    assert pd.read_csv(StringIO(files["summary.csv"]))["solved/rate"].isna().all()
 
 
 def test_latex_has_only_signs_that_pdflatex_knows(files: dict[str, str]) -> None:

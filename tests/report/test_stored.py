@@ -52,11 +52,10 @@ def test_nothing_of_the_store_stays_open(trained: Path) -> None:
     assert list(trained.glob("mlflow.db-*")) == []
 
 
-def test_given_weights_that_moved_do_not_fail_to_solve(trained: Path, stored: Sweep) -> None:
+def test_given_weights_that_moved_do_not_fail_to_solve(stored: Sweep) -> None:
     chosen = choose_champion(stored, "xor")
     assert isinstance(chosen, Champion)
     assert chosen.unread == ()
-    assert f"replicate {chosen.replicate}" in bp(trained, "report")
 
 
 def test_measures_are_what_mlflow_has(trained: Path, stored: Sweep) -> None:
@@ -65,7 +64,7 @@ def test_measures_are_what_mlflow_has(trained: Path, stored: Sweep) -> None:
     client = MlflowClient(f"sqlite:///{trained / 'mlflow.db'}")
     for run in stored.runs.to_dict("records"):
         metrics = client.get_run(run["run_id"]).data.metrics
-        for name in ("converged/rate", "converged/rate_low", "final_loss/median"):
+        for name in ("solved/rate", "solved/rate_low", "final_loss/median"):
             assert run[name] == metrics[name]
         epochs = metrics.get("epochs_to_converge/median", np.nan)
         np.testing.assert_equal(run["epochs_to_converge/median"], epochs)

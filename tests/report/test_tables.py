@@ -51,10 +51,10 @@ def test_outcomes_marks_what_draws_nothing(sweep: Sweep) -> None:
     ones = table[table["init"] == "ones"]
     assert ones["deterministic"].all()
     assert ones["n"].tolist() == [1] * 4
-    assert ones["converged/rate_low"].isna().all()
+    assert ones["solved/rate_low"].isna().all()
     others = table[table["init"] != "ones"]
     assert others["n"].tolist() == [12] * 8
-    assert (others["converged/rate_low"] <= others[RATE]).all()
+    assert (others["solved/rate_low"] <= others[RATE]).all()
     with_median = others.dropna(subset=[MEDIAN])
     assert (with_median["epochs_to_converge/low"] <= with_median[MEDIAN]).all()
     assert (with_median["epochs_to_converge/high"] >= with_median[MEDIAN]).all()
@@ -147,7 +147,7 @@ def test_what_draws_nothing_has_no_interval_in_any_place() -> None:
     assert len(ends) == 6
     assert table[ends].isna().all(axis=None)
     for tables in (sweep.runs, sweep.finished):
-        assert tables[["converged/rate_low", "converged/rate_high"]].isna().all(axis=None)
+        assert tables[["solved/rate_low", "solved/rate_high"]].isna().all(axis=None)
     for _, curve in survivals(sweep, ["0", "1"]):
         assert curve is not None
         assert np.isnan([curve.low, curve.high]).all()

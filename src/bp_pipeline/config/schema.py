@@ -140,9 +140,7 @@ class RunConfig(keys.Section):
     @property
     def initializer(self) -> dict[str, Any]:
         """Name and numbers of the initializer, as `core.initializers.initialize` takes them."""
-        numbers = self.init.model_dump(exclude={"scale"})
-        factor = numbers.pop("variance_factor", None)
-        return numbers if factor is None else {**numbers, "scale": factor}
+        return self.init.model_dump(exclude={"scale"})
 
     @property
     def given_weights(self) -> tuple[np.ndarray, ...] | None:

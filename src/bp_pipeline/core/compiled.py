@@ -2,162 +2,199 @@
 
 Owns the order of loops and the memory they run over, nothing of the mathematics: activations,
 losses and elementary functions are the very definitions that the reference engine uses, compiled
-here. Every product and every sum is the same, in the same order; without fastmath Numba neither
-contracts nor reorders them.
+here for `lanes.FLOATS`. So what stands below reads as if for one network, and is done for LANES of
+them at once, each with an epoch of its own: a network that is frozen or has come to its last epoch
+leaves its lane to the next one that waits, whenever that is.
 
-A network that is frozen leaves its block: the last column takes its place, and the loops get
-shorter.
+What is compiled in is a `Kind`; Numba compiles the kernel once for each and keeps it on disk.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import accumulate
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-from jaxtyping import Int64
-from numba.extending import overload
+from numba import types
+from numba.extending import (
+    NativeValue,
+    models,
+    overload,
+    register_model,
+    typeof_impl,
+    unbox,
+)
 
-from bp_pipeline.core import elementary
+from bp_pipeline.core import elementary, lanes
 from bp_pipeline.core.activations import ACTIVATIONS
+from bp_pipeline.core.initializers import layer_shapes
+from bp_pipeline.core.lanes import LANES, any_lane, as_row, matrix_from, row_from, spread
 from bp_pipeline.core.losses import LOSSES, SAFE
-from bp_pipeline.core.network import Parameters, PerNetwork
+from bp_pipeline.core.network import Architecture, Parameters, PerLayer, PerNetwork
 from bp_pipeline.core.training import (
     CONVERGED,
     DIVERGED,
     STALLED,
+    Kept,
     Progress,
     Setup,
     Trained,
     empty_result,
+    mark_blown_up,
 )
 
-BLOCK_SIZE = 512  # networks; a row of their float64 is 4 KiB
-_PRODUCTS_PER_CALL = 1 << 24  # so that a call into the kernel returns several times a second
+_SMALL = 32  # weights; above, compiling the layer sizes in gains too little for the time it takes
+_PRODUCTS_PER_CALL = 1 << 22  # so that a call into the kernel returns several times a second
+_NOBODY = -1  # in place of the network of an idle lane
 
-# Typed, because Numba compiles a function anew for every literal number it is called with.
-_ZERO, _ONE = np.int64(0), np.int64(1)
+# Typed, because Numba compiles a function anew for every literal that it is called with.
+_YES, _NO = np.bool_(True), np.bool_(False)
 
+_COMPILING = Lock()
 Index = Any  # an integer; Numba gives it its type where it is called
 
 
-def _compile(function: Callable[..., Any], *, keep: bool = False) -> Callable[..., Any]:
-    """Compile a function, without fastmath and such that loops over networks vectorize.
+# ------------------------------------------------------------------------------ what is compiled in
 
-    Without the error model every division would be a branch. `keep` is for the one function that
-    Python calls: its machine code, with all that it calls, is stored for later processes, and the
-    others are spared a wrapper, a quarter of all compilation. One that checks types at run time is
+
+@dataclass(frozen=True)
+class Kind:
+    """What is compiled in; all else is looked up while a kernel runs.
+
+    Attributes
+    ----------
+    layer_sizes, bias
+        As in `Architecture` where the network is small; else (), and any network will do.
+    activation, output, loss
+        As in `Architecture`.
+    """
+
+    layer_sizes: tuple[int, ...]
+    bias: bool
+    activation: str
+    output: str
+    loss: str
+
+
+class _Layout(NamedTuple):
+    """Where what belongs to a layer begins among the weights and among the units of a network."""
+
+    sizes: Any  # units of each layer, bias units not counted
+    bias: Any  # 1 with bias units, else 0
+    weight_at: Any  # one more than there are layers with weights: the last one is where they end
+    unit_at: Any  # of the bias unit, where there are any
+
+
+class _KindType(types.Type):
+    """A kind as Numba's type, so that there is a kernel for each."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        super().__init__(name=repr(kind))
+
+
+register_model(_KindType)(models.OpaqueModel)
+typeof_impl.register(Kind)(lambda kind, _: _KindType(kind))
+unbox(_KindType)(lambda typ, obj, c: NativeValue(c.context.get_dummy_value()))
+
+
+def _compile(function: Callable[..., Any], **options: Any) -> Any:
+    """Compile a function that compiled ones call, without fastmath and into its caller.
+
+    Without the error model every division would be a branch. One that checks types at run time is
     left out.
     """
-    options: dict[str, Any] = {"no_cpython_wrapper": not keep, "no_cfunc_wrapper": True}
-    compile_ = numba.njit(nogil=True, error_model="numpy", cache=keep, **options)
+    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False, **options}
+    compile_ = numba.njit(nogil=True, error_model="numpy", **options)
     return compile_(inspect.unwrap(function))
 
 
-def _serve(function: Callable[..., Any], source: Callable[..., Any]) -> None:
-    """Let compiled code that calls `function` run `source` on single numbers."""
-    overload(function, jit_options={"error_model": "numpy"}, strict=False)(lambda *_: source)
+def _inline(function: Callable[..., Any]) -> Any:
+    return _compile(function, forceinline=True)
 
 
-_FOR_NUMBERS: dict[str, Callable[..., Any]] = {
-    "where": lambda condition, a, b: a if condition else b,
-    "as_bits": lambda x: np.float64(x).view(np.int64),
-    "as_float": lambda bits: np.int64(bits).view(np.float64),
+def _for_lanes(function: Callable[..., Any], source: Callable[..., Any]) -> None:
+    """Let compiled code that calls `function` run `source`."""
+    options = {"error_model": "numpy", "forceinline": True}
+    overload(function, jit_options=options, strict=False)(lambda *_: source)
+
+
+_where, _as_bits, _as_float = lanes.where, lanes.as_bits, lanes.as_float
+_REPLACED: dict[str, Callable[..., Any]] = {
+    "where": lambda condition, a, b: _where(condition, a, b),
+    "as_bits": lambda x: _as_bits(x),
+    "as_float": lambda bits: _as_float(bits),
 }
 for _name, _function in inspect.getmembers(elementary, inspect.isfunction):
-    _serve(_function, _FOR_NUMBERS.get(_name, inspect.unwrap(_function)))
+    _for_lanes(_function, _REPLACED.get(_name, inspect.unwrap(_function)))
 
 
-def _choice(rows: Sequence[Callable[..., Any]], first: int = 0) -> Callable[..., Any]:
-    """Compile one function that calls the row function whose index is its first argument."""
-    if len(rows) == 1:
-        return rows[0]
-    middle = len(rows) // 2
-    at = first + middle
-    lower, upper = _choice(rows[:middle], first), _choice(rows[middle:], at)
-
-    def choose(index: int, *arguments: Any) -> None:
-        if index < at:
-            lower(index, *arguments)
-        else:
-            upper(index, *arguments)
-
-    return _compile(choose)
+_COMPILED = {
+    function: _compile(function, forceinline=True)
+    for entry in (*ACTIVATIONS.values(), *LOSSES.values())
+    for function in entry
+    if callable(function)
+}
 
 
-def _activation_row(f: Callable[..., Any]) -> Callable[..., Any]:
-    f = _compile(f)
+def _of_kind(choose: Callable[[Kind], Callable[..., Any]]) -> Callable[..., Any]:
+    """Make a function whose first argument is a kind, which decides what it computes."""
 
-    def row(index: int, rows: Any, a: int, z: int, slope: float, n: int) -> None:
-        for c in range(n):
-            rows[z, c] = f(rows[a, c], slope)
+    def chosen(kind: Kind, *arguments: Any) -> Any:
+        raise NotImplementedError("This is for compiled code.")
 
-    return _compile(row)
+    def implement(kind: _KindType, *arguments: Any) -> Callable[..., Any]:
+        function = _COMPILED[choose(kind.kind)]
+        return lambda kind, *arguments: function(*arguments)
 
-
-def _derivative_row(derivative: Callable[..., Any]) -> Callable[..., Any]:
-    derivative = _compile(derivative)
-
-    def row(index: int, rows: Any, z: int, delta: int, slope: float, n: int) -> None:
-        for c in range(n):
-            rows[delta, c] = rows[delta, c] * derivative(rows[z, c], slope)
-
-    return _compile(row)
+    overload(chosen, jit_options={"forceinline": True}, strict=False)(implement)
+    return chosen
 
 
-def _loss_row(value: Callable[..., Any]) -> Callable[..., Any]:
-    value = _compile(value)
-
-    def row(index: int, rows: Any, a: int, z: int, y: float, n: int) -> None:
-        for c in range(n):
-            rows[_LOSS, c] = rows[_LOSS, c] + value(rows[a, c], rows[z, c], y)
-
-    return _compile(row)
+_hidden = _of_kind(lambda kind: ACTIVATIONS[kind.activation].f)
+_hidden_derivative = _of_kind(lambda kind: ACTIVATIONS[kind.activation].derivative)
+_output = _of_kind(lambda kind: ACTIVATIONS[kind.output].f)
+_output_derivative = _of_kind(lambda kind: ACTIVATIONS[kind.output].derivative)
+_output_delta = _of_kind(lambda kind: LOSSES[kind.loss].delta)
+_loss = _of_kind(lambda kind: LOSSES[kind.loss].value)
 
 
-def _delta_row(delta: Callable[..., Any]) -> Callable[..., Any]:
-    delta = _compile(delta)
-
-    def row(index: int, rows: Any, z: int, y: float, derivative: int, n: int) -> None:
-        for c in range(n):
-            rows[derivative, c] = delta(rows[z, c], y, rows[derivative, c])
-
-    return _compile(row)
+def _layout(kind: Kind, given: Any) -> Any:
+    """Return the layout that is compiled in, or the one that is given where there is none."""
+    raise NotImplementedError("This is for compiled code.")
 
 
-_activate = _choice([_activation_row(a.f) for a in ACTIVATIONS.values()])
-_derive = _choice([_derivative_row(a.derivative) for a in ACTIVATIONS.values()])
-_add_loss = _choice([_loss_row(loss.value) for loss in LOSSES.values()])
-_output_delta = _choice([_delta_row(loss.delta) for loss in LOSSES.values()])
+@overload(_layout, jit_options={"forceinline": True}, strict=False)
+def _choose_layout(kind: Any, given: Any) -> Callable[..., Any]:
+    constant = _layout_of(kind.kind.layer_sizes, kind.kind.bias)
+    return (lambda kind, given: constant) if constant.sizes else (lambda kind, given: given)
+
+
+def _layout_of(layer_sizes: tuple[int, ...], bias: bool) -> _Layout:
+    n_weights = [rows * fan_out for rows, fan_out in layer_shapes(layer_sizes, bias=bias)]
+    return _Layout(
+        sizes=layer_sizes,
+        bias=int(bias),
+        weight_at=tuple(accumulate(n_weights, initial=0)),
+        unit_at=tuple(accumulate((size + bias for size in layer_sizes[:-1]), initial=0)),
+    )
+
+
+# ------------------------------------------------------------------------------ what a kernel gets
 
 
 class _Net(NamedTuple):
-    """What the networks share, as numbers, and which rows of a block hold what.
+    """What all networks share, as numbers and arrays."""
 
-    Rows of units count samples, then units; in one layer they follow each other.
-    """
-
-    sizes: np.ndarray  # units of each layer
-    weight_at: np.ndarray  # for each layer with weights, its first among the rows of weights
-    unit_at: np.ndarray  # for each such layer, its first among the rows of units
-    n_weights: int
-    weights: int  # first row of each kind; there are as many of velocity and gradient
-    velocity: int
-    gradient: int
-    pre_activations: int
-    activations: int
-    deltas: int
-    has_bias: bool
+    layout: _Layout
+    part_at: tuple[int, ...]  # where the parts of a `_Group` begin
     train_bias: bool
-    hidden: int  # index in ACTIVATIONS
-    output: int
     slope: float
-    loss: int  # index in LOSSES
-    n_samples: int
-    inputs: np.ndarray  # of sample 0, 1, …: bias and inputs
-    targets: np.ndarray  # of sample 0, 1, …: outputs
-    ones: np.ndarray  # (sample,), what bias units put in
+    inputs: np.ndarray  # and before them the bias unit's 1, where there are any
+    targets: np.ndarray
     gradient_factor: float
     online: bool
     epochs: int
@@ -166,397 +203,436 @@ class _Net(NamedTuple):
     recorded: np.ndarray
 
 
-# A block is one array: a row for each value of a network, one column a network, of which the first
-# `n` are learning. One array, because views of single rows cost Numba more than the sums over them.
-# MISSES counts outputs that are not within the tolerance; DOUBTS is not 0 where the loss or a
-# weight may not be finite; NOTHING is −0.0, which added to any number gives that number.
-_LEARNING_RATE, _MOMENTUM, _LOSS, _GRADIENT_NORM, _WEIGHT_NORM = np.arange(5)
-_MISSES, _DOUBTS, _NOTHING, _FIRST_WEIGHT = np.arange(5, 9)
+class _Group(NamedTuple):
+    """The networks in the lanes, as rows of lanes (`lanes.ROW`).
 
-
-@_compile
-def _fill(rows: Any, at: Index, value: float, n: Index) -> None:
-    for c in range(n):
-        rows[at, c] = value
-
-
-def _weighted_sum(factor: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile out = start + Σₖ x[k]·y[k] over rows, in order; up to four products a pass.
-
-    `factor` says what y[k] is. What is added to has loops of its own: where two rows might be one,
-    loops do not vectorize.
+    Weights, velocity and gradient are as in `network.Block`; units (the bias unit's 1 and the
+    activations of every layer) and deltas are those of one sample; pre-activations and activations
+    of the output layer are those of all samples. `undecided` is 1 where the outcome is open, else
+    0; `misses` counts outputs that are not within the tolerance; `size` is the sum of all |a|.
     """
-    factor = _compile(factor)
 
-    @_compile
-    def add(
-        rows: Any, out: Index, x: Index, x_step: Index, table: Any, y: Index, y_step: Index,
-        count: Index, n: Index,
-    ) -> None:  # fmt: skip
-        while count >= 4:
-            x1, y1, x2, y2 = x + x_step, y + y_step, x + 2 * x_step, y + 2 * y_step
-            x3, y3 = x2 + x_step, y2 + y_step
-            for c in range(n):
-                total = rows[out, c] + rows[x, c] * factor(rows, table, y, c)
-                total = total + rows[x1, c] * factor(rows, table, y1, c)
-                total = total + rows[x2, c] * factor(rows, table, y2, c)
-                rows[out, c] = total + rows[x3, c] * factor(rows, table, y3, c)
-            x, y, count = x3 + x_step, y3 + y_step, count - 4
-        while count > 0:
-            for c in range(n):
-                rows[out, c] = rows[out, c] + rows[x, c] * factor(rows, table, y, c)
-            x, y, count = x + x_step, y + y_step, count - 1
+    weights: Any
+    velocity: Any
+    gradient: Any
+    units: Any
+    deltas: Any
+    pre_activations: Any
+    outputs: Any
+    learning_rate: Any  # one element a layer
+    momentum: Any  # one element, as all that follow
+    undecided: Any
+    misses: Any
+    size: Any
+    loss: Any
+    gradient_norm: Any
+    weight_norm: Any
 
-    @_compile
-    def set_to_sum(
-        rows: Any, out: Index, start: Index, x: Index, x_step: Index, table: Any, y: Index,
-        y_step: Index, count: Index, n: Index,
-    ) -> None:  # fmt: skip
-        x1, y1, x2, y2 = x + x_step, y + y_step, x + 2 * x_step, y + 2 * y_step
-        x3, y3 = x2 + x_step, y2 + y_step
-        if count == 1:
-            for c in range(n):
-                rows[out, c] = rows[start, c] + rows[x, c] * factor(rows, table, y, c)
-        elif count == 2:
-            for c in range(n):
-                total = rows[start, c] + rows[x, c] * factor(rows, table, y, c)
-                rows[out, c] = total + rows[x1, c] * factor(rows, table, y1, c)
-        elif count == 3:
-            for c in range(n):
-                total = rows[start, c] + rows[x, c] * factor(rows, table, y, c)
-                total = total + rows[x1, c] * factor(rows, table, y1, c)
-                rows[out, c] = total + rows[x2, c] * factor(rows, table, y2, c)
+
+class _Queue(NamedTuple):
+    """Which network is in which lane, since when, and which one is the next."""
+
+    network: np.ndarray  # in the ensemble, or _NOBODY
+    began: np.ndarray  # step at which it was at epoch 0
+    position: np.ndarray  # of its next recorded epoch
+    step: np.ndarray  # one number: how many have been taken
+    waiting: np.ndarray  # one number: the first network that waits
+
+
+class _Ensemble(NamedTuple):
+    """What the networks start from; arrays of shape (…, network), the last one being nobody: 0."""
+
+    parameters: np.ndarray
+    learning_rate: np.ndarray
+    momentum: np.ndarray
+    slot: np.ndarray  # place of its weights among the kept ones, or −1
+
+
+# -------------------------------------------------------------------- the equations, for one sample
+
+
+@_inline
+def _forward(kind: Kind, net: _Net, group: _Group, s: Index) -> None:
+    """Compute a and z of every layer; see `network.Block.forward`."""
+    layout = _layout(kind, net.layout)
+    _layer_forward(kind, net, group, s, 0, net.inputs[s])
+    for layer in range(1, len(layout.sizes) - 1):
+        _layer_forward(kind, net, group, s, layer, row_from(group.units, layout.unit_at[layer]))
+
+
+@_inline
+def _layer_forward(kind: Kind, net: _Net, group: _Group, s: Index, layer: Index, z: Any) -> None:
+    """Compute a[o] = Σᵢ w[i, o]·z[i], bias first, and z_next[o] = f(a[o])."""
+    layout = _layout(kind, net.layout)
+    n_rows, fan_out = layout.sizes[layer] + layout.bias, layout.sizes[layer + 1]
+    w = matrix_from(group.weights, layout.weight_at[layer], fan_out)
+    z_next = row_from(group.units, layout.unit_at[layer + 1] + layout.bias)
+    for o in range(fan_out):
+        a = w[0, o] * z[0]
+        for i in range(1, n_rows):
+            a += w[i, o] * z[i]
+        group.size[0] += abs(a)
+        if layer < len(layout.sizes) - 2:
+            z_next[o] = _hidden(kind, a, net.slope)
         else:
-            for c in range(n):
-                total = rows[start, c] + rows[x, c] * factor(rows, table, y, c)
-                total = total + rows[x1, c] * factor(rows, table, y1, c)
-                total = total + rows[x2, c] * factor(rows, table, y2, c)
-                rows[out, c] = total + rows[x3, c] * factor(rows, table, y3, c)
-            x, y = x + 4 * x_step, y + 4 * y_step
-            add(rows, out, x, x_step, table, y, y_step, count - 4, n)
-
-    return set_to_sum
+            group.pre_activations[s * fan_out + o] = a
+            group.outputs[s * fan_out + o] = _output(kind, a, net.slope)
 
 
-_sum_products = _weighted_sum(lambda rows, table, y, c: rows[y, c])
-_sum_scaled = _weighted_sum(lambda rows, table, y, c: table[y])
+@_inline
+def _backward(kind: Kind, net: _Net, group: _Group, s: Index, is_first: bool) -> None:
+    """Compute deltas, and add to the gradient or begin it; see `network.Block.backward`."""
+    layout = _layout(kind, net.layout)
+    last = len(layout.sizes) - 2
+    n_outputs = layout.sizes[last + 1]
+    delta = row_from(group.deltas, layout.unit_at[last + 1] + layout.bias)
+    for o in range(n_outputs):
+        z, y = group.outputs[s * n_outputs + o], net.targets[s, o]
+        delta[o] = _output_delta(kind, z, y, _output_derivative(kind, z, net.slope))
+    for layer in range(last, 0, -1):
+        z = row_from(group.units, layout.unit_at[layer])
+        _add_gradient(kind, net, group, layer, z, is_first)
+        _hidden_deltas(kind, net, group, layer, z)
+    _add_gradient(kind, net, group, 0, net.inputs[s], is_first)
 
 
-@_compile
-def _forward(net: _Net, rows: Any, first: Index, last: Index, n: Index) -> None:
-    """Compute a and z of samples `first` … `last` − 1; see `network.Block.forward`."""
-    n_layers = len(net.weight_at)
-    for layer in range(n_layers):
-        fan_in, fan_out = net.sizes[layer], net.sizes[layer + 1]
-        code = net.output if layer == n_layers - 1 else net.hidden
-        n_rows = fan_in + int(net.has_bias)
-        for s in range(first, last):
-            for o in range(fan_out):
-                unit = net.unit_at[layer] + s * fan_out + o
-                a, w = net.pre_activations + unit, net.weights + net.weight_at[layer] + o
-                if layer == 0:
-                    _sum_scaled(
-                        rows, a, _NOTHING, w, fan_out, net.inputs, s * n_rows, _ONE, n_rows, n
-                    )
-                else:
-                    start = w if net.has_bias else _NOTHING
-                    w += fan_out * int(net.has_bias)
-                    z = net.activations + net.unit_at[layer - 1] + s * fan_in
-                    _sum_products(rows, a, start, w, fan_out, net.inputs, z, _ONE, fan_in, n)
-                _activate(code, rows, a, net.activations + unit, net.slope, n)
-
-
-@_compile
-def _backward(net: _Net, rows: Any, first: Index, last: Index, n: Index) -> None:
-    """Compute deltas and the gradient over some samples; see `network.Block.backward`."""
-    n_layers = len(net.weight_at)
-    for layer in range(n_layers - 1, -1, -1):
-        for s in range(first, last):
-            for o in range(net.sizes[layer + 1]):
-                _delta(net, rows, layer, s, o, n)
-        _gradient(net, rows, layer, first, last, n)
-
-
-@_compile
-def _delta(net: _Net, rows: Any, layer: Index, s: Index, o: Index, n: Index) -> None:
-    unit = net.unit_at[layer] + s * net.sizes[layer + 1] + o
-    z, delta = net.activations + unit, net.deltas + unit
-    if layer == len(net.weight_at) - 1:
-        _fill(rows, delta, 1.0, n)
-        _derive(net.output, rows, z, delta, net.slope, n)
-        y = net.targets[s * net.sizes[layer + 1] + o]
-        _output_delta(net.loss, rows, z, y, delta, n)
-        return
-    fan_out = net.sizes[layer + 2]
-    w = net.weights + net.weight_at[layer + 1] + (o + int(net.has_bias)) * fan_out
-    following = net.deltas + net.unit_at[layer + 1] + s * fan_out
-    _sum_products(rows, delta, _NOTHING, w, _ONE, net.inputs, following, _ONE, fan_out, n)
-    _derive(net.hidden, rows, z, delta, net.slope, n)
-
-
-@_compile
-def _gradient(net: _Net, rows: Any, layer: Index, first: Index, last: Index, n: Index) -> None:
-    fan_in, fan_out = net.sizes[layer], net.sizes[layer + 1]
-    bias = int(net.has_bias)
-    n_rows, count = fan_in + bias, last - first
+@_inline
+def _add_gradient(
+    kind: Kind, net: _Net, group: _Group, layer: Index, z: Any, is_first: bool
+) -> None:
+    """Add z[i]·delta[o] to dL/dw[i, o], or set it to that."""
+    layout = _layout(kind, net.layout)
+    n_rows, fan_out = layout.sizes[layer] + layout.bias, layout.sizes[layer + 1]
+    gradient = matrix_from(group.gradient, layout.weight_at[layer], fan_out)
+    delta = row_from(group.deltas, layout.unit_at[layer + 1] + layout.bias)
     for i in range(n_rows):
         for o in range(fan_out):
-            g = net.gradient + net.weight_at[layer] + i * fan_out + o
-            delta = net.deltas + net.unit_at[layer] + first * fan_out + o
-            if i < bias and not net.train_bias:
-                _fill(rows, g, 0.0, n)
-            elif i < bias:
-                _sum_scaled(rows, g, _NOTHING, delta, fan_out, net.ones, _ZERO, _ONE, count, n)
-            elif layer == 0:
-                at = first * n_rows + i
-                _sum_scaled(rows, g, _NOTHING, delta, fan_out, net.inputs, at, n_rows, count, n)
-            else:
-                z = net.activations + net.unit_at[layer - 1] + first * fan_in + i - bias
-                _sum_products(rows, g, _NOTHING, z, fan_in, net.inputs, delta, fan_out, count, n)
+            term = z[i] * delta[o]
+            gradient[i, o] = term if is_first else gradient[i, o] + term
 
 
-@_compile
-def _update(net: _Net, rows: Any, gradient_factor: float, n: Index) -> None:
-    """Take one step; see `network.Block.update`."""
-    for i in range(net.n_weights):
-        w, v, g = net.weights + i, net.velocity + i, net.gradient + i
-        for c in range(n):
-            downhill = rows[_LEARNING_RATE, c] * (rows[g, c] * gradient_factor)
-            step = rows[_MOMENTUM, c] * rows[v, c] - downhill
-            rows[v, c] = step
-            rows[w, c] = rows[w, c] + step
+@_inline
+def _hidden_deltas(kind: Kind, net: _Net, group: _Group, layer: Index, z: Any) -> None:
+    """Compute delta[i] = f'(z[i])·Σₒ w[i, o]·delta_next[o]; bias units get none."""
+    layout = _layout(kind, net.layout)
+    n_rows, fan_out = layout.sizes[layer] + layout.bias, layout.sizes[layer + 1]
+    w = matrix_from(group.weights, layout.weight_at[layer], fan_out)
+    delta = row_from(group.deltas, layout.unit_at[layer])
+    delta_next = row_from(group.deltas, layout.unit_at[layer + 1] + layout.bias)
+    for i in range(layout.bias, n_rows):
+        total = w[i, 0] * delta_next[0]
+        for o in range(1, fan_out):
+            total += w[i, o] * delta_next[o]
+        delta[i] = total * _hidden_derivative(kind, z[i], net.slope)
 
 
-@_compile
-def _step(net: _Net, rows: Any, n: Index) -> None:
-    """Update once with the batch gradient, or after each sample."""
-    if not net.online:
-        _update(net, rows, net.gradient_factor, n)
-        return
-    for s in range(net.n_samples):
-        _forward(net, rows, s, s + 1, n)
-        _backward(net, rows, s, s + 1, n)
-        _update(net, rows, 1.0, n)
+@_inline
+def _update(kind: Kind, net: _Net, group: _Group, factor: float) -> None:
+    """Take one step: v ← momentum·v − learning_rate·dL/dw; w ← w + v."""
+    layout = _layout(kind, net.layout)
+    momentum = group.momentum[0]
+    for layer in range(len(layout.sizes) - 1):
+        rate = group.learning_rate[layer]
+        for k in range(layout.weight_at[layer], layout.weight_at[layer + 1]):
+            velocity = momentum * group.velocity[k] - rate * (group.gradient[k] * factor)
+            group.velocity[k] = velocity
+            group.weights[k] += velocity
 
 
-@_compile
-def _measure_loss(net: _Net, rows: Any, n: Index) -> None:
-    _fill(rows, _LOSS, 0.0, n)
-    for i in range(len(net.targets)):
-        unit = net.unit_at[-1] + i
-        a, z = net.pre_activations + unit, net.activations + unit
-        _add_loss(net.loss, rows, a, z, net.targets[i], n)
-    for c in range(n):
-        rows[_LOSS, c] = rows[_LOSS, c] / net.n_samples
+# ------------------------------------------------------------------------------ through the table
 
 
-@_compile
-def _norm(rows: Any, out: Index, first: Index, count: Index, factor: float, n: Index) -> None:
-    _fill(rows, out, 0.0, n)
-    for at in range(first, first + count):
-        for c in range(n):
-            value = rows[at, c] * factor
-            rows[out, c] = rows[out, c] + value * value
-    for c in range(n):
-        rows[out, c] = np.sqrt(rows[out, c])
+@_inline
+def _pass(kind: Kind, net: _Net, group: _Group, with_gradient: bool, online: bool) -> None:
+    """Compute all samples, and their gradient where it is asked for; online: update after each."""
+    group.size[0] = 0.0
+    for s in range(len(net.inputs)):
+        _forward(kind, net, group, s)
+        if with_gradient:
+            _backward(kind, net, group, s, s == 0 or online)
+        if online:
+            _fix_biases(kind, net, group)
+            _update(kind, net, group, 1.0)
+    if with_gradient and not online:
+        _fix_biases(kind, net, group)
 
 
-@_compile
-def _check(net: _Net, rows: Any, n: Index) -> bool:
-    """Fill the rows of misses and doubts; say whether any doubt is there."""
-    _fill(rows, _MISSES, 0.0, n)
-    _fill(rows, _DOUBTS, 0.0, n)
-    for i in range(len(net.targets)):
-        unit, y = net.unit_at[-1] + i, net.targets[i]
-        a, z = net.pre_activations + unit, net.activations + unit
-        for c in range(n):
-            error = abs(rows[z, c] - y)
-            rows[_MISSES, c] += 0.0 if error < net.tolerance else 1.0
-            rows[_DOUBTS, c] += 0.0 if abs(rows[a, c]) < SAFE and error < SAFE else 1.0
-    for w in range(net.weights, net.weights + net.n_weights):
-        for c in range(n):
-            rows[_DOUBTS, c] += rows[w, c] * 0.0  # NaN where a weight is not finite
-    doubtful = 0
-    for c in range(n):
-        doubtful += 0 if rows[_DOUBTS, c] == 0.0 else 1
-    return doubtful > 0
+@_inline
+def _fix_biases(kind: Kind, net: _Net, group: _Group) -> None:
+    layout = _layout(kind, net.layout)
+    if layout.bias and not net.train_bias:
+        for layer in range(len(layout.sizes) - 1):
+            first = layout.weight_at[layer]
+            for k in range(first, first + layout.sizes[layer + 1]):
+                group.gradient[k] = 0.0
 
 
-@_compile
-def _settle(
-    net: _Net, rows: Any, network: Any, trained: Trained, epoch: Index, doubtful: bool, n: Index
-) -> int:
-    """Set the outcomes that are decided at this epoch; mark in the misses who is to be frozen.
+@_inline
+def _look(kind: Kind, net: _Net, group: _Group) -> bool:
+    """Count misses; whether a network converges now, or its loss or a weight may not be finite.
 
-    Afterwards misses are +1 for the diverged, −1 for those frozen by convergence, else 0.
+    A weight that is not finite makes the pre-activations it goes into so, and with them the size.
     """
-    if doubtful:
-        _measure_loss(net, rows, n)
-    leaving = 0
-    for c in range(n):
-        k, miss = network[c], rows[_MISSES, c]
-        mark = 0.0
-        # not finite is NaN in the doubts; a large pre-activation only says to look at the loss
-        finite = rows[_DOUBTS, c] * 0.0 == 0.0
-        if doubtful and not (finite and np.isfinite(rows[_LOSS, c])):
-            mark = 1.0
-            if trained.outcome[k] == STALLED:
-                trained.outcome[k] = DIVERGED
-        elif miss == 0.0 and trained.outcome[k] == STALLED:
-            trained.outcome[k] = CONVERGED
-            trained.epochs_to_converge[k] = epoch
-            if net.stop_when_converged:
-                mark = -1.0
-        rows[_MISSES, c] = mark
-        leaving += 0 if mark == 0.0 else 1
-    return leaving
+    layout = _layout(kind, net.layout)
+    n_outputs = layout.sizes[len(layout.sizes) - 1]
+    misses, size = spread(0.0), group.size[0]
+    for s in range(len(net.targets)):
+        for o in range(n_outputs):
+            error = abs(group.outputs[s * n_outputs + o] - net.targets[s, o])
+            misses += _where(error < net.tolerance, 0.0, 1.0)
+            size += error
+    group.misses[0] = misses
+    converges = (misses == 0.0) & (group.undecided[0] > 0.0)
+    return any_lane(~(size < SAFE)) or any_lane(converges)
+
+
+@_compile
+def _measure(kind: Kind, net: _Net, group: _Group) -> None:
+    """Compute loss and norms."""
+    layout = _layout(kind, net.layout)
+    n_outputs = layout.sizes[len(layout.sizes) - 1]
+    loss, gradient_square, weight_square = spread(0.0), spread(0.0), spread(0.0)
+    for s in range(len(net.targets)):
+        for o in range(n_outputs):
+            a, z = group.pre_activations[s * n_outputs + o], group.outputs[s * n_outputs + o]
+            loss += _loss(kind, a, z, net.targets[s, o])
+    for k in range(layout.weight_at[len(layout.sizes) - 1]):
+        gradient = group.gradient[k] * net.gradient_factor
+        gradient_square += gradient * gradient
+        weight_square += group.weights[k] * group.weights[k]
+    group.loss[0] = loss / len(net.targets)
+    group.gradient_norm[0] = np.sqrt(gradient_square)
+    group.weight_norm[0] = np.sqrt(weight_square)
+
+
+# ------------------------------------------------------------------------- who comes, and who goes
+
+
+@_compile
+def _fill_lanes(group: _Group, queue: _Queue, ensemble: _Ensemble) -> int:
+    """Give idle lanes to networks that wait, or to nobody; count the lanes that are not idle."""
+    n_busy, nobody = 0, len(ensemble.momentum) - 1
+    for c in range(LANES):
+        if queue.network[c] == _NOBODY:
+            k = queue.waiting[0]
+            for i in range(len(ensemble.parameters)):
+                group.weights[i, c], group.velocity[i, c] = ensemble.parameters[i, k], 0.0
+            for layer in range(len(ensemble.learning_rate)):
+                group.learning_rate[layer, c] = ensemble.learning_rate[layer, k]
+            group.momentum[0, c] = ensemble.momentum[k]
+            group.undecided[0, c] = 0.0 if k == nobody else 1.0
+            if k < nobody:
+                queue.network[c], queue.began[c], queue.position[c] = k, queue.step[0], 0
+                queue.waiting[0] += 1
+        n_busy += int(queue.network[c] != _NOBODY)
+    return n_busy
+
+
+@_compile
+def _next_record(net: _Net, queue: _Queue) -> Index:
+    """Find the first step at which a network is at its next recorded epoch."""
+    step = np.int64(np.iinfo(np.int64).max)
+    for c in range(LANES):
+        if queue.network[c] != _NOBODY:
+            step = min(step, queue.began[c] + net.recorded[queue.position[c]])
+    return step
+
+
+@_compile
+def _settle(net: _Net, group: _Group, queue: _Queue, ensemble: _Ensemble, trained: Trained) -> None:
+    """Set outcomes, record, and let go of the networks that are frozen or at their last epoch."""
+    for c in range(LANES):
+        k = queue.network[c]
+        if k == _NOBODY:
+            continue
+        epoch = queue.step[0] - queue.began[c]
+        finite = _is_finite(group, c, len(trained.parameters))
+        within = finite and group.misses[0, c] == 0.0
+        is_over = not finite or epoch == net.epochs
+        if trained.outcome[k] == STALLED and not finite:
+            trained.outcome[k] = DIVERGED
+        elif trained.outcome[k] == STALLED and within:
+            trained.outcome[k], trained.epochs_to_converge[k] = CONVERGED, epoch
+            is_over = is_over or net.stop_when_converged
+        group.undecided[0, c] = 1.0 if trained.outcome[k] == STALLED else 0.0
+        if not finite:
+            group.loss[0, c] = group.gradient_norm[0, c] = group.weight_norm[0, c] = np.inf
+        at = queue.position[c]
+        if is_over:
+            for later in range(at, len(net.recorded)):
+                _record(group, ensemble, trained, later, c, k)
+            trained.final_loss[k], trained.solved[k] = group.loss[0, c], within
+            for i in range(len(trained.parameters)):
+                trained.parameters[i, k] = group.weights[i, c]
+            queue.network[c] = _NOBODY
+        elif epoch == net.recorded[at]:
+            _record(group, ensemble, trained, at, c, k)
+            queue.position[c] += 1
+
+
+@_inline
+def _is_finite(group: _Group, c: Index, n_weights: Index) -> bool:
+    """Whether the loss and all weights of a lane are finite."""
+    finite = np.isfinite(group.loss[0, c])
+    for i in range(n_weights):
+        finite = finite and np.isfinite(group.weights[i, c])
+    return finite
 
 
 @_compile
 def _record(
-    net: _Net, rows: Any, network: Any, trained: Trained, slot: Any, at: Index, c: Index
+    group: _Group, ensemble: _Ensemble, trained: Trained, at: Index, c: Index, k: Index
 ) -> None:
-    """Write what one column is at the recorded epoch `at`."""
-    k = network[c]
-    trained.loss[at, k] = rows[_LOSS, c]
-    trained.gradient_norm[at, k] = rows[_GRADIENT_NORM, c]
-    trained.weight_norm[at, k] = rows[_WEIGHT_NORM, c]
-    if slot[k] >= 0:
-        for i in range(net.n_weights):
-            trained.trajectory[at, i, slot[k]] = rows[net.weights + i, c]
+    trained.loss[at, k] = group.loss[0, c]
+    trained.gradient_norm[at, k] = group.gradient_norm[0, c]
+    trained.weight_norm[at, k] = group.weight_norm[0, c]
+    slot = ensemble.slot[k]
+    if slot >= 0:
+        for i in range(len(trained.parameters)):
+            trained.trajectory[at, i, slot] = group.weights[i, c]
+
+
+# ------------------------------------------------------------------------------------ the kernel
 
 
 @_compile
-def _freeze(
-    net: _Net, rows: Any, network: Any, trained: Trained, slot: Any, position: Index,
-    is_last: bool, n: Index,
-) -> int:  # fmt: skip
-    """Write how the leaving columns end, close the gaps, and give how many columns are left."""
-    for c in range(n - 1, -1, -1):
-        if not (is_last or rows[_MISSES, c] != 0.0):
-            continue
-        if rows[_MISSES, c] > 0.0:
-            rows[_LOSS, c] = rows[_GRADIENT_NORM, c] = rows[_WEIGHT_NORM, c] = np.inf
-        for at in range(position, len(net.recorded)):
-            _record(net, rows, network, trained, slot, at, c)
-        k = network[c]
-        trained.final_loss[k] = rows[_LOSS, c]
-        for i in range(net.n_weights):
-            trained.parameters[i, k] = rows[net.weights + i, c]
-        n -= 1
-        network[c] = network[n]  # the last column takes the place
-        for at in range(net.pre_activations):
-            rows[at, c] = rows[at, n]
-    return n
+def _cut(memory: Any, at: Any) -> _Group:
+    """Cut the memory of a group into its parts."""
+    row = as_row(memory)
+    return _Group(
+        row_from(row, at[0]), row_from(row, at[1]), row_from(row, at[2]), row_from(row, at[3]),
+        row_from(row, at[4]), row_from(row, at[5]), row_from(row, at[6]), row_from(row, at[7]),
+        row_from(row, at[8]), row_from(row, at[9]), row_from(row, at[10]), row_from(row, at[11]),
+        row_from(row, at[12]), row_from(row, at[13]), row_from(row, at[14]),
+    )  # fmt: skip
 
 
-@partial(_compile, keep=True)
-def _train_epochs(
-    net: _Net, rows: Any, network: Any, trained: Trained, slot: Any, epoch: Index, stop: Index,
-    n: Index,
-) -> int:  # fmt: skip
-    """Go from `epoch` to before `stop`; give how many columns are still learning."""
-    position = np.searchsorted(net.recorded, epoch)
-    while epoch < stop and n > 0:
-        _forward(net, rows, _ZERO, net.n_samples, n)
-        doubtful = _check(net, rows, n)
-        leaving = _settle(net, rows, network, trained, epoch, doubtful, n)
-        is_last, is_recorded = epoch == net.epochs, epoch == net.recorded[position]
-        if is_recorded or leaving > 0 or not (net.online or is_last):
-            _backward(net, rows, _ZERO, net.n_samples, n)
-        if is_recorded or leaving > 0:
-            _measure_loss(net, rows, n)
-            factor = net.gradient_factor
-            _norm(rows, _GRADIENT_NORM, net.gradient, net.n_weights, factor, n)
-            _norm(rows, _WEIGHT_NORM, net.weights, net.n_weights, 1.0, n)
-        if is_recorded:
-            for c in range(n):
-                _record(net, rows, network, trained, slot, position, c)
-        if leaving > 0 or is_last:
-            n = _freeze(net, rows, network, trained, slot, position, is_last, n)
-        if not is_last:
-            _step(net, rows, n)
-        position += int(is_recorded)
-        epoch += 1
-    return n
+def _train_lanes(
+    kind: Kind,
+    net: _Net,
+    memory: Any,
+    queue: _Queue,
+    ensemble: _Ensemble,
+    trained: Trained,
+    n_steps: int,
+) -> None:
+    """Take a number of steps of an epoch with all lanes, or fewer where no network is left."""
+    group = _cut(memory, net.part_at)
+    wake, is_changed = np.int64(0), True
+    for _ in range(n_steps):
+        if is_changed:
+            if _fill_lanes(group, queue, ensemble) == 0:
+                return
+            wake = _next_record(net, queue)
+        is_recorded = queue.step[0] == wake
+        _pass(kind, net, group, is_recorded or not net.online, _NO)
+        is_changed = _look(kind, net, group) or is_recorded
+        if is_changed:
+            if net.online and not is_recorded:
+                _pass(kind, net, group, _YES, _NO)
+            _measure(kind, net, group)
+            _settle(net, group, queue, ensemble, trained)
+        if net.online:
+            _pass(kind, net, group, _YES, _YES)
+        else:
+            _update(kind, net, group, net.gradient_factor)
+        queue.step[0] += 1
+
+
+kernel = _compile(_train_lanes, cache=True, no_cpython_wrapper=False)
+
+
+# ------------------------------------------------------------------------------------ from Python
 
 
 def train(
     setup: Setup,
     parameters: Parameters,
-    learning_rate: PerNetwork,
+    learning_rate: PerLayer,
     momentum: PerNetwork,
     *,
-    kept: Int64[np.ndarray, " kept"] | None = None,
-    block_size: int | None = None,
+    kept: Kept | None = None,
     progress: Progress | None = None,
 ) -> Trained:
     """Train networks with compiled code; arguments and result are those of `training.train`."""
     kept = np.empty(0, dtype=np.int64) if kept is None else kept
     trained = empty_result(setup, parameters, kept)
-    slot = np.full(parameters.shape[1], -1)  # of its weights among the kept ones
-    slot[kept] = np.arange(len(kept))
-    net, step = _net(setup), block_size or BLOCK_SIZE
-    for start in range(0, parameters.shape[1], step):
-        chosen = slice(start, min(start + step, parameters.shape[1]))
-        rows = _rows(net, parameters[:, chosen], learning_rate[chosen], momentum[chosen])
-        network = np.arange(chosen.start, chosen.stop)
-        _train_block(net, rows, network, trained, slot, progress or (lambda _: None))
+    queue = _new_queue()
+    step = _kernel_for(setup, parameters, learning_rate, momentum, kept, queue, trained)
+    n_networks, done = parameters.shape[-1], 0
+    while queue.waiting[0] < n_networks or (queue.network != _NOBODY).any():
+        step()
+        total = _network_epochs(queue, setup.epochs)
+        if progress:
+            progress(total - done)
+        done = total
+    mark_blown_up(trained)
     return trained
 
 
-def _train_block(
-    net: _Net,
-    rows: np.ndarray,
-    network: np.ndarray,
+def make_ready(setup: Setup) -> None:
+    """Compile the kernel for networks of this kind, or load it from disk; once a process."""
+    nobody = np.empty((setup.architecture.n_weights, 0))
+    rates = np.empty((len(setup.architecture.shapes), 0))
+    train(setup, nobody, rates, np.empty(0))
+
+
+def _kernel_for(
+    setup: Setup,
+    parameters: Parameters,
+    learning_rate: PerLayer,
+    momentum: PerNetwork,
+    kept: Kept,
+    queue: _Queue,
     trained: Trained,
-    slot: np.ndarray,
-    progress: Progress,
-) -> None:
-    """Train one block, of whose columns `network` says which network of the result each is."""
-    n = n_networks = len(network)
-    epochs_per_call = max(1, _PRODUCTS_PER_CALL // (net.n_samples * net.n_weights * n))
-    for epoch in range(0, net.epochs + 1, epochs_per_call):
-        if n == 0:
-            progress(n_networks * (net.epochs - epoch))
-            return
-        stop = min(epoch + epochs_per_call, net.epochs + 1)
-        n = _train_epochs(net, rows, network, trained, slot, epoch, stop, n)
-        progress(n_networks * (min(stop, net.epochs) - epoch))
+) -> Callable[[], None]:
+    """Put together what the kernel works on; compile it where it is not yet."""
+    slot = np.full(parameters.shape[-1] + 1, -1)
+    slot[kept] = np.arange(len(kept))
+    starts = [_with_nobody(array) for array in (parameters, learning_rate, momentum)]
+    n_products = len(setup.inputs) * setup.architecture.n_weights
+    part_at, memory = _new_memory(setup)
+    arguments = (
+        _kind_of(setup.architecture),
+        _net_of(setup, part_at),
+        memory,
+        queue,
+        _Ensemble(starts[0], starts[1], starts[2], slot),
+        trained,
+        max(1, _PRODUCTS_PER_CALL // n_products),
+    )
+    with _COMPILING:
+        kernel.compile(tuple(map(numba.typeof, arguments)))
+    return lambda: kernel(*arguments)
 
 
-def _net(setup: Setup) -> _Net:
+def _with_nobody(array: np.ndarray) -> np.ndarray:
+    return np.concatenate([array, np.zeros_like(array, shape=(*array.shape[:-1], 1))], axis=-1)
+
+
+def _kind_of(architecture: Architecture) -> Kind:
+    is_small = architecture.n_weights <= _SMALL
+    return Kind(
+        layer_sizes=architecture.layer_sizes if is_small else (),
+        bias=architecture.bias and is_small,
+        activation=architecture.activation,
+        output=architecture.output,
+        loss=architecture.loss,
+    )
+
+
+def _net_of(setup: Setup, part_at: tuple[int, ...]) -> _Net:
     architecture = setup.architecture
-    inputs, targets = np.array(setup.inputs), np.array(setup.targets)
-    n_samples, ones = len(inputs), np.ones(len(inputs))
-    sizes = np.array(architecture.layer_sizes)
-    n_weights = [rows * fan_out for rows, fan_out in architecture.shapes]
-    kinds = 3 * [sum(n_weights)] + 2 * [n_samples * int(sizes[1:].sum())]
-    weights, velocity, gradient, pre_activations, activations, deltas = np.cumsum(
-        [_FIRST_WEIGHT, *kinds]
-    ).tolist()
+    sizes, bias, *places = _layout_of(architecture.layer_sizes, architecture.bias)
+    inputs, ones = np.array(setup.inputs), np.ones(len(setup.inputs))
     return _Net(
-        sizes=sizes,
-        weight_at=np.cumsum([0, *n_weights[:-1]]),
-        unit_at=np.cumsum([0, *sizes[1:-1]]) * n_samples,
-        n_weights=sum(n_weights),
-        weights=weights,
-        velocity=velocity,
-        gradient=gradient,
-        pre_activations=pre_activations,
-        activations=activations,
-        deltas=deltas,
-        has_bias=architecture.bias,
+        layout=_Layout(np.array(sizes), bias, *map(np.array, places)),
+        part_at=part_at,
         train_bias=architecture.train_bias,
-        hidden=list(ACTIVATIONS).index(architecture.activation),
-        output=list(ACTIVATIONS).index(architecture.output),
-        slope=architecture.slope,
-        loss=list(LOSSES).index(architecture.loss),
-        n_samples=n_samples,
-        inputs=(np.column_stack([ones, inputs]) if architecture.bias else inputs).reshape(-1),
-        targets=targets.reshape(-1),
-        ones=ones,
-        gradient_factor=1.0 / n_samples if architecture.mean_gradient else 1.0,
+        slope=float(architecture.slope),
+        inputs=np.column_stack([ones, inputs]) if architecture.bias else inputs,
+        targets=np.array(setup.targets),
+        gradient_factor=float(setup.gradient_factor),
         online=setup.online,
         epochs=setup.epochs,
         tolerance=setup.tolerance,
@@ -565,10 +641,30 @@ def _net(setup: Setup) -> _Net:
     )
 
 
-def _rows(
-    net: _Net, parameters: Parameters, learning_rate: PerNetwork, momentum: PerNetwork
-) -> np.ndarray:
-    rows = np.zeros((2 * net.deltas - net.activations, parameters.shape[1]))
-    rows[_LEARNING_RATE], rows[_MOMENTUM], rows[_NOTHING] = learning_rate, momentum, -0.0
-    rows[net.weights : net.velocity] = parameters
-    return rows
+def _new_memory(setup: Setup) -> tuple[tuple[int, ...], np.ndarray]:
+    """Make room for a group, and say where its parts begin; bias units are 1, all else is 0.
+
+    It begins where a line of the cache does, 64 bytes, so that each row of lanes does.
+    """
+    sizes, n_weights = setup.architecture.layer_sizes, setup.architecture.n_weights
+    n_units, n_outputs = sum(sizes) + len(sizes), len(setup.targets) * sizes[-1]
+    parts = [n_weights] * 3 + [n_units] * 2 + [n_outputs] * 2 + [len(sizes) - 1] + [1] * 7
+    part_at = list(accumulate(parts, initial=0))
+    memory = np.zeros(part_at[-1] * LANES + 8)
+    first = -memory.ctypes.data % 64 // 8
+    rows = memory[first : first + part_at[-1] * LANES].reshape(-1, LANES)
+    rows[part_at[3] : part_at[4]] = 1.0
+    return tuple(part_at[:-1]), rows
+
+
+def _new_queue() -> _Queue:
+    idle = np.full(LANES, _NOBODY)
+    zeros = [np.zeros(n, dtype=np.int64) for n in (LANES, LANES, 1, 1)]
+    return _Queue(idle, *zeros)
+
+
+def _network_epochs(queue: _Queue, epochs: int) -> int:
+    """Count what is done; what a frozen network is spared counts as done."""
+    is_busy = queue.network != _NOBODY
+    n_finished = queue.waiting[0] - is_busy.sum()
+    return int(n_finished * epochs + (queue.step[0] - queue.began)[is_busy].sum())

@@ -32,14 +32,19 @@ def draw_words(
     seed and the layer sizes only.
     """
     stream = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=tuple(layer_sizes)))
-    n_weights = sum(rows * columns for rows, columns in layer_shapes(layer_sizes, bias=bias))
+    n_weights = count_weights(layer_sizes, bias=bias)
     words = stream.random_raw(n_networks * n_weights)
     return np.asarray(words, dtype=np.uint64).reshape(n_networks, n_weights)
 
 
 def layer_shapes(layer_sizes: Sequence[int], *, bias: bool) -> list[tuple[int, int]]:
-    """Give (rows, fan_out) of each layer's weights; the bias unit, if any, has row 0."""
+    """Return (rows, fan_out) of each layer's weights; the bias unit, if any, has row 0."""
     return [(fan_in + bias, fan_out) for fan_in, fan_out in pairwise(layer_sizes)]
+
+
+def count_weights(layer_sizes: Sequence[int], *, bias: bool) -> int:
+    """Return the number of weights of a network."""
+    return sum(rows * fan_out for rows, fan_out in layer_shapes(layer_sizes, bias=bias))
 
 
 def initialize(
@@ -56,7 +61,7 @@ def initialize(
     Parameters
     ----------
     words
-        As `draw_words` gives them.
+        Of `draw_words`.
     layer_sizes
         Units of each layer from input to output, bias units not counted.
     has_bias
@@ -86,7 +91,7 @@ def _signed_uniform(words: UInt64[np.ndarray, "..."]) -> Signed:
 def constant(
     signed: Signed, fan_in: int, fan_out: int, *, value: float, noise: float = 0.0
 ) -> Signed:
-    """Give every weight one value, plus uniform noise in ±`noise`."""
+    """Set every weight to one value, plus uniform noise in ±`noise`."""
     return value + noise * signed
 
 
@@ -101,9 +106,15 @@ def normal(signed: Signed, fan_in: int, fan_out: int, *, std: float) -> Signed:
 
 
 def variance_scaling(
-    signed: Signed, fan_in: int, fan_out: int, *, scale: float, fan: str, distribution: str
+    signed: Signed,
+    fan_in: int,
+    fan_out: int,
+    *,
+    variance_factor: float,
+    fan: str,
+    distribution: str,
 ) -> Signed:
-    """Draw with variance `scale` / fan, mean 0.
+    """Draw with variance `variance_factor` / fan, mean 0.
 
     Parameters
     ----------
@@ -115,16 +126,17 @@ def variance_scaling(
 
     References
     ----------
-    Glorot & Bengio (2010), eq. 16: scale 1, average. He et al. (2015), eq. 10: scale 2, in.
-    LeCun et al. (1998), section 4.6: scale 1, in. Truncation as in Keras and JAX.
+    Glorot & Bengio (2010), eq. 16: factor 1, average. He et al. (2015), eq. 10: factor 2, in.
+    LeCun et al. (1998), section 4.6: factor 1, in. Truncation as in Keras and JAX.
     """
-    fans = {"in": fan_in, "out": fan_out, "average": (fan_in + fan_out) / 2}
-    variance = scale / fans[fan]
+    fans = {"in": fan_in, "out": fan_out, "average": np.float64(fan_in + fan_out) / 2}
+    variance = np.float64(variance_factor) / fans[fan]  # no Python float: i386 rounds these twice
     if distribution == "uniform":
-        return uniform(signed, fan_in, fan_out, bound=float(np.sqrt(3.0 * variance)))
+        return uniform(signed, fan_in, fan_out, bound=np.sqrt(3.0 * variance))
+    std = np.sqrt(variance)
     if distribution == "normal":
-        return normal(signed, fan_in, fan_out, std=float(np.sqrt(variance)))
-    std = float(np.sqrt(variance)) / _STD_WITHIN_2
+        return normal(signed, fan_in, fan_out, std=std)
+    std /= _STD_WITHIN_2
     return std * standard_normal(0.5 * _MASS_WITHIN_2 * signed)
 
 

@@ -1,25 +1,28 @@
 """The equations of back-propagation, for many networks of one architecture side by side.
 
-Owns forward pass, backward pass and update. Arrays have the network axis last, so that one SIMD
-lane is one network; every sum runs in index order, so that a network's bits do not depend on
-which others it is computed with. When to do which step, and what to record, is decided in
-`training.py`.
+Owns forward pass, backward pass and update, and how weights are laid out: as parameters (one column
+a network) or layer by layer. Arrays have the network axis last, so that one SIMD lane is one
+network; every sum runs in index order, so that a network's bits do not depend on which others it is
+computed with. When to do which step, and what to record, is decided in `training.py`.
 
 A bias unit is a unit of constant value 1: it has index 0 of its layer, and its weights are row 0.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 from bp_pipeline.core.activations import ACTIVATIONS, Activation
-from bp_pipeline.core.initializers import layer_shapes
+from bp_pipeline.core.initializers import count_weights, layer_shapes
 from bp_pipeline.core.losses import LOSSES
 
 Parameters = Float64[np.ndarray, "weight network"]
 PerSample = Float64[np.ndarray, "sample unit network"]
 PerNetwork = Float64[np.ndarray, " network"]
+PerLayer = Float64[np.ndarray, "layer network"]
+Layer = Float64[np.ndarray, "network _row _fan_out"]
 
 _ALL = slice(None)
 
@@ -58,6 +61,11 @@ class Architecture:
     def shapes(self) -> list[tuple[int, int]]:
         """(rows, fan_out) of the weights of each layer."""
         return layer_shapes(self.layer_sizes, bias=self.bias)
+
+    @property
+    def n_weights(self) -> int:
+        """Number of weights of a network."""
+        return count_weights(self.layer_sizes, bias=self.bias)
 
     @property
     def activations(self) -> list[Activation]:
@@ -144,23 +152,36 @@ class Block:
         """Multiply the gradient, as `reduction=mean` asks for with the rounded 1/n_samples."""
         np.multiply(self.gradient, factor, out=self.gradient)
 
-    def update(self, learning_rate: PerNetwork, momentum: PerNetwork) -> None:
-        """Take one step: v ← momentum·v − learning_rate·dL/dw; w ← w + v."""
-        np.multiply(self.gradient, learning_rate, out=self._term)
+    def update(
+        self,
+        learning_rate: PerLayer,
+        momentum: PerNetwork,
+        networks: Bool[np.ndarray, " network"] | bool = True,
+    ) -> None:
+        """Take one step: v ← momentum·v − learning_rate·dL/dw; w ← w + v, for these networks."""
+        for term, rate, gradient in zip(
+            self._weight_terms, learning_rate, self.gradients, strict=True
+        ):
+            np.multiply(gradient, rate, out=term)
         np.multiply(self.velocity, momentum, out=self.velocity)
         np.subtract(self.velocity, self._term, out=self.velocity)
-        np.add(self.parameters, self.velocity, out=self.parameters)
+        np.add(self.parameters, self.velocity, out=self.parameters, where=networks)
 
-    def loss(self, networks: slice | np.ndarray = _ALL) -> PerNetwork:
-        """Average the loss over samples, summed over outputs, for some of the networks."""
+    def loss(self) -> PerNetwork:
+        """Average the loss over samples, summed over outputs."""
         value = LOSSES[self.architecture.loss].value
-        a, z = self.pre_activations[-1][..., networks], self.outputs[..., networks]
+        a, z = self.pre_activations[-1], self.outputs
         per_output = np.asarray(value(a, z, self.targets[..., None]))
         total = np.zeros(a.shape[-1])
         for of_sample in per_output:
             for term in of_sample:
                 total += term
         return total / len(self.targets)
+
+    def solves(self, tolerance: float) -> Bool[np.ndarray, " network"]:
+        """Whether |output − target| is below the tolerance for every output and sample."""
+        error = np.abs(self.outputs - self.targets[..., None])
+        return np.asarray((error < tolerance).all(axis=(0, 1)))
 
     def _output_delta(self, samples: slice) -> None:
         z, y = self.outputs[samples], self.targets[samples, :, None]
@@ -191,6 +212,32 @@ class Block:
             g[0] = 0.0
 
 
+def evaluate(
+    architecture: Architecture,
+    inputs: Float64[np.ndarray, "sample input"],
+    parameters: Parameters,
+    targets: Float64[np.ndarray, "sample output"] | None = None,
+) -> Block:
+    """Compute what networks with these weights make of some inputs.
+
+    Parameters
+    ----------
+    targets
+        What losses and deltas are measured against; all 0 by default.
+
+    Returns
+    -------
+    Block
+        After its forward pass, with a copy of the weights.
+    """
+    if targets is None:
+        targets = np.zeros((len(inputs), architecture.layer_sizes[-1]))
+    block = Block(architecture, inputs, targets, parameters.copy())
+    with np.errstate(all="ignore"):  # of networks that diverged
+        block.forward()
+    return block
+
+
 def norm(values: Parameters) -> PerNetwork:
     """Euclidean norm over all weights of each network, summed in index order."""
     total = np.zeros(values.shape[-1])
@@ -209,3 +256,8 @@ def split_layers(
         layers.append(part.reshape(*part.shape[:-2], rows, fan_out, part.shape[-1]))
         start += rows * fan_out
     return layers
+
+
+def join_layers(layers: Sequence[Layer]) -> Parameters:
+    """Copy layers of weights, the network axis first, into one column a network."""
+    return np.concatenate([layer.reshape(len(layer), -1).T for layer in layers])

@@ -1,35 +1,40 @@
 """The epoch loop: what is trained for how long, what is recorded, and how each replicate ends.
 
-Owns recorded epochs, outcomes, freezing, and the reference engine, which steps through the
-equations of `network.py`. `compiled.py` is the same loop as machine code. Which networks go
-together, and on which core, is decided in `ensemble.py`.
+Owns recorded epochs, outcomes, freezing, and the reference engine: one ensemble that steps through
+the equations of `network.py`, written to be read. `compiled.py` is the same loop as machine code.
+Which networks go together, and on which core, is decided in `ensemble/`.
 
 Epoch e means "after e passes over the truth table"; epoch 0 is the initial network.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int8, Int64
 
-from bp_pipeline.core.losses import SAFE
-from bp_pipeline.core.network import Architecture, Block, Parameters, PerNetwork, PerSample, norm
+from bp_pipeline.core.network import (
+    Architecture,
+    Block,
+    Parameters,
+    PerLayer,
+    PerNetwork,
+    norm,
+)
 
 OUTCOMES = ("stalled", "converged", "diverged")
 STALLED, CONVERGED, DIVERGED = range(3)
 NEVER = -1  # in place of the epochs to convergence of a replicate that did not converge
+BLOWN_UP = 100.0  # times the loss at epoch 0: a larger final loss is divergence cut short
 
-# Working set of a block: a larger one costs less Python, a smaller one less memory traffic.
-CACHE_BYTES = 1 << 21
-_COMPACT_BELOW = 0.875  # share of networks still learning at which a block is made smaller
-
-Progress = Callable[[int], None]  # is told how many network-epochs were just done; may raise
+Progress = Callable[[int], None]  # is called with the network-epochs just done; may raise
 Watch = Callable[[int, slice, Block], None]
 """Is shown every update: the epoch it starts from, its samples, and the block right after it."""
 
+Flags = Bool[np.ndarray, " network"]
+Kept = Int64[np.ndarray, " kept"]
 Rows = tuple[tuple[float, ...], ...]
 
 
@@ -62,21 +67,20 @@ class Setup:
     stop_when_converged: bool
     record: int
 
+    @property
+    def gradient_factor(self) -> np.float64:
+        """What the summed batch gradient is multiplied by: 1, or the rounded double 1/n_samples."""
+        n_samples = len(self.inputs) if self.architecture.mean_gradient else 1
+        return np.float64(1.0) / np.float64(n_samples)  # on i386 Python's floats round twice
+
     @cached_property
     def recorded_epochs(self) -> Int64[np.ndarray, " epoch"]:
         """The epochs at which curves are recorded."""
         return recorded_epochs(self.epochs, self.record)
 
-    def block_size(self) -> int:
-        """Choose how many networks fit the cache together."""
-        n_units = sum(self.architecture.layer_sizes)
-        n_weights = sum(rows * columns for rows, columns in self.architecture.shapes)
-        bytes_per_network = 8 * (4 * n_units * len(self.inputs) + 4 * n_weights)
-        return min(4096, max(64, CACHE_BYTES // bytes_per_network))
-
 
 class Trained(NamedTuple):
-    """What training gives, for every network; see `Setup.recorded_epochs` for the epochs.
+    """What came of training, for every network; see `Setup.recorded_epochs` for the epochs.
 
     Attributes
     ----------
@@ -87,6 +91,8 @@ class Trained(NamedTuple):
         Index into `OUTCOMES`.
     epochs_to_converge
         First epoch at which the replicate had converged, or `NEVER`.
+    solved
+        Whether every output is within the tolerance after the last epoch.
     final_loss
         Loss after the last epoch; +inf where it is not finite.
     parameters
@@ -100,6 +106,7 @@ class Trained(NamedTuple):
     weight_norm: Float64[np.ndarray, "epoch network"]
     outcome: Int8[np.ndarray, " network"]
     epochs_to_converge: Int64[np.ndarray, " network"]
+    solved: Bool[np.ndarray, " network"]
     final_loss: PerNetwork
     parameters: Parameters
     trajectory: Float64[np.ndarray, "epoch weight kept"]
@@ -135,15 +142,14 @@ def _grow(epochs: int, growth: int, limit: int) -> list[int]:
 def train(
     setup: Setup,
     parameters: Parameters,
-    learning_rate: PerNetwork,
+    learning_rate: PerLayer,
     momentum: PerNetwork,
     *,
-    kept: Int64[np.ndarray, " kept"] | None = None,
-    block_size: int | None = None,
+    kept: Kept | None = None,
     progress: Progress | None = None,
     watch: Watch | None = None,
 ) -> Trained:
-    """Train networks with the reference engine, one block after another.
+    """Train an ensemble with the reference engine.
 
     Parameters
     ----------
@@ -151,12 +157,12 @@ def train(
         What the networks share.
     parameters
         Initial weights, one column a network, layer by layer, row by row, bias row first.
-    learning_rate, momentum
+    learning_rate
+        One value a network for each layer with weights.
+    momentum
         One value a network.
     kept
         Indices of the networks whose weights are kept at every recorded epoch; none by default.
-    block_size
-        Networks trained side by side; it does not change a bit of the result.
     progress
         Is called every epoch with the number of network-epochs done since the last call.
     watch
@@ -167,20 +173,86 @@ def train(
     -------
     Trained
     """
-    n_networks = parameters.shape[-1]
     kept = np.empty(0, dtype=np.int64) if kept is None else kept
-    trained = empty_result(setup, parameters, kept)
-    step = block_size or setup.block_size()
+    trained, n_networks = empty_result(setup, parameters, kept), parameters.shape[-1]
+    table = np.array(setup.inputs), np.array(setup.targets)
+    block = Block(setup.architecture, *table, parameters.copy())
+    not_finite = np.zeros(n_networks, dtype=bool)
+    position = 0  # of the next recorded epoch
     with np.errstate(all="ignore"):
-        for start in range(0, n_networks, step):
-            networks = np.arange(start, min(start + step, n_networks))
-            _BlockTraining(setup, parameters, learning_rate, momentum, kept, networks, trained).run(
-                progress or (lambda _: None), watch or (lambda _epoch, _samples, _block: None)
-            )
+        for epoch in range(setup.epochs + 1):
+            block.forward()
+            loss = block.loss()
+            not_finite |= ~(np.isfinite(loss) & np.isfinite(block.parameters).all(axis=0))
+            within = block.solves(setup.tolerance) & ~not_finite
+            _mark(trained, epoch, within, not_finite)
+            frozen = not_finite | (setup.stop_when_converged & (trained.outcome == CONVERGED))
+            is_over = epoch == setup.epochs or frozen.all()
+            is_recorded = is_over or epoch == setup.recorded_epochs[position]
+            if is_recorded or not setup.online:
+                block.backward()
+                block.scale_gradient(setup.gradient_factor)
+            if is_recorded:
+                rest = slice(position, None if is_over else position + 1)
+                _record(trained, rest, block, loss, not_finite, kept)
+                position += 1
+            if is_over:
+                break
+            for samples in _steps(setup):
+                if setup.online:
+                    block.forward(samples)
+                    block.backward(samples)
+                block.update(learning_rate, momentum, ~frozen)
+                if watch:
+                    watch(epoch, samples, block)
+            if progress:
+                progress(n_networks)
+    if progress:
+        progress(n_networks * (setup.epochs - epoch))
+    trained.parameters[:], trained.solved[:] = block.parameters, within
+    trained.final_loss[:] = np.where(not_finite, np.inf, loss)
+    mark_blown_up(trained)
     return trained
 
 
-def empty_result(setup: Setup, parameters: Parameters, kept: Int64[np.ndarray, " kept"]) -> Trained:
+def _mark(trained: Trained, epoch: int, within: Flags, not_finite: Flags) -> None:
+    """Set the outcomes that are decided at this epoch."""
+    undecided = trained.outcome == STALLED
+    trained.outcome[undecided & not_finite] = DIVERGED
+    trained.outcome[undecided & within] = CONVERGED
+    trained.epochs_to_converge[undecided & within] = epoch
+
+
+def _record(
+    trained: Trained, at: slice, block: Block, loss: PerNetwork, not_finite: Flags, kept: Kept
+) -> None:
+    """Write curves and trajectory at some of the recorded epochs."""
+    curves = trained.loss, trained.gradient_norm, trained.weight_norm
+    values = loss, norm(block.gradient), norm(block.parameters)
+    for curve, value in zip(curves, values, strict=True):
+        curve[at] = np.where(not_finite, np.inf, value)
+    trained.trajectory[at] = block.parameters[:, kept]
+
+
+def _steps(setup: Setup) -> list[slice]:
+    """List the samples of each update of an epoch."""
+    n_samples = len(setup.inputs)
+    return [slice(s, s + 1) for s in range(n_samples)] if setup.online else [slice(None)]
+
+
+def mark_blown_up(trained: Trained) -> None:
+    """Count as diverged what stalled with a final loss of more than 100 times that at epoch 0.
+
+    Both are finite: what stalled never had another loss. 100 times a loss that would overflow is
+    +inf, which none exceeds; and above a loss of 0, which squared errors below 1e-162 round to, is
+    any other.
+    """
+    undecided = trained.outcome == STALLED
+    blown_up = trained.final_loss > BLOWN_UP * trained.loss[0]
+    trained.outcome[undecided & blown_up] = DIVERGED
+
+
+def empty_result(setup: Setup, parameters: Parameters, kept: Kept) -> Trained:
     """Allocate the arrays of a result."""
     (n_weights, n_networks), n_recorded = parameters.shape, len(setup.recorded_epochs)
     return Trained(
@@ -189,156 +261,8 @@ def empty_result(setup: Setup, parameters: Parameters, kept: Int64[np.ndarray, "
         weight_norm=np.empty((n_recorded, n_networks)),
         outcome=np.full(n_networks, STALLED, dtype=np.int8),
         epochs_to_converge=np.full(n_networks, NEVER, dtype=np.int64),
+        solved=np.zeros(n_networks, dtype=bool),
         final_loss=np.empty(n_networks),
         parameters=np.empty((n_weights, n_networks)),
         trajectory=np.empty((n_recorded, n_weights, len(kept))),
     )
-
-
-class _BlockTraining:
-    """One block on its way through the epochs, writing into the arrays of the result.
-
-    `networks` says which column of the result each column of the block is; `learning` which columns
-    are not frozen yet. Frozen columns go on being computed, unheeded, until enough of them have
-    gathered to make the block smaller.
-    """
-
-    def __init__(
-        self,
-        setup: Setup,
-        parameters: Parameters,
-        learning_rate: PerNetwork,
-        momentum: PerNetwork,
-        kept: Int64[np.ndarray, " kept"],
-        networks: Int64[np.ndarray, " column"],
-        trained: Trained,
-    ) -> None:
-        self.setup, self.trained, self.networks = setup, trained, networks
-        self.learning_rate, self.momentum = learning_rate[networks], momentum[networks]
-        self.learning = np.ones(len(networks), dtype=bool)
-        self.kept_slot = np.full(parameters.shape[-1], -1)
-        self.kept_slot[kept] = np.arange(len(kept))
-        self.block = self._make_block(parameters[:, networks])
-
-    def _make_block(self, parameters: Parameters) -> Block:
-        setup = self.setup
-        return Block(
-            setup.architecture, np.array(setup.inputs), np.array(setup.targets), parameters
-        )
-
-    def run(self, progress: Progress, watch: Watch) -> None:
-        """Train until the last epoch, or until every network is frozen."""
-        setup, n_networks = self.setup, len(self.networks)
-        recorded = setup.recorded_epochs
-        position = 0  # of the first recorded epoch that is not over
-        for epoch in range(setup.epochs + 1):
-            self.block.forward()
-            error = np.abs(self.block.outputs - self.block.targets[..., None])
-            diverged = self._diverged(error)
-            converged = self._mark_converged(epoch, error, diverged)
-            is_last, is_recorded = epoch == setup.epochs, epoch == recorded[position]
-            leaving = self.learning & (diverged | (converged & setup.stop_when_converged))
-            if is_recorded or leaving.any() or not (setup.online or is_last):
-                self._batch_gradient()
-            if is_recorded:
-                self._record(slice(position, position + 1), self.learning)
-            if leaving.any() or is_last:
-                self._freeze(slice(position, None), self.learning if is_last else leaving, diverged)
-            if is_last or not self.learning.any():
-                progress(n_networks * (setup.epochs - epoch))
-                return
-            self._step(partial(watch, epoch))
-            position += int(is_recorded)
-            progress(n_networks)
-
-    def _step(self, updated: Callable[[slice, Block], None]) -> None:
-        if not self.setup.online:
-            self.block.update(self.learning_rate, self.momentum)
-            updated(slice(None), self.block)
-            return
-        for s in range(len(self.setup.inputs)):
-            sample = slice(s, s + 1)
-            self.block.forward(sample)
-            self.block.backward(sample)
-            self.block.update(self.learning_rate, self.momentum)
-            updated(sample, self.block)
-
-    def _batch_gradient(self) -> None:
-        self.block.backward()
-        if self.setup.architecture.mean_gradient:
-            self.block.scale_gradient(1.0 / len(self.setup.inputs))
-
-    def _diverged(self, error: PerSample) -> Bool[np.ndarray, " network"]:
-        """Find the networks of which a weight or the loss is not finite."""
-        block = self.block
-        is_safe = (error < SAFE).all() and (np.abs(block.pre_activations[-1]) < SAFE).all()
-        diverged = np.zeros_like(self.learning) if is_safe else ~np.isfinite(block.loss())
-        finite = np.isfinite(block.parameters)
-        if not finite.all():
-            diverged |= ~finite.all(axis=0)
-        return diverged
-
-    def _mark_converged(
-        self, epoch: int, error: PerSample, diverged: Bool[np.ndarray, " network"]
-    ) -> Bool[np.ndarray, " network"]:
-        """Note which networks have converged at this epoch for the first time."""
-        within = (error < self.setup.tolerance).all(axis=(0, 1)) & ~diverged & self.learning
-        first: Bool[np.ndarray, " network"] = within & (
-            self.trained.outcome[self.networks] == STALLED
-        )
-        self.trained.outcome[self.networks[first]] = CONVERGED
-        self.trained.epochs_to_converge[self.networks[first]] = epoch
-        return first
-
-    def _record(self, at: slice, columns: Bool[np.ndarray, " network"]) -> None:
-        """Write loss, norms and kept weights of these columns at some recorded epochs."""
-        trained, block, networks = self.trained, self.block, self.networks[columns]
-        trained.loss[at, networks] = block.loss(columns)
-        trained.gradient_norm[at, networks] = norm(block.gradient[:, columns])
-        trained.weight_norm[at, networks] = norm(block.parameters[:, columns])
-        slots = self.kept_slot[networks]
-        is_kept = slots >= 0
-        trained.trajectory[at, :, slots[is_kept]] = block.parameters[:, columns][:, is_kept]
-
-    def _freeze(
-        self,
-        rest: slice,
-        columns: Bool[np.ndarray, " network"],
-        diverged: Bool[np.ndarray, " network"],
-    ) -> None:
-        """Write how these columns end, for the rest of the recorded epochs, and let go of them."""
-        trained, networks = self.trained, self.networks[columns]
-        if len(trained.loss[rest]):
-            self._record(rest, columns)
-        trained.parameters[:, networks] = self.block.parameters[:, columns]
-        trained.final_loss[networks] = self.block.loss(columns)
-        self._mark_diverged(rest, self.networks[columns & diverged])
-        self.learning &= ~columns
-        self._idle(columns)
-        if self.learning.any() and self.learning.mean() < _COMPACT_BELOW:
-            self._compact()
-
-    def _mark_diverged(self, rest: slice, networks: Int64[np.ndarray, " network"]) -> None:
-        trained = self.trained
-        stalled = networks[trained.outcome[networks] == STALLED]
-        trained.outcome[stalled] = DIVERGED
-        trained.final_loss[networks] = np.inf
-        for curve in (trained.loss, trained.gradient_norm, trained.weight_norm):
-            curve[rest, networks] = np.inf
-
-    def _idle(self, columns: Bool[np.ndarray, " network"]) -> None:
-        """Give frozen columns numbers that stay finite and small, and so cost no second look."""
-        self.learning_rate[columns] = 0.0
-        for values in (self.block.parameters, self.block.velocity, self.block.gradient):
-            values[:, columns] = 0.0
-
-    def _compact(self) -> None:
-        """Take the frozen networks out of the block."""
-        learning = self.learning
-        block = self.block
-        self.block = self._make_block(block.parameters[:, learning])
-        self.block.velocity[:] = block.velocity[:, learning]
-        self.block.gradient[:] = block.gradient[:, learning]
-        self.networks = self.networks[learning]
-        self.learning_rate, self.momentum = self.learning_rate[learning], self.momentum[learning]
-        self.learning = self.learning[learning]

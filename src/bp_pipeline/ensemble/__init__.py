@@ -20,6 +20,7 @@ from bp_pipeline.ensemble.result import (
 )
 from bp_pipeline.ensemble.shards import (
     initial_parameters,
+    learning_rates,
     remarks_on_engines,
     setup_of,
     train_runs,
@@ -34,6 +35,7 @@ __all__ = [
     "engine_in_use",
     "in_words",
     "initial_parameters",
+    "learning_rates",
     "median_epochs_to_converge",
     "quantiles",
     "remarks_on_engines",

@@ -1,54 +1,70 @@
-"""Which code trains: the engines by name, and what has to be ready before the compiled one can.
+"""Which code trains: the engines by name, and what has to be there for the compiled one.
 
-Owns the folder that keeps machine code between processes, and the way back to the reference engine
-where there is no compiler. The bits do not depend on any of this.
+Owns the folder that keeps machine code between processes, and that the reference engine takes over
+where Numba is not installed. An error in a kernel is one of the runs that it trains. The bits do
+not depend on any of this.
 """
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-
 from bp_pipeline.core import training
-from bp_pipeline.core.network import Architecture
 from bp_pipeline.digests import code_digest
 
 Train = Callable[..., training.Trained]
 
+_END_OF_PICKLE = b"."  # Numba's files are pickles, of which it checks nothing
+
 
 def train_function(name: str) -> Train:
-    """Give the `train` of an engine; that of the reference engine where it cannot be had."""
+    """Return the `train` of an engine; that of the reference engine where it cannot be had."""
     return training.train if engine_in_use(name) == "numpy" else _compiled()
 
 
 def engine_in_use(name: str) -> str:
-    """Name the engine that trains where this one is asked for."""
+    """Return the name of the engine that trains where this one is asked for."""
     return "numpy" if problem_with(name) else name
 
 
 @cache
 def problem_with(name: str) -> str | None:
-    """Make an engine ready; say why not where that fails, and what happens instead."""
+    """Return why an engine cannot be had and what happens instead; None where it can."""
     if name == "numpy":
         return None
+    choose_cache()
     try:
-        _warm_up(_compiled())
-    except Exception as error:  # whatever keeps Numba from working on a machine, it is not needed
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return f"The compiled engine cannot be used ({reason}); `engine=numpy` takes over, slower."
+        import numba  # noqa: F401
+    except ImportError as error:
+        return (
+            f"The compiled engine needs Numba ({error}); `engine=numpy` takes over, slower. "
+            "Install it: pip install 'bp_pipeline[compiled]'."
+        )
     return None
 
 
 def is_compiled() -> bool:
-    """Tell whether machine code of this very source is there from an earlier process."""
+    """Whether machine code of this very source is there from an earlier process."""
     return any(_cache_folder().rglob("*.nbc"))
+
+
+@cache
+def broken_cache() -> str | None:
+    """Throw machine code away of which a file is empty or cut off; return what was done, if any."""
+    files = [*_cache_folder().rglob("*.nb[ci]")]
+    if all(file.read_bytes().endswith(_END_OF_PICKLE) for file in files):
+        return None
+    for folder in {file.parent for file in files}:
+        shutil.rmtree(folder, ignore_errors=True)
+    return f"The machine code kept in {_cache_folder()} was broken; it is compiled again."
 
 
 def _compiled() -> Train:
     choose_cache()
+    broken_cache()
     import numba
 
     # For where it was imported before, as in a notebook.
@@ -59,7 +75,7 @@ def _compiled() -> Train:
 
 
 def choose_cache() -> None:
-    """Tell Numba, before it is imported, where to keep machine code.
+    """Set, before Numba is imported, where it keeps machine code.
 
     Its cache only looks at the file of the function that it keeps, not at those whose functions are
     compiled into it. So the folder bears the digest of all of `core/`.
@@ -79,12 +95,3 @@ def _cache_folder() -> Path:
     except OSError:  # as in a container without a home: compile for this process alone
         folder = Path(tempfile.mkdtemp(prefix="bp_pipeline-"))
     return folder
-
-
-def _warm_up(train: Train) -> None:
-    """Look at one untrained network, which compiles the machine code or loads it."""
-    architecture = Architecture(
-        (1, 1), False, True, "identity", "identity", 0.0, "squared_error", True
-    )
-    setup = training.Setup(architecture, ((0.0,),), ((0.0,),), False, 0, 0.5, False, 2)
-    train(setup, np.zeros((1, 1)), np.ones(1), np.zeros(1))

@@ -9,9 +9,10 @@ what MLflow keeps of it to `tracking/format.py`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import ceil, floor
 
 import numpy as np
-from jaxtyping import Float64, Int8, Int64
+from jaxtyping import Bool, Float64, Int8, Int64
 
 from bp_pipeline.core.training import OUTCOMES
 from bp_pipeline.digests import digest_arrays
@@ -27,6 +28,9 @@ CURVES = (
     "weight_norm/median",
 )
 SUMMARY = (
+    "solved/rate",
+    "solved/rate_low",
+    "solved/rate_high",
     "converged/rate",
     "converged/rate_low",
     "converged/rate_high",
@@ -54,6 +58,8 @@ class RunResult:
         Index into `core.training.OUTCOMES`.
     epochs_to_converge
         First epoch at which the replicate had converged, or −1.
+    solved
+        Whether every output is within the tolerance after the last epoch.
     final_loss
         In nats, mean over samples; +inf where it is not finite.
     initial_weights, final_weights
@@ -69,6 +75,7 @@ class RunResult:
     weight_norm: Float64[np.ndarray, "replicate epoch"]
     outcome_code: Int8[np.ndarray, " replicate"]
     epochs_to_converge: Int64[np.ndarray, " replicate"]
+    solved: Bool[np.ndarray, " replicate"]
     final_loss: Float64[np.ndarray, " replicate"]
     initial_weights: dict[str, Float64[np.ndarray, "replicate row fan_out"]]
     final_weights: dict[str, Float64[np.ndarray, "replicate row fan_out"]]
@@ -87,7 +94,7 @@ class RunResult:
             for kind in ("initial_weights", "final_weights", "trajectory")
             for name, layer in getattr(self, kind).items()
         }
-        names = ("epochs", "loss", "outcome_code", "epochs_to_converge")
+        names = ("epochs", "loss", "outcome_code", "epochs_to_converge", "solved")
         return {**weights, **{name: getattr(self, name) for name in names}}
 
     @cached_property
@@ -123,8 +130,10 @@ def summary(result: RunResult) -> dict[str, float]:
         converged.
     """
     outcomes, n = result.outcome, len(result.outcome)
-    n_converged = int((outcomes == "converged").sum())
+    n_solved, n_converged = int(result.solved.sum()), int((outcomes == "converged").sum())
     values = (
+        n_solved / n,
+        *wilson_interval(n_solved, n),
         n_converged / n,
         *wilson_interval(n_converged, n),
         float((outcomes == "stalled").mean()),
@@ -140,12 +149,15 @@ def in_words(result: RunResult) -> str:
     """Describe in a sentence how a run's replicates ended.
 
     >>> in_words(result)
-    '90 of 100 converged (83 – 94 %), half of all by epoch 99; final loss (median) 0.00267 nats.'
+    '90 of 100 solved (82 – 95 %), half of all by epoch 99; final loss (median) 0.00267 nats.'
     """
     values, n = summary(result), len(result.outcome)
-    n_converged = int((result.outcome == "converged").sum())
-    low, high = (100 * values[f"converged/rate_{end}"] for end in ("low", "high"))
-    text = f"{n_converged:,} of {n:,} converged ({low:.0f} – {high:.0f} %)"
+    n_solved = int(result.solved.sum())
+    n_lost = int(((result.outcome == "converged") & ~result.solved).sum())
+    low, high = floor(100 * values["solved/rate_low"]), ceil(100 * values["solved/rate_high"])
+    text = f"{n_solved:,} of {n:,} solved ({low} – {high} %)"
+    if n_lost:
+        text += f", {n_lost:,} more converged and lost it again"
     if "epochs_to_converge/median" in values:
         text += f", half of all by epoch {values['epochs_to_converge/median']:,.0f}"
     loss = values.get("final_loss/median")

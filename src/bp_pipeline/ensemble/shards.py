@@ -7,20 +7,26 @@ another process. What training does is left to `core`; where results go, to `tra
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from importlib.util import find_spec
 from typing import NamedTuple
 
 import joblib
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 
 from bp_pipeline.arrays import layer_names
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.core.initializers import draw_words, initialize
-from bp_pipeline.core.network import Architecture, Parameters, PerNetwork, split_layers
+from bp_pipeline.core.network import (
+    Architecture,
+    Parameters,
+    PerLayer,
+    PerNetwork,
+    join_layers,
+    split_layers,
+)
 from bp_pipeline.core.training import Setup, Trained
 from bp_pipeline.ensemble.cluster import train_shards
-from bp_pipeline.ensemble.engines import is_compiled, problem_with, train_function
+from bp_pipeline.ensemble.engines import broken_cache, is_compiled, problem_with, train_function
 from bp_pipeline.ensemble.result import RunResult
 
 SHARD_NETWORKS = 1024  # small enough to finish runs in turn, large enough to hide the dispatch
@@ -42,7 +48,7 @@ class Shard(NamedTuple):
 
     setup: Setup
     parameters: Parameters
-    learning_rate: PerNetwork
+    learning_rate: PerLayer
     momentum: PerNetwork
     kept: Int64[np.ndarray, " kept"]
 
@@ -83,10 +89,13 @@ def train_runs(
 
 
 def remarks_on_engines(engines: Iterable[str]) -> Iterator[str]:
-    """Compile what has to be, before the clock of a progress bar runs; yield what to tell of it."""
-    if "compiled" in engines and find_spec("numba") and not is_compiled():
-        yield "Compiling the engine for this machine, once; it takes a quarter of a minute."
-    yield from filter(None, map(problem_with, engines))
+    """Make engines ready, before the clock of a progress bar runs; yield what to tell of it."""
+    remarks = [*map(problem_with, engines)]
+    if "compiled" in engines and not any(remarks):
+        remarks.append(broken_cache())
+        if not is_compiled():
+            remarks.append("Compiling the engine for this machine, once; it takes some seconds.")
+    yield from filter(None, remarks)
 
 
 def _train_shard(
@@ -130,14 +139,21 @@ def setup_of(config: RunConfig) -> Setup:
 
 
 def initial_parameters(config: RunConfig) -> Parameters:
-    """Return a run's initial weights, one column a network: drawn from its seed, or as given."""
-    given = config.given_weights
+    """Return a run's initial weights, one column a network: drawn from its seed, or as given.
+
+    They are multiplied by `init.scale`, which changes no bit where it is 1.
+    """
+    given, bias = config.given_weights, config.network.bias
     if given is not None:
-        columns = [layer.reshape(len(layer), -1).T for layer in given]
-        return np.ascontiguousarray(np.concatenate(columns))
-    bias = config.network.bias
+        return join_layers(given) * np.float64(config.init_scale)
     words = draw_words(config.seed, config.layer_sizes, bias=bias, n_networks=config.replicates)
-    return initialize(words, config.layer_sizes, has_bias=bias, **config.initializer)
+    drawn = initialize(words, config.layer_sizes, has_bias=bias, **config.initializer)
+    return drawn * np.float64(config.init_scale)
+
+
+def learning_rates(config: RunConfig) -> Float64[np.ndarray, " layer"]:
+    """Return the learning rate of each layer with weights: that of all, times its factor."""
+    return np.float64(config.optimizer.learning_rate) * np.array(config.layer_factors)
 
 
 class _Gathering:
@@ -168,6 +184,7 @@ class _Gathering:
         self.curves = [np.empty((n, n_recorded)) for _ in range(3)]
         self.outcome_code = np.empty(n, dtype=np.int8)
         self.epochs_to_converge = np.empty(n, dtype=np.int64)
+        self.solved = np.empty(n, dtype=bool)
         self.final_loss = np.empty(n)
         n_weights = len(self.initial)
         self.final = np.empty((n_weights, n))
@@ -184,6 +201,7 @@ class _Gathering:
             curve[ours] = values[:, theirs].T
         self.outcome_code[ours] = trained.outcome[theirs]
         self.epochs_to_converge[ours] = trained.epochs_to_converge[theirs]
+        self.solved[ours] = trained.solved[theirs]
         self.final_loss[ours] = trained.final_loss[theirs]
         self.final[:, ours] = trained.parameters[:, theirs]
         kept = slice(ours.start, ours.start + part.kept.stop - part.kept.start)
@@ -200,6 +218,7 @@ class _Gathering:
             weight_norm=weight_norm,
             outcome_code=self.outcome_code,
             epochs_to_converge=self.epochs_to_converge,
+            solved=self.solved,
             final_loss=self.final_loss,
             initial_weights=self._layers(self.initial),
             final_weights=self._layers(self.final),
@@ -262,7 +281,8 @@ def _assemble(parts: list[Part], runs: dict[int, _Gathering]) -> Shard:
     """Copy the initial weights and step sizes of some replicates into the arrays of a shard."""
     members = [(part, runs[part.run]) for part in parts]
     sizes = [part.replicates.stop - part.replicates.start for part in parts]
-    optimizers = [run.config.optimizer for _, run in members]
+    rates = np.stack([learning_rates(run.config) for _, run in members], axis=-1)
+    momenta = [run.config.optimizer.momentum for _, run in members]
     kept = [
         np.arange(part.networks.start, part.networks.start + part.kept.stop - part.kept.start)
         for part in parts
@@ -271,7 +291,7 @@ def _assemble(parts: list[Part], runs: dict[int, _Gathering]) -> Shard:
     return Shard(
         setup=setup,
         parameters=np.concatenate([run.initial[:, part.replicates] for part, run in members], -1),
-        learning_rate=np.repeat([o.learning_rate for o in optimizers], sizes),
-        momentum=np.repeat([o.momentum for o in optimizers], sizes),
+        learning_rate=np.repeat(rates, sizes, axis=-1),
+        momentum=np.repeat(momenta, sizes),
         kept=np.concatenate(kept).astype(np.int64),
     )

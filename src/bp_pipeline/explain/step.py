@@ -18,7 +18,7 @@ from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.core.losses import LOSSES
 from bp_pipeline.core.network import Block, split_layers
 from bp_pipeline.core.training import OUTCOMES, Progress, Setup, train
-from bp_pipeline.ensemble import initial_parameters, setup_of
+from bp_pipeline.ensemble import initial_parameters, learning_rates, setup_of
 
 _MOST_EPOCHS = 2**53  # as in `training.epochs`, the last of which is the one that is looked at
 _ADVICE = {  # for a network that is frozen before it takes a step
@@ -130,8 +130,8 @@ def take_step(
     setup = replace(setup, epochs=epoch + 1, record=2)
     parameters = np.ascontiguousarray(initial_parameters(config)[:, replicate : replicate + 1])
     watch = _Watch(epoch, sample, parameters)
-    rates = np.array([config.optimizer.learning_rate]), np.array([config.optimizer.momentum])
-    trained = train(setup, parameters, *rates, progress=progress, watch=watch)
+    rates, momentum = learning_rates(config)[:, None], np.array([config.optimizer.momentum])
+    trained = train(setup, parameters, rates, momentum, progress=progress, watch=watch)
     if watch.block is None:
         raise ConfigError(_frozen(OUTCOMES[trained.outcome[0]], epoch, replicate, watch.n_epochs))
     layers = partial(split_layers, setup.architecture)

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 
 from bp_pipeline.config.schema import RunConfig
-from bp_pipeline.report.networks import forward
 from bp_pipeline.report.sweep_data import RATE, Sweep
 from bp_pipeline.report.tables import ranked
 from bp_pipeline.tracking import TrackingError, TrainedNetwork
@@ -71,7 +70,7 @@ def choose_champion(sweep: Sweep, task: str) -> Champion | NoChampion:
                 unread.append(str(error))
                 continue
             losses = _losses(sweep, run_id)
-            replicate = best_replicate(losses, solves(config, weights))
+            replicate = best_replicate(losses)
             if replicate is not None:
                 able.append((losses[replicate], run_id, replicate, config, weights))
         if able:
@@ -85,18 +84,10 @@ def choose_champion(sweep: Sweep, task: str) -> Champion | NoChampion:
     return NoChampion(f"No champion for {task}: no network solves it when training ends.")
 
 
-def best_replicate(losses: pd.Series, solving: Bool[np.ndarray, " replicate"]) -> int | None:
-    """Choose the network with the lowest final loss, by replicate, that solves its task."""
-    able = losses[solving[losses.index]].sort_values(kind="stable")
+def best_replicate(losses: pd.Series) -> int | None:
+    """Choose the network with the lowest final loss, by replicate, of those that solve the task."""
+    able = losses.sort_values(kind="stable")
     return int(able.index[0]) if len(able) else None
-
-
-def solves(config: RunConfig, weights: Weights) -> Bool[np.ndarray, " replicate"]:
-    """Whether each network has every output within the tolerance of its target."""
-    block = forward(config, [*weights.values()])
-    with np.errstate(all="ignore"):  # of networks that diverged
-        distances = np.abs(block.outputs - config.truth_table.targets[..., np.newaxis])
-    return np.asarray((distances < config.training.tolerance).all(axis=(0, 1)))
 
 
 def network_of(config: RunConfig, weights: Weights, replicate: int) -> TrainedNetwork:
@@ -114,6 +105,7 @@ def network_of(config: RunConfig, weights: Weights, replicate: int) -> TrainedNe
 
 
 def _losses(sweep: Sweep, run_id: str) -> pd.Series:
-    """Return the final losses of a run, by replicate."""
-    of_run = sweep.replicates[sweep.replicates["run_id"] == run_id]
+    """Return the final losses of a run's networks that solve its task, by replicate."""
+    replicates = sweep.replicates
+    of_run = replicates[(replicates["run_id"] == run_id) & replicates["solved"].astype(bool)]
     return of_run.set_index("replicate")["final_loss"].sort_index()

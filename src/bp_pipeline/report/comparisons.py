@@ -60,7 +60,7 @@ def comparisons(sweep: Sweep, axis: str) -> pd.DataFrame:
     -------
     DataFrame
         One row a comparison: what was the same, `first`, `second` and their learning rates, the
-        pairs and the share that converged, McNemar's test of converging at all, and the signed-rank
+        pairs and the share that solves the task, McNemar's test of solving it, and the signed-rank
         test of the epochs of pairs that both converged. p-values also as Holm adjusts them, over
         all rows.
     """
@@ -90,7 +90,7 @@ def best_of_halves(sweep: Sweep) -> pd.Series | None:
     Returns
     -------
     Series or None
-        The place in the grid and, of its odd replicates, `n` and the convergence rate with Wilson's
+        The place in the grid and, of its odd replicates, `n` and the rate of solving with Wilson's
         interval. None where there is nothing to choose from.
     """
     draws = drawn_replicates(sweep)
@@ -98,11 +98,11 @@ def best_of_halves(sweep: Sweep) -> pd.Series | None:
         return None
     best = _ranked_on_even(sweep, draws).iloc[0]
     odd = _odd(draws[draws["place"] == best["run_id"]])
-    n, n_converged = len(odd), int((odd["outcome"] == "converged").sum())
+    n, n_solved = len(odd), int(odd["solved"].sum())
     if n == 0:
         return None
-    low, high = wilson_interval(n_converged, n)
-    return pd.Series({**best[sweep.axes], "n": n, RATE: n_converged / n, LOW: low, HIGH: high})
+    low, high = wilson_interval(n_solved, n)
+    return pd.Series({**best[sweep.axes], "n": n, RATE: n_solved / n, LOW: low, HIGH: high})
 
 
 def drawn_replicates(sweep: Sweep) -> pd.DataFrame:
@@ -124,12 +124,9 @@ def _odd(replicates: pd.DataFrame) -> pd.DataFrame:
 def _ranked_on_even(sweep: Sweep, replicates: pd.DataFrame) -> pd.DataFrame:
     """Rank places as `ranked` does, by what their even replicates came to."""
     even = replicates[replicates["replicate"].astype(int) % 2 == 0]
-    even = even.assign(
-        converged=even["outcome"] == "converged",
-        epochs=even["epochs_to_converge"].fillna(np.inf),
-    )
+    even = even.assign(epochs=even["epochs_to_converge"].fillna(np.inf))
     scores = even.groupby("place", sort=False).agg(
-        rate=("converged", "mean"), median=("epochs", _lower_median)
+        rate=("solved", "mean"), median=("epochs", _lower_median)
     )
     places = sweep.finished[sweep.finished["run_id"].isin(scores.index)]
     scores = scores.loc[places["run_id"]].set_axis(places.index)
@@ -142,11 +139,12 @@ def _lower_median(epochs: pd.Series) -> float:
 
 
 def _compare(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any]:
-    columns = ["pair", "outcome", "epochs_to_converge"]
+    columns = ["pair", "solved", "epochs_to_converge"]
     pairs = first[columns].merge(second[columns], on="pair", suffixes=("_1", "_2"))
-    did = [(pairs[f"outcome_{side}"] == "converged").to_numpy(dtype=bool) for side in (1, 2)]
-    both = did[0] & did[1]
-    epochs = [pairs[f"epochs_to_converge_{side}"][both].to_numpy(dtype=float) for side in (1, 2)]
+    did = [pairs[f"solved_{side}"].to_numpy(dtype=bool) for side in (1, 2)]
+    times = [pairs[f"epochs_to_converge_{side}"].to_numpy(dtype=float) for side in (1, 2)]
+    both = ~np.isnan(times[0]) & ~np.isnan(times[1])
+    epochs = [of_side[both] for of_side in times]
     rate_test, epochs_test = mcnemar(*did), signed_rank(*epochs)
     return {
         "n": len(pairs),

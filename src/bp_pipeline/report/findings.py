@@ -110,8 +110,8 @@ class Findings:
         return int(self.outcomes[RATE].isna().sum())
 
     @property
-    def nothing_converged(self) -> bool:
-        """Whether no network of any run did, as far as is known."""
+    def nothing_solved(self) -> bool:
+        """Whether no network of any run solves its task, as far as is known."""
         return not (self.outcomes[RATE] > 0).any()
 
     @property

@@ -14,7 +14,7 @@ from jaxtyping import Float64, Int64
 
 from bp_pipeline.arrays import layer_names
 from bp_pipeline.config.schema import RunConfig
-from bp_pipeline.core.network import Block, norm
+from bp_pipeline.core.network import Block, evaluate, join_layers, norm
 from bp_pipeline.ensemble import setup_of
 from bp_pipeline.report.findings import Findings
 from bp_pipeline.report.notation import count, nats
@@ -98,38 +98,30 @@ def forward(
     config: RunConfig, layers: Layers, inputs: Float64[np.ndarray, "sample input"] | None = None
 ) -> Block:
     """Compute networks of one run side by side, for some inputs or those of the truth table."""
+    architecture, parameters = setup_of(config).architecture, join_layers(layers)
     table = config.truth_table
-    targets = table.targets
     if inputs is not None:
-        targets = np.zeros((len(inputs), targets.shape[1]))  # of which nothing is asked
-    columns = [layer.reshape(len(layer), -1).T for layer in layers]
-    parameters = np.ascontiguousarray(np.concatenate(columns))
-    samples = table.inputs if inputs is None else inputs
-    block = Block(setup_of(config).architecture, samples, targets, parameters)
-    with np.errstate(all="ignore"):  # of networks that diverged
-        block.forward()
-    return block
+        return evaluate(architecture, inputs, parameters)
+    return evaluate(architecture, table.inputs, parameters, table.targets)
 
 
 def best_and_stalled(findings: Findings) -> ShownNetworks:
     """Choose the network to show, and one that stalled, the more alike in config the better.
 
     Both are among those whose weights were kept during training. The first is of the best run that
-    has such a network which converged, and there the one with the lowest final loss. Either may be
-    missing.
+    has such a network which solves its task, and there the one with the lowest final loss. Either
+    may be missing.
     """
     kept = _kept(findings)
-    converged = kept[kept["outcome"] == "converged"].sort_values(
-        ["rank", "final_loss"], kind="stable"
-    )
-    best = converged.iloc[0] if len(converged) else findings.top
+    solving = kept[kept["solved"].eq(True)].sort_values(["rank", "final_loss"], kind="stable")
+    best = solving.iloc[0] if len(solving) else findings.top
     stalled = kept[kept["outcome"] == "stalled"]
     alike = sum((stalled[key] == best[key]).astype(int) for key in findings.sweep.axes)
     stalled = stalled.assign(alike=alike).sort_values(
         ["alike", "rank"], ascending=[False, True], kind="stable"
     )
     networks, unreadable = [], []
-    for row in (rows.iloc[0] for rows in (converged, stalled) if len(rows)):
+    for row in (rows.iloc[0] for rows in (solving, stalled) if len(rows)):
         try:
             networks.append(_load(findings, row))
         except (TrackingError, KeyError, IndexError):

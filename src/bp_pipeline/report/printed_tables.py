@@ -21,6 +21,7 @@ from bp_pipeline.report.notation import (
     percent_interval,
 )
 from bp_pipeline.report.sweep_data import (
+    CONVERGED,
     DIVERGED,
     FINAL_LOSS,
     HIGH,
@@ -87,8 +88,8 @@ def printed_tables(findings: Findings) -> list[PrintedTable]:
 
 
 def rates(findings: Findings) -> PrintedTable:
-    """Lay out the convergence rate."""
-    title = "Replicates that converged, in %, by learning rate"
+    """Lay out the rate of solving."""
+    title = "Replicates that solve their task when training ends, in %, by learning rate"
     return _grid(findings, "rates", title, RATE, percent)
 
 
@@ -103,14 +104,14 @@ def best_learning_rates(findings: Findings) -> PrintedTable:
     rows, settings = findings.best, findings.sweep.settings
     text = _keys(rows, settings)
     text["best lr"] = rows[LEARNING_RATE].map(as_typed)
-    text["converged"] = rows[RATE].map(percent)
+    text["solved"] = rows[RATE].map(percent)
     text["95 % interval"] = _intervals(rows, LOW, HIGH, percent_interval)
     text["median epochs"] = rows[MEDIAN].map(count)
     text["its interval"] = _median_intervals(rows)
     _add_means(text, rows, findings)
     note = (
         "The highest rate wins, then the smaller median of epochs, then the smaller learning rate; "
-        "where nothing converged none does, and curves are those of the smallest final loss. Rates "
+        "where nothing is solved none does, and curves are those of the smallest final loss. Rates "
         "in %, with Wilson's interval; medians by Kaplan and Meier, with the interval that inverts "
         f"the log-log band. {_MEAN_NOTE} {_deterministic_note(rows)}"
     )
@@ -163,8 +164,8 @@ def paired_tests(findings: Findings, axis: str) -> PrintedTable:
     best = "" if axis == LEARNING_RATE else ", each side at its best learning rate"
     note = (
         f"All else is the same on both sides{best}, which is chosen on the even replicates and "
-        f"tested on the odd ones. {draws} Converging at all: McNemar's exact test on the pairs of "
-        "which only A or only B converged. Epochs: the median difference of the pairs that both "
+        f"tested on the odd ones. {draws} Solving it: McNemar's exact test on the pairs of "
+        "which only A or only B does. Epochs: the median difference of the pairs that both "
         "converged, and Wilcoxon's signed-rank test. The p-values of each column are one family "
         f"of {count(len(rows))}, corrected by Holm. Inits that draw nothing take no part. A large "
         "p-value says that these pairs do not tell the two apart, and not that they are equal."
@@ -179,16 +180,17 @@ def every_run(findings: Findings) -> PrintedTable:
     rows, axes = findings.outcomes, findings.sweep.axes
     text = _keys(rows, axes)
     text["n"] = rows["n"].map(count)
-    for name, column in (("converged", RATE), ("stalled", STALLED), ("diverged", DIVERGED)):
-        text[name] = rows[column].map(percent)
-        if column == RATE:
-            text["95 % interval"] = _intervals(rows, LOW, HIGH, percent_interval)
+    text["solved"] = rows[RATE].map(percent)
+    text["95 % interval"] = _intervals(rows, LOW, HIGH, percent_interval)
+    for name in (CONVERGED, STALLED, DIVERGED):
+        text[name.partition("/")[0]] = rows[name].map(percent)
     text["median epochs"] = rows[MEDIAN].map(count)
     text["its interval"] = _median_intervals(rows)
     _add_means(text, rows, findings)
     text["final loss"] = rows[FINAL_LOSS].map(nats)
     note = (
-        "Rates in % of the replicates; final loss: median, in nats. "
+        "Rates in % of the replicates: solved when training ends, converged at some epoch. Final "
+        "loss: median, in nats. "
         f"{_MEAN_NOTE} {_deterministic_note(rows)}"
     )
     return PrintedTable("summary", "Every run", rows, text, len(axes), note.strip())

@@ -78,7 +78,7 @@ def _criterion(findings: Findings) -> str:
     within = "the tolerance" if "training.tolerance" in findings.sweep.axes else tolerance
     return (
         "; a network has converged at the first epoch at which every output is within "
-        f"{within} of its target"
+        f"{within} of its target, and solves the task where that is so when training ends"
     )
 
 

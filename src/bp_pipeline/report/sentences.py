@@ -21,6 +21,7 @@ from bp_pipeline.report.notation import (
 )
 from bp_pipeline.report.question import question
 from bp_pipeline.report.sweep_data import (
+    CONVERGED,
     DIVERGED,
     FINAL_LOSS,
     HIGH,
@@ -32,7 +33,8 @@ from bp_pipeline.report.sweep_data import (
 from bp_pipeline.report.tables import DETERMINISTIC
 from bp_pipeline.terminal import counted
 
-_OUTCOMES = {RATE: "converged", STALLED: "stalled", DIVERGED: "diverged"}
+_OUTCOMES = {CONVERGED: "converged", STALLED: "stalled", DIVERGED: "diverged"}
+_LOST = 5e-4  # a smaller share of networks that lost their convergence again is not told
 
 
 def overview(findings: Findings) -> list[str]:
@@ -72,7 +74,9 @@ def _ends(findings: Findings) -> str:
     networks = counted(different, "network")
     if trained != different:
         networks = f"{count(different)} different networks among the {count(trained)} trained"
-    return f"{networks}, {listing(ends)}"
+    lost = (n * (rows[CONVERGED] - rows[RATE])).sum() / n.sum()
+    again = f"; {percent(lost)} % converged and lost it again" if lost > _LOST else ""
+    return f"{networks}, {listing(ends)}{again}"
 
 
 def headline(findings: Findings) -> str:
@@ -81,48 +85,48 @@ def headline(findings: Findings) -> str:
         return winner(findings)
     best = [(name, of_task.outcomes[RATE].max()) for name, of_task in findings.tasks]
     rates = [f"{percent(rate)} % on {name}" for name, rate in best]
-    return f"At the best settings, {listing(rates)} converge."
+    return f"At the best settings, {listing(rates)} solve it when training ends."
 
 
 def winner(findings: Findings) -> str:
     """Name the best run."""
-    if findings.nothing_converged:
-        return f"No network converged, at any place of the grid{_as_far_as_known(findings)}."
+    if findings.nothing_solved:
+        return f"No network solves its task, at any place of the grid{_as_far_as_known(findings)}."
     top = findings.top
     place = findings.place(top)
     if top[DETERMINISTIC]:
-        return f"Best is {place}, whose one network, drawn from nothing, converged."
+        return f"Best is {place}, whose one network, drawn from nothing, solves it."
     speed = "" if pd.isna(top[MEDIAN]) else f", half of them by epoch {count(top[MEDIAN])}"
     interval = percent_interval(top[LOW], top[HIGH])
-    rate = f"{percent(top[RATE])} % converged"
+    rate = f"{percent(top[RATE])} % solve it when training ends"
     return f"Best is {place}: {rate} (95 % interval {interval} %){speed}."
 
 
 def selection_bias(findings: Findings) -> str:
     """Say how the best run would do on other replicates than those it was chosen on."""
     halved = best_of_halves(findings.sweep)
-    if findings.nothing_converged or halved is None:
+    if findings.nothing_solved or halved is None:
         return ""
     interval = percent_interval(halved[LOW], halved[HIGH])
     choices = counted(findings.n_drawn, "place" if findings.is_pooled else "run")
     return (
         f"The best of {choices} is partly the luckiest: chosen on the "
         f"even replicates alone, it is {findings.place(halved)}, and {percent(halved[RATE])} % of "
-        f"the odd ones converge ({interval} %)."
+        f"the odd ones solve it ({interval} %)."
     )
 
 
 def rates(findings: Findings) -> str:
     """Say how far each activation, or whatever varies instead, comes at its best."""
-    if findings.nothing_converged:
-        return f"Nothing converges anywhere{_as_far_as_known(findings)}."
+    if findings.nothing_solved:
+        return f"Nothing solves its task anywhere{_as_far_as_known(findings)}."
     best = findings.outcomes.groupby(findings.headline_key, dropna=False)[RATE].max()
     best = best.sort_values(ascending=False, kind="stable")
     best.index = [findings.named(findings.headline_key, value) for value in best.index]
     able = [f"{name} to {percent(rate)} %" for name, rate in best.items() if rate > 0]
     unable = [name for name, rate in best.items() if rate == 0]
     never = f"; {listing(unable)} never" if unable else ""
-    return f"The best settings bring {listing(able)} convergence{never}."
+    return f"The best settings bring {listing(able)} of networks that solve it{never}."
 
 
 def speed(findings: Findings) -> str:
@@ -223,7 +227,7 @@ def _unsure(rows: pd.DataFrame) -> str:
 
 def _untested(findings: Findings) -> str:
     """Say why the best run is in no test."""
-    if findings.is_top_tested or findings.nothing_converged:
+    if findings.is_top_tested or findings.nothing_solved:
         return ""
     if findings.top[DETERMINISTIC]:
         return "The best run is in no test, since it draws nothing that could be paired."

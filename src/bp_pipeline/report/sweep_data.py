@@ -21,14 +21,14 @@ from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import median_epochs_to_converge, quantiles, wilson_interval
 from bp_pipeline.report.notation import as_typed, in_order, sorted_rows
 from bp_pipeline.tracking import TrackingError
-from bp_pipeline.tracking.format import read_config
+from bp_pipeline.tracking.format import REPLICATES, read_config
 
 ACTIVATION, INIT, LEARNING_RATE = ALWAYS
-RATE, LOW, HIGH = "converged/rate", "converged/rate_low", "converged/rate_high"
+RATE, LOW, HIGH = "solved/rate", "solved/rate_low", "solved/rate_high"  # when training ends
+CONVERGED = "converged/rate"  # at some epoch
 STALLED, DIVERGED = "stalled/rate", "diverged/rate"
 MEDIAN, FINAL_LOSS = "epochs_to_converge/median", "final_loss/median"
-MEASURES = (RATE, LOW, HIGH, STALLED, DIVERGED, MEDIAN, FINAL_LOSS)
-REPLICATE_COLUMNS = ("replicate", "outcome", "epochs_to_converge", "final_loss")
+MEASURES = (RATE, LOW, HIGH, CONVERGED, STALLED, DIVERGED, MEDIAN, FINAL_LOSS)
 CURVE_COLUMNS = ("epoch", "loss/p10", "loss/median", "loss/p90")
 _DESCRIBED = ("run_id", "name", "status")
 _KEYS = (  # of a config, that a report needs, also where no run has them
@@ -166,7 +166,7 @@ def assemble(
     members = places.explode("run_ids")[["run_id", "run_ids", *axes]]
     members = members.set_axis(["place", "run_id", *axes], axis=1).astype({"run_id": object})
     paired = replicates.assign(pair=_pairs(runs, replicates))
-    replicates = members.merge(paired[["run_id", "pair", *REPLICATE_COLUMNS]], on="run_id")
+    replicates = members.merge(paired[["run_id", "pair", *REPLICATES]], on="run_id")
     return Sweep(
         run_id=run_id,
         name=name,
@@ -255,6 +255,7 @@ def measures(replicates: pd.DataFrame, group: str) -> pd.DataFrame:
     rows = {
         key: _measures(
             interval,
+            part["solved"].to_numpy(dtype=bool),
             part["outcome"].to_numpy(dtype=str),
             part["epochs_to_converge"].fillna(-1).to_numpy(dtype=np.int64),
             part["final_loss"].fillna(np.inf).to_numpy(dtype=np.float64),
@@ -268,15 +269,17 @@ def measures(replicates: pd.DataFrame, group: str) -> pd.DataFrame:
 
 def _measures(
     interval: Callable[[int, int], tuple[float, float]],
+    solved: np.ndarray,
     outcomes: np.ndarray,
     epochs: np.ndarray,
     final_loss: np.ndarray,
 ) -> tuple[float, ...]:
     """Compute MEASURES, in their order."""
-    n, n_converged = len(outcomes), int((outcomes == "converged").sum())
+    n, n_solved = len(outcomes), int(solved.sum())
     return (
-        n_converged / n,
-        *interval(n_converged, n),
+        n_solved / n,
+        *interval(n_solved, n),
+        float((outcomes == "converged").mean()),
         float((outcomes == "stalled").mean()),
         float((outcomes == "diverged").mean()),
         median_epochs_to_converge(epochs),

@@ -16,7 +16,6 @@ import pandas as pd
 from bp_pipeline.ensemble import DECILES, quantiles
 from bp_pipeline.report.sweep_data import (
     CURVE_COLUMNS,
-    REPLICATE_COLUMNS,
     OpenFiles,
     Sweep,
     assemble,
@@ -25,7 +24,12 @@ from bp_pipeline.report.sweep_data import (
     grid_places,
 )
 from bp_pipeline.tracking import Reader, open_for_reading
-from bp_pipeline.tracking.format import read_curves, read_frozen_sweep, read_replicates
+from bp_pipeline.tracking.format import (
+    REPLICATES,
+    read_curves,
+    read_frozen_sweep,
+    read_replicates,
+)
 
 _Columns = dict[str, np.ndarray]
 
@@ -116,7 +120,7 @@ def read_files(
         files = list(readers.map(read, places))
     replicates = {run_id: columns for of_place, _ in files for run_id, columns in of_place.items()}
     curves = {ids[0]: of_place for ids, (_, of_place) in zip(places, files, strict=True)}
-    return _stacked(replicates, REPLICATE_COLUMNS), _stacked(curves, CURVE_COLUMNS)
+    return _stacked(replicates, REPLICATES), _stacked(curves, CURVE_COLUMNS)
 
 
 def _pooled(curves: Sequence[_Columns]) -> _Columns | None:

@@ -21,6 +21,7 @@ from bp_pipeline.report.statistics import (
     restricted_mean,
 )
 from bp_pipeline.report.sweep_data import (
+    CONVERGED,
     DIVERGED,
     FINAL_LOSS,
     HIGH,
@@ -52,7 +53,7 @@ def outcomes_by_run(sweep: Sweep) -> pd.DataFrame:
     read = sweep.replicates.groupby("place").size()
     n = runs["run_id"].map(read).fillna(runs["replicates"])
     table["n"] = n.where(~table[DETERMINISTIC], 1).astype(runs["replicates"].dtype)
-    outcomes = [RATE, LOW, HIGH, STALLED, DIVERGED, MEDIAN]
+    outcomes = [RATE, LOW, HIGH, CONVERGED, STALLED, DIVERGED, MEDIAN]
     table[outcomes] = runs[outcomes]
     ids, last = runs["run_id"].tolist(), horizon(sweep)
     intervals = [_median_interval(curve) for _, curve in survivals(sweep, ids)]
@@ -108,9 +109,9 @@ def grid(table: pd.DataFrame, settings: Sequence[str], measure: str) -> pd.DataF
 def ranked(runs: pd.DataFrame) -> pd.DataFrame:
     """Order runs from the best to the worst.
 
-    The highest convergence rate wins, then the smaller median of epochs, then the simpler network
+    The highest rate of solving wins, then the smaller median of epochs, then the simpler network
     (fewer hidden units, then fewer layers), then the smaller final loss (of those at which nothing
-    converged), then the smaller learning rate, then the order given.
+    solves the task), then the smaller learning rate, then the order given.
     """
     hidden = [ast.literal_eval(str(text)) for text in runs["network.hidden"]]
     keys = runs[[RATE, MEDIAN, LEARNING_RATE]].assign(
@@ -134,7 +135,7 @@ def best(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
 
 
 def best_learning_rates(sweep: Sweep, table: pd.DataFrame) -> pd.DataFrame:
-    """Choose the best learning rate of each setting; where nothing converged there is none."""
+    """Choose the best learning rate of each setting; where no network solves it there is none."""
     rows = best(table.loc[ranked(sweep.finished).index], sweep.settings)
     columns = [DETERMINISTIC, "n", RATE, LOW, HIGH, MEDIAN, MEDIAN_LOW, MEDIAN_HIGH]
     columns += [MEAN, MEAN_LOW, MEAN_HIGH]

@@ -49,7 +49,13 @@ COMMAND = "bp.command"  # what was typed, a tag where no sweep.yaml keeps it
 N_JOBS = "bp.n_jobs"  # a tag of sweeps, which no other run has
 PARENT, DESCRIPTION, COLOUR = "mlflow.parentRunId", "mlflow.note.content", "mlflow.runColor"
 
-REPLICATES = ("replicate", "outcome", "epochs_to_converge", "final_loss")  # columns of a file
+REPLICATES = (
+    "replicate",
+    "outcome",
+    "epochs_to_converge",
+    "final_loss",
+    "solved",
+)  # columns of a file
 _WEIGHTS = {
     "initial_weights": "weights/initial.npz",
     "final_weights": "weights/final.npz",
@@ -272,6 +278,7 @@ def read_result(folder: Path) -> dict[str, np.ndarray]:
         "loss": recorded["loss"],
         "outcome_code": np.array(outcomes, dtype=np.int8),
         "epochs_to_converge": epochs.astype(np.int64),
+        "solved": replicates["solved"],
     }
 
 
@@ -330,6 +337,7 @@ def _write_replicates(folder: Path, result: RunResult) -> None:
         result.outcome,
         pa.array(epochs, mask=epochs < 0),
         pa.array(final_loss, mask=~np.isfinite(final_loss)),
+        result.solved,
     )
     table = pa.table(dict(zip(REPLICATES, columns, strict=True)))
     write_table(table, folder / "replicates.parquet")

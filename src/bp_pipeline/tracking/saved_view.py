@@ -26,7 +26,7 @@ COLOURS = (  # that can be told apart, also by those who see red and green alike
 
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # not GenAI
 _MOST_LISTED = 20  # sweeps in the Views menu, which takes no view of a user's own beyond 40
-_RATE = "converged/rate"
+_RATE = "solved/rate"
 _COLUMNS = (_RATE, "epochs_to_converge/median", "final_loss/median")
 RUNS_LOADED = 100  # at a time, by MLflow's page
 
