@@ -1,5 +1,6 @@
 """What studies of maps share: from a command to a measured map, its zooms, and its picture."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -112,7 +113,10 @@ def dimension_in_words(measures: Mapping[str, Any]) -> str:
     value, low, high = (measures[name] for name in ("dimension", "low", "high"))
     if value != value:  # NaN: none
         return "–"
-    return f"{value:.2f}" if low != low else f"{value:.2f} ({low:.2f} – {high:.2f})"
+    if low != low:
+        return f"{value:.2f}"
+    ends = math.floor(100 * low) / 100, math.ceil(100 * high) / 100
+    return f"{value:.2f} ({ends[0]:.2f} – {ends[1]:.2f})"
 
 
 def spread(values: Sequence[float]) -> str:

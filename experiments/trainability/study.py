@@ -89,7 +89,7 @@ def _map_table(table: pd.DataFrame) -> pd.DataFrame:
             "diverged": [f"{100 * share:.1f} %" for share in maps["diverged"]],
             "boundary pixels": [f"{n:,}" for n in maps["boundary pixels"]],
             "dimension": [dimension_in_words(r) for r in maps[[*MEASURES]].to_dict("records")],
-            "half the resolution": [f"{d:.2f}" for d in maps["at half the resolution"]],
+            "half the resolution": [_dimension(d) for d in maps["at half the resolution"]],
             "flipped by one ulp": [f"{n:,}" for n in maps["flipped by one ulp"]],
         }
     )
@@ -122,6 +122,10 @@ def _safe_table(safe: pd.DataFrame) -> pd.DataFrame:
             **{a: [_rate(by_key[a, scale]) for scale in scales] for a in ACTIVATIONS},
         }
     )
+
+
+def _dimension(value: float) -> str:
+    return "–" if value != value else f"{value:.2f}"
 
 
 def _rate(value: float) -> str:
