@@ -297,3 +297,21 @@ def test_a_part_that_is_made_needs_its_place(tmp_path: Path) -> None:
     assert readme.read_text() == expected
     with pytest.raises(ValueError, match="one place for d, got 0"):
         fill(tmp_path, d="")
+
+
+def test_the_edge_of_trainability_is_ragged_over_ten_powers_of_ten_and_smooth_below() -> None:
+    table = read_summary(EXPERIMENTS / "trainability")
+    zooms = table[table["part"] == "zoom"]
+    finest = zooms[zooms["side"] == zooms["side"].max()].set_index("zoom")["dimension"]
+    assert finest.max() == pytest.approx(1.9, abs=0.05)
+    assert {"1.9"} <= numbers_said_of("trainability")
+    assert (finest.loc[1:10] > 1.1).all()
+    assert (finest.loc[11:] < 1.05).all()
+
+
+def test_basins_keep_their_dimension_when_the_resolution_is_doubled() -> None:
+    table = read_summary(EXPERIMENTS / "xor_basins")
+    of_rate = table[table["optimizer.learning_rate"] == 1.2]["dimension"]
+    assert {"1.7", "1.2"} <= numbers_said_of("xor_basins")
+    assert len(of_rate) == 3
+    assert of_rate.to_numpy() == pytest.approx(1.74, abs=0.02)
