@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped,unused-ignore]
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
@@ -246,10 +246,10 @@ def _make_table(
 def _place(context: Any, builder: Any, signature: Any, values: Any) -> ir.Value:
     """Compute where an element is: i of a row, i·n_columns + j of a matrix; or a lane of it."""
     table, given = signature.args[:2]
-    indices, kinds = [values[1]], [given]
     if isinstance(given, types.BaseTuple):
-        indices, kinds = cgutils.unpack_tuple(builder, values[1]), given
-    pairs = zip(indices, kinds, strict=True)
+        pairs = zip(cgutils.unpack_tuple(builder, values[1]), given, strict=True)
+    else:
+        pairs = zip([values[1]], [given], strict=True)
     at = [context.cast(builder, index, kind, types.intp) for index, kind in pairs]
     memory = cgutils.create_struct_proxy(table)(context, builder, value=values[0])
     if table.ndim == 2:

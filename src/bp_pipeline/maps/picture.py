@@ -28,6 +28,7 @@ RATE = ("cividis", 0.0, 1.0)
 BLACK = (0, 0, 0)
 
 _PERCENTILES = (0.5, 99.5)  # between which colours differ
+_LEAST = 1e-16  # loss that has a colour of its own; smaller ones, 0 too, share that of this one
 _SIDE = 1024  # pixels of a map for which the sizes below are meant
 _LEFT, _RIGHT, _TOP, _BOTTOM = 96, 32, 80, 148
 _DPI, _FONT = 100, 11  # dots an inch, points
@@ -96,17 +97,16 @@ def _kinds(
     result: MapResult, boundary: str, inside: Mask, outside: Mask
 ) -> Iterator[tuple[Mask, str, tuple[str, float, float], Quantity]]:
     """List the two kinds of coloured pixels: where they are, and what their colour shows."""
-    tiny = np.finfo(np.float64).tiny  # a loss of 0 has no logarithm
     if boundary == "loss_falls":
         assert result.loss_ratio is not None
-        ratio = np.maximum(result.loss_ratio, tiny)
-        yield inside, "mean of the last losses over the first, below 1", LIGHT, ratio
+        ratio = np.maximum(result.loss_ratio, _LEAST)
+        yield inside, "last losses over the first", LIGHT, ratio
         yield outside, "the same, 1 and above", DARK, ratio
         return
     what = "converged" if boundary == "converged" else "solved"
     epochs = np.maximum(result.epochs_to_converge, 1).astype(np.float64)
     yield inside, f"{what}: epochs to convergence", LIGHT, epochs
-    yield outside, f"not {what}: final loss, nats", DARK, np.maximum(result.final_loss, tiny)
+    yield outside, f"not {what}: final loss, nats", DARK, np.maximum(result.final_loss, _LEAST)
 
 
 class Placement(NamedTuple):
@@ -212,6 +212,8 @@ def _ticks(axis: Axis, number: int) -> tuple[list[float], list[str], list[float]
     if axis.scale == "log" and axis.high / axis.low >= 100:
         exponents = np.arange(np.floor(np.log10(axis.low)), np.ceil(np.log10(axis.high)) + 1)
         decades = within(10.0**exponents)
+        if len(decades) > 2 * number:
+            return _shares(axis, decades), _thinned(decades, number), []
         minor = within(np.outer(10.0**exponents, np.arange(2, 10)).ravel())
         return _shares(axis, decades), [f"{value:g}" for value in decades], _shares(axis, minor)
     width = axis.high - axis.low
@@ -219,6 +221,12 @@ def _ticks(axis: Axis, number: int) -> tuple[list[float], list[str], list[float]
         values = within(np.array(MaxNLocator(number).tick_values(axis.low, axis.high)))
         return _shares(axis, values), [f"{value:.6g}" for value in values], []
     return [0.0, 1.0], [repr(axis.low), repr(axis.high)], []
+
+
+def _thinned(decades: np.ndarray, number: int) -> list[str]:
+    """Label every so many decades, so that their labels do not meet."""
+    step = -(-len(decades) // number)
+    return [f"{value:g}" if n % step == 0 else "" for n, value in enumerate(decades)]
 
 
 def _shares(axis: Axis, values: Float64[np.ndarray, " tick"]) -> list[float]:
