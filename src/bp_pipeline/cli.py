@@ -229,17 +229,44 @@ def train(arguments: Sequence[str]) -> int:
         return _refuse(str(error))
 
 
+def draw_map(arguments: Sequence[str]) -> int:
+    """Run `bp map [OVERRIDES] [--zoom N]`: a Hydra application."""
+    parser = ArgumentParser(prog="bp map", add_help=False, allow_abbrev=False)
+    parser.add_argument("--zoom", type=_positive, default=0)
+    chosen, rest = parser.parse_known_args(arguments)
+    from bp_pipeline.config import ConfigError
+    from bp_pipeline.maps import compose_maps
+
+    try:
+        composition = compose_maps(rest)
+    except ConfigError as error:
+        return _refuse(str(error))
+    if not composition.jobs:  # Hydra was only asked to show something
+        return OK
+    from bp_pipeline.maps import run_maps
+    from bp_pipeline.tracking import TrackingError
+
+    try:
+        return run_maps(composition, chosen.zoom)
+    except (ConfigError, TrackingError) as error:
+        return _refuse(str(error))
+
+
 def report(arguments: Sequence[str]) -> int:
     """Run `bp report [SWEEP] [--out DIR]`."""
     parser = _sweep_parser("bp report", "Write and print the report of a sweep.")
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder to write to")
     chosen = parser.parse_args(arguments)
+    from bp_pipeline.maps import MAP, show_map
     from bp_pipeline.sweep import report_sweep
     from bp_pipeline.tracking import TrackingError, open_for_reading
 
     try:
         with open_for_reading(None, chosen.experiment) as reader:
-            report_sweep(reader, chosen.sweep, chosen.out)
+            if chosen.sweep is not None and reader.is_of_kind(MAP, chosen.sweep):
+                show_map(reader, chosen.sweep, chosen.out)
+            else:
+                report_sweep(reader, chosen.sweep, chosen.out)
     except TrackingError as error:
         return _refuse(str(error))
     return OK
@@ -369,6 +396,7 @@ def _sweep_pages(experiment: str, name: str | None) -> tuple[str, dict[str, str]
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train,
+    "map": draw_map,
     "report": report,
     "list": list_,
     "reproduce": reproduce,
@@ -459,7 +487,7 @@ def _complete(arguments: Sequence[str]) -> int:
         command, space, _ = line.lstrip().partition(" ")
         if not space:
             print("\n".join(name for name in COMMANDS if name.startswith(command)))
-        elif command in ("train", "explain"):
+        elif command in ("train", "map", "explain"):
             from bp_pipeline.config import complete
 
             complete(query, _overrides_only(line.lstrip()))

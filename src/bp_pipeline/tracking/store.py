@@ -99,6 +99,11 @@ class Store:
         """Let go of the database, which leaves everything in its one file."""
         self.opened.close()
 
+    @property
+    def unfinished(self) -> Path:
+        """A folder beside it, of this machine alone where the store is a server."""
+        return self.sweep_locks.with_suffix(".unfinished")
+
     def sweep_lock(self, sweep_digest: str) -> FileLock:
         """Return the lock to be held while training a sweep, by one process of this machine."""
         self.sweep_locks.mkdir(exist_ok=True)

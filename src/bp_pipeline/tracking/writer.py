@@ -7,7 +7,7 @@ writes it any more is half written.
 """
 
 import tempfile
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,7 +30,7 @@ from bp_pipeline.tracking.failures import TrackingError, failures_explained
 from bp_pipeline.tracking.reader import Reader
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import Metric, Run
 
 _BATCH = 20  # runs in a transaction: 27 ms of SQLite for 20, where one at a time took 61
 _WRITERS = 8  # runs that a server is sent at a time
@@ -46,6 +46,10 @@ class Writer(Reader):
     def lock_sweep(self, sweep_digest: str) -> FileLock:
         """Return the lock that makes one process of this machine at a time the sweep's trainer."""
         return self._store.sweep_lock(sweep_digest)
+
+    def unfinished(self, digest: str) -> Path:
+        """Return the folder for what is trained of something that is not whole yet."""
+        return self._store.unfinished / digest
 
     def start_sweep(self, name: str, frozen: names.FrozenSweep) -> str:
         """Make the parent run of a sweep, with its frozen list of jobs; return its id.
@@ -166,6 +170,48 @@ class Writer(Reader):
     def record_failure(self, config: RunConfig, error: BaseException, **how: Any) -> str:
         """Record one run that failed, as `failed_run` takes it; return its id."""
         return self._record_one(failed_run(config, error, **how))
+
+    def record_files(
+        self,
+        config: RunConfig,
+        write: Callable[[Path], None],
+        metrics: "Sequence[Metric]",
+        *,
+        name: str,
+        tags: Mapping[str, str],
+        seconds: float,
+        engine: str,
+    ) -> str:
+        """Record what was trained, whole, whatever it consists of; return its id. It is FINISHED.
+
+        Parameters
+        ----------
+        config
+            What was trained.
+        write
+            Writes what came of it into a folder.
+        metrics, tags
+            What MLflow shows of it.
+        name, seconds, engine
+            What it is called, how long ago it began, and what trained it.
+        """
+
+        def write_files(folder: Path) -> None:
+            names.write_config(folder, config)
+            names.write_environment(folder, config, engine)
+            write(folder)
+
+        run = EndedRun(
+            name=name,
+            status="FINISHED",
+            start_time=time_before(seconds),
+            tags=tags,
+            write_files=write_files,
+            params=names.params(config),
+            metrics=metrics,
+            datasets=[names.dataset(config)],
+        )
+        return self._record_one(run)
 
     def _record_one(self, run: EndedRun) -> str:
         [recorded] = self.record_all([run])
