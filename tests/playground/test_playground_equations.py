@@ -16,6 +16,8 @@ STEPS = [
     ("experiment=article", 0, 0, 0),
     ("experiment=article optimizer.momentum=0.9", 1, 3, 0),
     ("activation=tanh", 10, 2, 4),
+    ("optimizer.layer_factors=[0.1,3] optimizer.momentum=0.5", 2, 1, 0),
+    ("optimizer.layer_factors=[2,2] optimizer=online_gd", 2, 1, 0),
     ("activation=softplus init=normal loss.reduction=sum optimizer.momentum=0.5", 3, 1, 1),
     ("activation=leaky_relu network.hidden=[4,3] network.train_bias=false", 5, 3, 2),
     ("activation=relu init=he_normal network.bias=false loss=squared_error", 2, 1, 0),

@@ -39,8 +39,8 @@ names
   w[2][0, 1]   in place of W and V, where there are more hidden layers or more than nine units in a
                layer: the weight of layer 2 from unit 0 to unit 1
   Z[2][1]      where there are more hidden layers: unit 1 of layer 2
-  a_Z1, δ_Z1   pre-activation, and ∂loss/∂a; y_D0 is a target, η the learning rate, μ the momentum,
-  v_W10, L₂    v a velocity, L₂ the loss of sample 2
+  a_Z1, δ_Z1   pre-activation, and ∂loss/∂a; y_D0 is a target, η the learning rate (η₁, η₂ where
+  v_W10, L₂    layers have their own), μ the momentum, v a velocity, L₂ the loss of sample 2
 
 numbers
   Results have the fewest digits that read back as the same double. Those put into a formula are

@@ -117,7 +117,8 @@ const product = ({ name, source }) => `{${name}}·{${source}}`;
 
 function* forward(step, names) {
   const { network, sample, before, values, units, config } = step;
-  values.set("η", config.optimizer.learning_rate).set("μ", config.optimizer.momentum);
+  network.layers.forEach(({ rate }, l) => values.set(rateSymbol(network, l + 1), rate));
+  values.set("μ", config.optimizer.momentum);
   network.units.slice(0, -1).forEach(({ width }, layer) => {
     for (let i = 0; i < width; i++) values.set(names.unit(layer, i), units[layer][sample * width + i]);
   });
@@ -180,6 +181,11 @@ function broughtBack(names, layer, unit) {
   return outgoing.length === 1 ? total : `(${total})`;
 }
 
+// The learning rate, or that of a layer where they differ.
+function rateSymbol({ layers }, layer) {
+  return layers.every(({ rate }) => rate === layers[0].rate) ? "η" : `η${subscript(layer)}`;
+}
+
 function* updates(step, weights) {
   for (const weight of weights) {
     if (weight.row < step.network.firstTrainedRow) {
@@ -211,7 +217,7 @@ function* gradient(step, weight) {
 function* update(step, weight) {
   const { name, layer, at } = weight;
   const value = newWeight(step, weight);
-  const against = `{η}·{∂L/∂${name}}`;
+  const against = `{${rateSymbol(step.network, layer)}}·{∂L/∂${name}}`;
   if (step.network.momentum === 0) {
     yield equation(step, "update", name, name, `{${name}} − ${against}`, value, ":=");
     return;
