@@ -46,7 +46,9 @@ from bp_pipeline.core.training import (
     mark_blown_up,
 )
 
-_SMALL = 32  # weights; above, compiling the layer sizes in gains too little for the time it takes
+# A kernel that knows what it trains is faster by a third or so, but has to be compiled.
+_WORTH_COMPILING = 1 << 22  # products of a weight and an activation in all; below, a millisecond
+_SMALL = 32  # weights; above, compiling the layer sizes in gains next to nothing
 _PRODUCTS_PER_CALL = 1 << 22  # so that a call into the kernel returns several times a second
 _NOBODY = -1  # in place of the network of an idle lane
 
@@ -62,21 +64,19 @@ Index = Any  # an integer; Numba gives it its type where it is called
 
 @dataclass(frozen=True)
 class Kind:
-    """What is compiled in; all else is looked up while a kernel runs.
+    """What is compiled in; what is empty is looked up while a kernel runs.
 
     Attributes
     ----------
-    layer_sizes, bias
-        As in `Architecture` where the network is small; else (), and any network will do.
-    activation, output, loss
+    activation, output, loss, layer_sizes, bias
         As in `Architecture`.
     """
 
-    layer_sizes: tuple[int, ...]
-    bias: bool
-    activation: str
-    output: str
-    loss: str
+    activation: str = ""
+    output: str = ""
+    loss: str = ""
+    layer_sizes: tuple[int, ...] = ()
+    bias: bool = False
 
 
 class _Layout(NamedTuple):
@@ -132,34 +132,60 @@ for _name, _function in inspect.getmembers(elementary, inspect.isfunction):
     _for_lanes(_function, _REPLACED.get(_name, inspect.unwrap(_function)))
 
 
-_COMPILED = {
-    function: _compile(function, forceinline=True)
-    for entry in (*ACTIVATIONS.values(), *LOSSES.values())
-    for function in entry
-    if callable(function)
-}
+class _Choice:
+    """Compiled functions by name, and one that calls that whose index is its first argument."""
+
+    def __init__(self, functions: dict[str, Callable[..., Any]]) -> None:
+        self.by_name = {name: _inline(function) for name, function in functions.items()}
+        self.by_index = _look_up(list(self.by_name.values()))
 
 
-def _of_kind(choose: Callable[[Kind], Callable[..., Any]]) -> Callable[..., Any]:
-    """Make a function whose first argument is a kind, which decides what it computes."""
+def _look_up(functions: list[Any]) -> Any:
+    if len(functions) == 1:
+        only = functions[0]
+        return _inline(lambda index, *arguments: only(*arguments))
+    first, others = functions[0], _look_up(functions[1:])
 
-    def chosen(kind: Kind, *arguments: Any) -> Any:
+    def look_up(index: int, *arguments: Any) -> Any:
+        if index == 0:
+            return first(*arguments)
+        return others(index - 1, *arguments)
+
+    return _compile(look_up)
+
+
+def _of_kind(name: str, choice: _Choice) -> Callable[..., Any]:
+    """Make a function of a kind, an index and arguments.
+
+    It is the one of the kind's `name`; where the kind has none, the one with that index.
+    """
+    by_name, by_index = choice.by_name, choice.by_index
+
+    def of_kind(kind: Kind, index: int, *arguments: Any) -> Any:
         raise NotImplementedError("This is for compiled code.")
 
-    def implement(kind: _KindType, *arguments: Any) -> Callable[..., Any]:
-        function = _COMPILED[choose(kind.kind)]
-        return lambda kind, *arguments: function(*arguments)
+    def implement(kind: _KindType, index: Any, *arguments: Any) -> Callable[..., Any]:
+        if not getattr(kind.kind, name):
+            return lambda kind, index, *arguments: by_index(index, *arguments)
+        function = by_name[getattr(kind.kind, name)]
+        return lambda kind, index, *arguments: function(*arguments)
 
-    overload(chosen, jit_options={"forceinline": True}, strict=False)(implement)
-    return chosen
+    overload(of_kind, jit_options={"forceinline": True}, strict=False)(implement)
+    return of_kind
 
 
-_hidden = _of_kind(lambda kind: ACTIVATIONS[kind.activation].f)
-_hidden_derivative = _of_kind(lambda kind: ACTIVATIONS[kind.activation].derivative)
-_output = _of_kind(lambda kind: ACTIVATIONS[kind.output].f)
-_output_derivative = _of_kind(lambda kind: ACTIVATIONS[kind.output].derivative)
-_output_delta = _of_kind(lambda kind: LOSSES[kind.loss].delta)
-_loss = _of_kind(lambda kind: LOSSES[kind.loss].value)
+def _scaled(derivative: Callable[..., Any]) -> Callable[..., Any]:
+    derivative = _inline(derivative)
+    return lambda x, z, slope: x * derivative(z, slope)
+
+
+_functions = _Choice({name: activation.f for name, activation in ACTIVATIONS.items()})
+_derivatives = _Choice({name: _scaled(row.derivative) for name, row in ACTIVATIONS.items()})
+_hidden, _output = _of_kind("activation", _functions), _of_kind("output", _functions)
+_scaled_hidden = _of_kind("activation", _derivatives)
+_scaled_output = _of_kind("output", _derivatives)
+_loss = _of_kind("loss", _Choice({name: loss.value for name, loss in LOSSES.items()}))
+_output_delta = _of_kind("loss", _Choice({name: loss.delta for name, loss in LOSSES.items()}))
 
 
 def _layout(kind: Kind, given: Any) -> Any:
@@ -192,6 +218,9 @@ class _Net(NamedTuple):
     layout: _Layout
     part_at: tuple[int, ...]  # where the parts of a `_Group` begin
     train_bias: bool
+    activation: int  # index in ACTIVATIONS
+    output: int
+    loss: int  # index in LOSSES
     slope: float
     inputs: np.ndarray  # and before them the bias unit's 1, where there are any
     targets: np.ndarray
@@ -273,10 +302,10 @@ def _layer_forward(kind: Kind, net: _Net, group: _Group, s: Index, layer: Index,
             a += w[i, o] * z[i]
         group.size[0] += abs(a)
         if layer < len(layout.sizes) - 2:
-            z_next[o] = _hidden(kind, a, net.slope)
+            z_next[o] = _hidden(kind, net.activation, a, net.slope)
         else:
             group.pre_activations[s * fan_out + o] = a
-            group.outputs[s * fan_out + o] = _output(kind, a, net.slope)
+            group.outputs[s * fan_out + o] = _output(kind, net.output, a, net.slope)
 
 
 @_inline
@@ -288,7 +317,8 @@ def _backward(kind: Kind, net: _Net, group: _Group, s: Index, is_first: bool) ->
     delta = row_from(group.deltas, layout.unit_at[last + 1] + layout.bias)
     for o in range(n_outputs):
         z, y = group.outputs[s * n_outputs + o], net.targets[s, o]
-        delta[o] = _output_delta(kind, z, y, _output_derivative(kind, z, net.slope))
+        derivative = _scaled_output(kind, net.output, spread(1.0), z, net.slope)
+        delta[o] = _output_delta(kind, net.loss, z, y, derivative)
     for layer in range(last, 0, -1):
         z = row_from(group.units, layout.unit_at[layer])
         _add_gradient(kind, net, group, layer, z, is_first)
@@ -323,7 +353,7 @@ def _hidden_deltas(kind: Kind, net: _Net, group: _Group, layer: Index, z: Any) -
         total = w[i, 0] * delta_next[0]
         for o in range(1, fan_out):
             total += w[i, o] * delta_next[o]
-        delta[i] = total * _hidden_derivative(kind, z[i], net.slope)
+        delta[i] = _scaled_hidden(kind, net.activation, total, z[i], net.slope)
 
 
 @_inline
@@ -395,7 +425,7 @@ def _measure(kind: Kind, net: _Net, group: _Group) -> None:
     for s in range(len(net.targets)):
         for o in range(n_outputs):
             a, z = group.pre_activations[s * n_outputs + o], group.outputs[s * n_outputs + o]
-            loss += _loss(kind, a, z, net.targets[s, o])
+            loss += _loss(kind, net.loss, a, z, net.targets[s, o])
     for k in range(layout.weight_at[len(layout.sizes) - 1]):
         gradient = group.gradient[k] * net.gradient_factor
         gradient_square += gradient * gradient
@@ -590,10 +620,10 @@ def _kernel_for(
     slot = np.full(parameters.shape[-1] + 1, -1)
     slot[kept] = np.arange(len(kept))
     starts = [*map(_with_nobody, (parameters, learning_rate, momentum)), slot]
-    n_products = len(setup.inputs) * setup.architecture.n_weights
+    n_products = len(setup.inputs) * setup.architecture.n_weights  # in an epoch of a network
     part_at, memory = _new_memory(setup)
     arguments = (
-        _kind_of(setup.architecture),
+        _kind_of(setup.architecture, n_products * setup.epochs * parameters.shape[-1]),
         _net_of(setup, part_at),
         memory,
         queue,
@@ -610,15 +640,13 @@ def _with_nobody(array: np.ndarray) -> np.ndarray:
     return np.concatenate([array, np.zeros_like(array, shape=(*array.shape[:-1], 1))], axis=-1)
 
 
-def _kind_of(architecture: Architecture) -> Kind:
-    is_small = architecture.n_weights <= _SMALL
-    return Kind(
-        layer_sizes=architecture.layer_sizes if is_small else (),
-        bias=architecture.bias and is_small,
-        activation=architecture.activation,
-        output=architecture.output,
-        loss=architecture.loss,
-    )
+def _kind_of(architecture: Architecture, n_products: int) -> Kind:
+    if n_products < _WORTH_COMPILING:
+        return Kind()
+    functions = architecture.activation, architecture.output, architecture.loss
+    if architecture.n_weights > _SMALL:
+        return Kind(*functions)
+    return Kind(*functions, architecture.layer_sizes, architecture.bias)
 
 
 def _net_of(setup: Setup, part_at: tuple[int, ...]) -> _Net:
@@ -629,6 +657,9 @@ def _net_of(setup: Setup, part_at: tuple[int, ...]) -> _Net:
         layout=_Layout(np.array(sizes), bias, *map(np.array, places)),
         part_at=part_at,
         train_bias=architecture.train_bias,
+        activation=list(ACTIVATIONS).index(architecture.activation),
+        output=list(ACTIVATIONS).index(architecture.output),
+        loss=list(LOSSES).index(architecture.loss),
         slope=float(architecture.slope),
         inputs=np.column_stack([ones, inputs]) if architecture.bias else inputs,
         targets=np.array(setup.targets),
