@@ -148,11 +148,11 @@ def _asked_for(chosen: Namespace) -> Iterator[tuple[RunConfig, "Recorded | None"
 def _recorded(run_id: str, experiment: str) -> Iterator[tuple[RunConfig, "Recorded"]]:
     """Yield the config of a recorded run, whose given weights are there as long as this lasts."""
     from bp_pipeline.tracking import RunsToVerify
-    from bp_pipeline.tracking.format import read_config
+    from bp_pipeline.tracking.format import GIVEN_WEIGHTS, INITIAL_WEIGHTS, read_config
 
     with RunsToVerify.open(None, experiment) as store:
         [run] = store.find([run_id])
-        with store.artifacts(run_id, "config.yaml", "weights/initial.npz") as folder:
+        with store.artifacts(run_id, "config.yaml", INITIAL_WEIGHTS, GIVEN_WEIGHTS) as folder:
             try:
                 config = read_config(folder)
             except (OSError, ConfigError) as error:

@@ -20,12 +20,19 @@ from bp_pipeline.maps import MAP_FILES, MapConfig, MapResult, parse_any, read_ma
 from bp_pipeline.reproduce.differences import changed_pixels, first_difference
 from bp_pipeline.reproduce.verdicts import Case, Verdict
 from bp_pipeline.tracking import Recorded, RunsToVerify, TrackingError
-from bp_pipeline.tracking.format import NEEDED_FILES, read_config, read_environment, read_result
+from bp_pipeline.tracking.format import (
+    GIVEN_WEIGHTS,
+    INITIAL_WEIGHTS,
+    NEEDED_FILES,
+    read_config,
+    read_environment,
+    read_result,
+)
 from bp_pipeline.tracking.provenance import environment
 
 Result = RunResult | MapResult
 
-_CONFIG, _INITIAL_WEIGHTS = "config.yaml", "weights/initial.npz"
+_CONFIG = "config.yaml"
 _DIGESTS = ("bp.config_digest", "bp.code_digest", "bp.result_digest")
 
 
@@ -68,8 +75,8 @@ def _read_config(store: RunsToVerify, run_id: str, opened: ExitStack) -> RunConf
         _check_present(folder, _CONFIG)
         with suppress(ConfigError):  # it may name given weights, which a server has not sent yet
             return read_config(folder, parse_any)
-    folder = opened.enter_context(store.artifacts(run_id, _CONFIG, _INITIAL_WEIGHTS))
-    _check_present(folder, _CONFIG, _INITIAL_WEIGHTS)
+    folder = opened.enter_context(store.artifacts(run_id, _CONFIG, INITIAL_WEIGHTS, GIVEN_WEIGHTS))
+    _check_present(folder, _CONFIG, INITIAL_WEIGHTS)
     return read_config(folder, parse_any)
 
 

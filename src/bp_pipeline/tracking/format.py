@@ -19,7 +19,7 @@ import joblib
 import numpy as np
 import yaml
 
-from bp_pipeline.arrays import read_arrays, write_arrays
+from bp_pipeline.arrays import layer_names, read_arrays, write_arrays
 from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.config.schema import KEYS, RunConfig, parse_config
 from bp_pipeline.core.training import OUTCOMES
@@ -56,8 +56,9 @@ REPLICATES = (
     "final_loss",
     "solved",
 )  # columns of a file
+INITIAL_WEIGHTS, GIVEN_WEIGHTS = "weights/initial.npz", "weights/given.npz"
 _WEIGHTS = {
-    "initial_weights": "weights/initial.npz",
+    "initial_weights": INITIAL_WEIGHTS,
     "final_weights": "weights/final.npz",
     "trajectory": "weights/trajectory.npz",
 }
@@ -197,8 +198,11 @@ def metrics_at_once(values: Mapping[str, float]) -> "list[Metric]":
 
 
 def write_config(folder: Path, config: RunConfig) -> None:
-    """Write what is enough to run again."""
+    """Write what is enough to run again; given weights that are scaled are no initial weights."""
     (folder / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+    if config.given_weights is not None and config.init_scale != 1:
+        names = layer_names(len(config.given_weights))
+        write_arrays(folder / GIVEN_WEIGHTS, dict(zip(names, config.given_weights, strict=True)))
 
 
 def read_config(folder: Path, parse: Callable[..., RunConfig] = parse_config) -> RunConfig:
@@ -227,7 +231,8 @@ def read_config(folder: Path, parse: Callable[..., RunConfig] = parse_config) ->
         raise ConfigError(" ".join(str(error).split())) from None
     if not isinstance(raw, dict):
         raise ConfigError(f"it holds {raw!r}")
-    return parse(raw, given_weights=folder / _WEIGHTS["initial_weights"])
+    given = folder / GIVEN_WEIGHTS
+    return parse(raw, given_weights=given if given.is_file() else folder / INITIAL_WEIGHTS)
 
 
 def write_environment(folder: Path, config: RunConfig, engine: str) -> None:
