@@ -115,7 +115,13 @@ def test_artifacts_of_a_run_hold_what_was_trained(store: Path) -> None:
     with np.load(artifacts / "weights" / "final.npz") as final:
         np.testing.assert_array_equal(final["layer_1"], again.final_weights["layer_1"])
     replicates = pd.read_parquet(artifacts / "replicates.parquet")
-    assert list(replicates) == ["replicate", "outcome", "epochs_to_converge", "final_loss"]
+    assert list(replicates) == [
+        "replicate",
+        "outcome",
+        "epochs_to_converge",
+        "final_loss",
+        "solved",
+    ]
     np.testing.assert_array_equal(replicates["outcome"], again.outcome)
 
 
