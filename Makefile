@@ -15,13 +15,16 @@ READY := .venv/.ready
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep report reproduce baseline architectures schedule unschedule ui studies test lint bench bench-peers pins clean
+.PHONY: help sweep map report reproduce baseline architectures schedule unschedule ui studies test lint bench bench-peers pins clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 sweep: $(READY) ## train 240 runs (24,000 networks), record them in MLflow, print a report
 	$(BIN)/bp train experiment=xor_sweep $(ARGS)
+
+map: $(READY) ## train a network for each of 1024 × 1024 pixels, record them as one run, draw them
+	$(BIN)/bp map $(ARGS)
 
 report: $(READY) ## print the report of the newest sweep and write its files
 	$(BIN)/bp report $(ARGS)

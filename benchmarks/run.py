@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -159,6 +160,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     peers = [name for name, module in PEERS.items() if find_spec(module)]
+    peers += ["JavaScript"] if shutil.which("node") else []
     cores = min(2, os.cpu_count() or 1)
     comparisons = {
         "One core, 2-3-1, batch": [(name, "2-3-1 batch", 1) for name in (BASE, "numpy", *peers)],

@@ -31,7 +31,7 @@ with part("import everything else"):
     from bp_pipeline.ensemble import train_runs
     from bp_pipeline.ensemble.engines import problem_with
     from bp_pipeline.sweep import report_sweep
-    from bp_pipeline.tracking import FrozenSweep, open_for_writing
+    from bp_pipeline.tracking import FrozenSweep, open_for_writing, trained_run
 with part("load the compiled engine"):
     problem_with("compiled")
 with part("make and open the store"):
@@ -42,11 +42,15 @@ with part("record"):
     digest = "0" * 64
     frozen = FrozenSweep(None, digest, digest, [{} for _ in configs])
     parent = writer.start_sweep("benchmark", frozen)
-    for index, result in results:
-        writer.record(
-            configs[index], result, name=str(index), sweep=(parent, digest), seconds=0.0,
+    runs = [
+        trained_run(
+            configs[index], result, name=str(index), sweep=(parent, digest), start_time=0,
             engine="compiled",
-        )  # fmt: skip
+        )
+        for index, result in results
+    ]  # fmt: skip
+    for first in range(0, len(runs), writer.n_at_once):
+        writer.record_all(runs[first : first + writer.n_at_once])
 with part("report"):
     report_sweep(writer, parent)
     writer.close()

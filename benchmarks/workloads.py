@@ -11,12 +11,15 @@ Run as a script it serves one contender: `python workloads.py NAME WORKLOAD CORE
 time it reads a line, and answers with nanoseconds per network and epoch.
 """
 
+import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -248,6 +251,45 @@ def torch_loop(workload: Workload, cores: int) -> Train:
     return run
 
 
+def javascript(workload: Workload, cores: int) -> Train:
+    """Train with the playground's module in Node, one network after the other, on one core."""
+    n_networks = workload.n_networks // 32  # enough for seconds
+    config = {
+        "task": {"name": "xor"},
+        "network": {
+            "hidden": workload.hidden, "bias": True, "train_bias": True, "output": "sigmoid"
+        },
+        "activation": {"name": "tanh"},
+        "init": {"name": "uniform", "bound": 1.0, "bias": "same"},
+        "loss": {"name": "logistic", "reduction": "mean"},
+        "optimizer": {
+            "name": "online_gd" if workload.online else "batch_gd",
+            "learning_rate": LEARNING_RATE, "momentum": MOMENTUM,
+        },
+        "training": {
+            "epochs": workload.epochs, "tolerance": TOLERANCE, "stop_when_converged": False
+        },
+        "replicates": n_networks, "seed": "0",
+    }  # fmt: skip
+    process = subprocess.Popen(
+        ["node", Path(__file__).with_name("in_node.mjs"), json.dumps(config)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    asks, answers = process.stdin, process.stdout
+
+    def run() -> int:
+        asks.write("\n")
+        asks.flush()
+        answers.readline()
+        return n_networks * workload.epochs
+
+    return run
+
+
 def scikit_learn(workload: Workload, cores: int) -> Train:
     """Train one network after the other with scikit-learn's MLPClassifier."""
     from sklearn.neural_network import MLPClassifier
@@ -282,6 +324,7 @@ CONTENDERS: dict[str, Callable[[Workload, int], Train]] = {
     "numpy": lambda workload, cores: ours(workload, cores, "numpy"),
     "PyTorch loop": torch_loop,
     "scikit-learn": scikit_learn,
+    "JavaScript": javascript,
     **{
         f"{name}, block {size}": partial(train_in, block_size=size)
         for name, train_in in IN_BLOCKS.items()

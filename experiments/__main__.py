@@ -6,6 +6,7 @@ was made in their place instead. What a study asks and shows is in its own `stud
 is for `bp reproduce` to verify.
 """
 
+import re
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
@@ -78,7 +79,8 @@ def differences(committed: Path, made: Path) -> Iterator[tuple[str, list[str]]]:
 
 def uncompared(committed: Path, made: Path) -> list[str]:
     """Return the pictures drawn by different versions of Matplotlib, which draw unlike."""
-    both = sorted(file for file in files(committed) & files(made) if file.endswith(".svg"))
+    pictures = (".svg", ".png")
+    both = sorted(file for file in files(committed) & files(made) if file.endswith(pictures))
     return [file for file in both if _drawn_by(committed / file) != _drawn_by(made / file)]
 
 
@@ -89,9 +91,9 @@ def files(folder: Path) -> set[str]:
 
 
 def _drawn_by(picture: Path) -> str:
-    """Return the version of Matplotlib that an SVG names."""
-    _, _, rest = picture.read_text(encoding="utf-8").partition("Matplotlib v")
-    return rest.partition(",")[0]
+    """Return the version of Matplotlib that a picture names."""
+    found = re.search(rb"Matplotlib v([\d.]+\w*)", picture.read_bytes())
+    return found[1].decode() if found else ""
 
 
 def _replace(committed: Path, made: Path) -> None:
@@ -113,6 +115,8 @@ def _content(path: Path) -> bytes | None:
 def _diff(before: bytes | None, after: bytes | None, name: str) -> list[str]:
     if before is None or after is None:
         return [f"{name} is new" if before is None else f"{name} is no longer made"]
+    if name.endswith(".png"):
+        return [f"{name} shows something else"]
     texts = [side.decode().splitlines() for side in (before, after)]
     lines = list(unified_diff(*texts, f"committed/{name}", f"made/{name}", lineterm="", n=0))
     rest = len(lines) - _MOST_LINES

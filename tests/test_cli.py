@@ -55,12 +55,12 @@ def _litter(folder: Path) -> list[Path]:
         (
             "nonsense",
             "`bp` must be followed by a command, got 'nonsense'. There are: train, report, "
-            "reproduce, explain, ui.",
+            "list, reproduce, explain, ui.",
         ),
         (
             "trian",
             "`bp` must be followed by a command, got 'trian'. Did you mean `bp train`? There are: "
-            "train, report, reproduce, explain, ui.",
+            "train, report, list, reproduce, explain, ui.",
         ),
         (
             "train activation=tahn",
@@ -164,6 +164,81 @@ def test_a_reader_that_leaves_is_no_error(unbuffered: str, folder: Path) -> None
         )
         assert done.stderr == b""
     os.close(right)
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("{bp} --version >&-", 0),
+        ("{bp} --version >&- 2>&- <&-", 0),
+        ("{bp} train {tiny} >&-", 0),
+        ("{bp} train {tiny} >&- 2>&-", 0),
+        ("{bp} train {tiny} 2>/dev/full", 0),
+        ("{bp} nonsense 2>&-", 2),
+        ("{bp} nonsense 2>/dev/full", 2),
+        ("{bp} explain >/dev/full", 1),
+        ("{bp} explain >/dev/full 2>&1", 1),
+        ("{bp} --version >/dev/full", 1),
+    ],
+)
+def test_where_nothing_can_be_printed_the_work_is_done(line: str, code: int, folder: Path) -> None:
+    """What could not be written to where it was asked for is a failure; what was closed is none."""
+    command = line.format(bp=BP, tiny=" ".join(TINY))
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd=folder, env=_environment(folder, {}), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+    if "nonsense" in line:
+        assert done.stdout == "", "a message is no result"
+    assert _litter(folder) == []
+
+
+def test_what_is_closed_is_not_taken_by_a_file(folder: Path) -> None:
+    """A database that were opened in its place would have a report printed into it."""
+    line = f"{BP} train -m seed=0,1 {' '.join(TINY[1:])} >&- 2>&-"
+    environment = _environment(folder, {})
+    assert subprocess.run(["sh", "-c", line], cwd=folder, env=environment).returncode == 0
+    done = bp(folder, "list")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 of 2" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"NUMBA_OPT": "0"},
+        {"PYTHONDEVMODE": "1"},
+        {"PYTHONOPTIMIZE": "2"},
+        {"PYTHONWARNINGS": "error"},
+        {"PYTHONWARNINGS": "always"},
+        {"HOME": "/proc/nowhere", "XDG_CACHE_HOME": "/proc/nowhere"},
+    ],
+    ids=str,
+)
+def test_what_libraries_warn_of_is_not_shown(variables: dict[str, str], folder: Path) -> None:
+    tiny = ["replicates=2", "training.epochs=5", "tracking=off"]
+    done = bp(folder, "train", *tiny, **variables)
+    assert done.returncode == 0, done.stderr
+    assert "arning" not in done.stderr
+    assert done.stderr.splitlines()[0] == "1 run, 2 networks"
+    assert done.stderr.splitlines()[-1] == "1 of 1 runs done"
+
+
+@pytest.mark.parametrize("module", ["bp_pipeline", "bp_pipeline.cli"])
+def test_the_package_is_the_command(module: str, folder: Path) -> None:
+    for words, code in (["--version"], 0), (["train", "seed=-1"], 2), ([], 2):
+        done, same = (
+            subprocess.run(
+                [*command, *words],
+                cwd=folder, env=_environment(folder, {}), capture_output=True, check=False,
+            )
+            for command in ([sys.executable, "-m", module], [BP])
+        )  # fmt: skip
+        assert done.returncode == same.returncode == code
+        assert (done.stdout, done.stderr) == (same.stdout, same.stderr)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,13 @@
 """Digests: what changes them, what does not, and the bytes that are hashed."""
 
+import compileall
 import hashlib
 import json
+import os
+import shutil
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bp_pipeline import digests
-from bp_pipeline.digests import code_digest, digest_arrays, digest_json
+from bp_pipeline.digests import code_digest, digest_arrays, digest_code, digest_json
 
 NANS = [0x7FF8000000000000, 0xFFF8000000000000, 0x7FF8000000000001, 0x7FF0000000000001,
         0xFFFFFFFFFFFFFFFF]  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _fresh_code_digest():
-    code_digest.cache_clear()
-    yield
-    code_digest.cache_clear()
 
 
 # ---------------------------------------------------------------------------------------- JSON
@@ -124,45 +122,110 @@ def test_long_arrays_are_hashed_as_short_ones_are(monkeypatch):
 
 # ---------------------------------------------------------------------------------------- code
 
+SOURCE = '''"""What it owns."""
+
+LIMIT = 1.5  # of a kind
+"""Where it is from."""
+
+
+def add(x, y=f"{LIMIT!r} {'a'}"):
+    """Add."""
+    if x:
+        return x + y
+    return {"a": [1,
+                  2]}
+'''
+SAID_ELSE = {
+    "explained": ("# of a kind", "# of another"),
+    "documented": ('"""Add."""', '"""Add two numbers.\n\n    Both."""'),
+    "documented attribute": ('"""Where it is from."""', ""),
+    "an empty line": ("\n    if x", "\n\n    if x"),
+    "laid out": ("[1,\n                  2]", "[1, 2]"),
+    "indented": ("        return x", "            return x"),
+}
+DOES_ELSE = {
+    "a number": ("1.5", "1.25"),
+    "a sum": ("x + y", "y + x"),
+    "a string": ("{LIMIT!r} {", "{LIMIT!r}  {"),
+    "a block": ("        return x", "        pass\n    return x"),
+    "a statement": ('    """Add."""', '    """Add."""; x = y'),
+}
+
+
+def digest_edited(old: str, new: str) -> str:
+    assert SOURCE.count(old) == 1
+    return digest_code({"a": SOURCE.replace(old, new)})
+
+
+@pytest.mark.parametrize("edit", SAID_ELSE.values(), ids=SAID_ELSE.keys())
+def test_what_is_said_of_the_code_does_not_matter(edit):
+    assert digest_edited(*edit) == digest_code({"a": SOURCE})
+
+
+@pytest.mark.parametrize("edit", DOES_ELSE.values(), ids=DOES_ELSE.keys())
+def test_what_it_does_matters(edit):
+    assert digest_edited(*edit) != digest_code({"a": SOURCE})
+
+
+def test_every_python_hashes_the_same():
+    # Python 3.12 and later take f-strings apart.
+    expected = "7176a7ee5d7067e65f08dbcc2e0ad92adc80d444afcba5b573829fbdbaed8fe6"
+    assert digest_code({"a": SOURCE}) == expected
+
+
+@pytest.mark.parametrize(
+    "modules", [{"b": SOURCE}, {"a": SOURCE, "b": ""}, {"a": "", "b": SOURCE}, {"a": b"code"}]
+)
+def test_names_of_modules_matter(modules):
+    assert digest_code(modules) != digest_code({"a": SOURCE})
+
+
+REPORT = "from bp_pipeline.digests import code_changed, code_digest; print(code_digest())"
+
+
+def run(code: str, path: Path, *options: str) -> list[str]:
+    environment = {**os.environ, "PYTHONPATH": str(path)}
+    command = [sys.executable, *options, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
 
 @pytest.fixture
-def core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a copy of core/ that is hashed instead."""
-    for path in (Path(digests.__file__).parent / "core").glob("*.py"):
-        (tmp_path / "core" / path.name).parent.mkdir(exist_ok=True)
-        (tmp_path / "core" / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(digests, "__file__", str(tmp_path / "digests.py"))
-    return tmp_path / "core"
+def copied(tmp_path: Path) -> Path:
+    """Copy the package to a path of its own."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(digests.__file__).parent, tmp_path / "bp_pipeline", ignore=ignore)
+    return tmp_path
 
 
-def test_a_copy_of_the_code_has_the_same_digest(core, monkeypatch):
-    copied = code_digest()
-    monkeypatch.undo()
-    code_digest.cache_clear()
-    assert code_digest() == copied
+def test_a_process_speaks_of_the_code_that_it_loaded(copied):
+    losses = copied / "bp_pipeline" / "core" / "losses.py"
+    edit = f"""
+from pathlib import Path
+for text in ("# a comment", "SAFE = 1", "def"):
+    with Path({str(losses)!r}).open("a") as file:
+        print(text, file=file)
+    print(code_changed(), code_digest())
+"""
+    digest, *rest = run(REPORT + edit, copied)
+    assert digest == code_digest()
+    assert rest == ["False", digest, "True", digest, "True", digest]
 
 
-def test_line_endings_do_not_matter(core):
-    before = code_digest()
-    for path in core.iterdir():
-        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    code_digest.cache_clear()
-    assert code_digest() == before
+@pytest.mark.parametrize("options", [("-OO",), ("-B",)])
+def test_how_python_runs_does_not_matter(copied, options):
+    assert run(REPORT, copied, *options) == [code_digest()]
 
 
-@pytest.mark.parametrize("change", ["comment", "move", "new file", "rename"])
-def test_any_change_matters(core, change):
-    before = code_digest()
-    losses, network = core / "losses.py", core / "network.py"
-    if change == "comment":
-        losses.write_bytes(losses.read_bytes() + b"# a comment\n")
-    elif change == "move":
-        first, rest = network.read_bytes().split(b"\n", 1)
-        losses.write_bytes(losses.read_bytes() + first + b"\n")
-        network.write_bytes(rest)
-    elif change == "new file":
-        (core / "new.py").write_bytes(b"")
-    else:
-        losses.rename(core / "costs.py")
-    code_digest.cache_clear()
-    assert code_digest() != before
+def test_code_in_an_archive_is_hashed(copied):
+    archive = shutil.make_archive(str(copied / "archive"), "zip", copied, "bp_pipeline")
+    assert run(REPORT, Path(archive)) == [code_digest()]
+
+
+def test_byte_code_alone_is_hashed(copied):
+    compileall.compile_dir(copied, quiet=2, legacy=True)
+    for path in copied.rglob("*.py"):
+        path.unlink()
+    (digest,) = run(REPORT, copied)
+    assert digest != code_digest()
+    assert run(REPORT, copied) == [digest]

@@ -20,6 +20,7 @@ from bp_pipeline.ensemble import wilson_interval
 from bp_pipeline.report.statistics import eta_squared
 from bp_pipeline.reproduce.baselines import study_configs
 from experiments.making import configs_of, fill, read_summary, summarize, train
+from experiments.maps import draw, map_configs
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = ROOT / "experiments"
@@ -35,6 +36,8 @@ N_RUNS = {
     "kolen_pollack_1990": 2 * 114,  # batch and online
     "depth_and_width": 432,  # 3 tasks × 3 learning rates × 3 depths × 16 widths
 }
+# Studies of maps, and how many they draw at the size of their baseline.
+MAPS = {"trainability": 4, "xor_basins": 3, "sohl_dickstein_2024": 2}
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +46,14 @@ def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
 
-@pytest.mark.parametrize("name", SWEEPS)
+@pytest.mark.parametrize("name", MAPS)
+def test_every_study_of_maps_is_drawn_at_a_reduced_size(name: str) -> None:
+    configs = map_configs(f"experiment={name}", "map.resolution=6", "training.epochs=20")
+    assert len(configs) == MAPS[name]
+    assert {draw(config).result.outcome.shape for config in configs} == {(6, 6)}
+
+
+@pytest.mark.parametrize("name", sorted({*SWEEPS} - {*MAPS}))
 def test_every_study_trains_at_a_reduced_size(name: str) -> None:
     runs = train(f"experiment={name}", *SMALL)
     assert {run.config.training.epochs for run in runs} == {20}
@@ -61,7 +71,7 @@ def test_every_folder_is_a_study() -> None:
         readme = (EXPERIMENTS / name / "README.md").read_text(encoding="utf-8")
         assert f"experiment={name}" in readme
     assert folders - set(STUDIES) == {"corrections", "tripwire"}  # only baselines
-    assert set(STUDIES) == {*N_RUNS, "article"}
+    assert set(STUDIES) == {*N_RUNS, *MAPS, "article"}
 
 
 @pytest.mark.parametrize("name", sorted({*N_RUNS, "article"} - {"published"}))
@@ -81,10 +91,11 @@ def test_rates_of_a_summary_fit_each_other(name: str) -> None:
     n = configs_of(f"experiment={name}")[0].replicates
     outcomes = table[[RATE, "stalled/rate", "diverged/rate"]].to_numpy()
     np.testing.assert_allclose(outcomes.sum(axis=1), 1, rtol=1e-12)
-    counts = table[RATE].to_numpy() * n
+    told = RATE if f"{RATE}_low" in table else "solved/rate"  # the rate that has an interval
+    counts = table[told].to_numpy() * n
     np.testing.assert_allclose(counts, counts.round(), atol=1e-9)
     intervals = [wilson_interval(count, n) for count in counts.round().astype(int).tolist()]
-    columns = [f"{RATE}_low", f"{RATE}_high"]
+    columns = [f"{told}_low", f"{told}_high"]
     np.testing.assert_allclose(table[columns], intervals, rtol=1e-12, atol=1e-15)
 
 
@@ -122,6 +133,8 @@ def test_what_a_readme_tells_to_type_is_accepted(name: str, words: list[str]) ->
         assert arguments == ["--baselines", name]
     elif (program, verb) == ("make", "sweep"):
         assert name == "xor_sweep"
+    elif (program, verb) == ("bp", "map"):
+        assert map_configs(*arguments)
     else:
         assert (program, verb) in {("bp", "train"), ("bp", "explain")}
         assert configs_of(*arguments, program=f"bp {verb}")
@@ -285,3 +298,21 @@ def test_a_part_that_is_made_needs_its_place(tmp_path: Path) -> None:
     assert readme.read_text() == expected
     with pytest.raises(ValueError, match="one place for d, got 0"):
         fill(tmp_path, d="")
+
+
+def test_the_edge_of_trainability_is_ragged_over_ten_powers_of_ten_and_smooth_below() -> None:
+    table = read_summary(EXPERIMENTS / "trainability")
+    zooms = table[table["part"] == "zoom"]
+    finest = zooms[zooms["side"] == zooms["side"].max()].set_index("zoom")["dimension"]
+    assert finest.max() == pytest.approx(1.9, abs=0.05)
+    assert {"1.9"} <= numbers_said_of("trainability")
+    assert (finest.loc[1:10] > 1.1).all()
+    assert (finest.loc[11:] < 1.05).all()
+
+
+def test_basins_keep_their_dimension_when_the_resolution_is_doubled() -> None:
+    table = read_summary(EXPERIMENTS / "xor_basins")
+    of_rate = table[table["optimizer.learning_rate"] == 1.2]["dimension"]
+    assert {"1.7", "1.2"} <= numbers_said_of("xor_basins")
+    assert len(of_rate) == 3
+    assert of_rate.to_numpy() == pytest.approx(1.74, abs=0.02)

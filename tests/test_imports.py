@@ -22,6 +22,7 @@ LAYERS = [
     {"core"},
     {"config"},
     {"tracking", "ensemble"},
+    {"maps"},
     {"sweep", "report", "reproduce", "explain"},
     {"cli"},
 ]

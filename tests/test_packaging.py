@@ -15,8 +15,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGETS = {
-    "help", "sweep", "report", "reproduce", "baseline", "architectures", "schedule", "unschedule",
-    "ui", "studies", "test", "lint", "bench", "bench-peers", "pins", "clean",
+    "help", "sweep", "map", "report", "reproduce", "baseline", "architectures", "schedule",
+    "unschedule", "ui", "studies", "test", "lint", "bench", "bench-peers", "pins", "clean",
 }  # fmt: skip
 # What the caller's shell, an outer make or a tracking server would otherwise bring into the test.
 FOREIGN = {"PYTHONPATH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MLFLOW_TRACKING_URI"}

@@ -2,15 +2,17 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from runs import make_config
@@ -75,25 +77,41 @@ def outcome(folder: Path) -> dict[str, Any]:
     }
 
 
-def has_runs(number: int) -> Callable[[Path], bool]:
-    """Wait for so many folders with weights; the last of them is likely to be half written."""
-    return lambda folder: len(list(folder.glob("mlruns/*/*/artifacts/weights"))) >= number
+def run_folders(folder: Path) -> set[Path]:
+    return {*folder.glob("mlruns/*/*/artifacts/weights")}
 
 
-KILL_WHEN: dict[str, Callable[[Path], bool]] = {
-    "composing": lambda folder: True,
-    "making the store": lambda folder: any(folder.glob("*mlflow.db*")),
-    "having made the store": lambda folder: (folder / "mlflow.db").exists(),
-    "starting the sweep": lambda folder: any(folder.glob("mlruns/*/*/artifacts")),
-    "writing the first run": has_runs(1),
-    "writing the second run": has_runs(2),
-    "writing a run": has_runs(6),
-    "writing the report": lambda folder: any(folder.glob("mlruns/*/*/artifacts/report/*")),
+def n_recorded(folder: Path) -> int:
+    """Count the runs in the database, as soon as there are tables."""
+    with suppress(sqlite3.OperationalError):
+        database = sqlite3.connect(f"file:{folder}/mlflow.db?mode=ro", uri=True)
+        with closing(database):
+            query = "SELECT count(*) FROM tags WHERE key = 'mlflow.parentRunId'"
+            return int(database.execute(query).fetchone()[0])
+    return 0
+
+
+# When to kill it: a folder is given, and which folders of runs there were before.
+Moment = Callable[[Path, set[Path]], bool]
+KILL_WHEN: dict[str, Moment] = {
+    "composing": lambda folder, _: True,
+    "making the store": lambda folder, _: any(folder.glob("*mlflow.db*")),
+    "having made the store": lambda folder, _: (folder / "mlflow.db").exists(),
+    "starting the sweep": lambda folder, _: any(folder.glob("mlruns/*/*/artifacts")),
+    "beginning a batch": lambda folder, _: (folder / "mlflow.db.recording").exists(),
+    "writing the first run": lambda folder, before: len(run_folders(folder) - before) >= 1,
+    "writing the second run": lambda folder, before: len(run_folders(folder) - before) >= 2,
+    "writing the fourth run": lambda folder, before: len(run_folders(folder) - before) >= 4,
+    "having recorded a batch": lambda folder, _: n_recorded(folder) >= 1,
+    "having recorded most": lambda folder, _: n_recorded(folder) >= 8,
+    "having recorded all": lambda folder, _: n_recorded(folder) == N_JOBS,
+    "writing the report": lambda folder, _: any(folder.glob("mlruns/*/*/artifacts/report/*")),
 }
 
 
-def kill_when(folder: Path, reached: Callable[[Path], bool]) -> None:
+def kill_when(folder: Path, reached: Moment) -> None:
     """Run the sweep and kill it, with all its processes, as soon as it has come so far."""
+    before = run_folders(folder)
     process = subprocess.Popen(
         command(*SWEEP),
         cwd=folder,
@@ -101,7 +119,7 @@ def kill_when(folder: Path, reached: Callable[[Path], bool]) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    while not reached(folder):
+    while not reached(folder, before):
         with suppress(subprocess.TimeoutExpired):
             raise AssertionError(f"it ended before it was killed: {process.wait(0.001)}")
     os.killpg(process.pid, signal.SIGKILL)
@@ -116,14 +134,22 @@ def test_a_sweep_killed_at_every_stage_ends_as_an_uninterrupted_one(
     done = bp(tmp_path, *SWEEP)
     assert "12 runs already done" in done.stderr
     assert outcome(tmp_path) == outcome(uninterrupted)
+    _, runs = all_runs(tmp_path)
+    assert [run.info.status for run in runs] == ["FINISHED"] * N_JOBS
+    assert {path.parents[1].name for path in run_folders(tmp_path)} == {
+        run.info.run_id for run in runs
+    }
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 def test_a_sweep_says_what_is_left_and_counts_its_runs(uninterrupted: Path, tmp_path: Path) -> None:
-    kill_when(tmp_path, has_runs(4))
+    kill_when(tmp_path, KILL_WHEN["having recorded a batch"])
     [sweep], runs = all_runs(tmp_path)
     assert sweep.info.status == "RUNNING"
     n_done = sum(run.info.status == "FINISHED" for run in runs)
     done = bp(tmp_path, *SWEEP)
+    assert n_done == len(runs) > 0
     n_left = N_JOBS - n_done
     assert f"{n_left} runs, {20 * n_left} networks to train, {n_done} runs already" in done.stderr
     [sweep], _ = all_runs(tmp_path)
@@ -135,11 +161,18 @@ def test_a_sweep_says_what_is_left_and_counts_its_runs(uninterrupted: Path, tmp_
     assert sweep.data.tags["mlflow.note.content"].startswith("12 runs expected: 12 finished")
 
 
+def test_mlflow_lists_runs_in_the_order_of_the_sweep(uninterrupted: Path) -> None:
+    [sweep], runs = all_runs(uninterrupted)
+    frozen = yaml.safe_load((Path(sweep.info.artifact_uri) / "sweep.yaml").read_text())
+    assert [run.info.run_name for run in runs] == [job["name"] for job in frozen["jobs"]]
+
+
 def test_a_complete_sweep_is_left_alone_and_trained_anew_on_request(uninterrupted: Path) -> None:
     before = all_runs(uninterrupted)
     done = bp(uninterrupted, *SWEEP)
     assert done.stderr.startswith("Complete: 12 runs in sweep ")
     assert len(done.stderr.splitlines()) == 1
+    assert f"`bp report {before[0][0].info.run_id}`" in done.stderr, "a newer sweep may be there"
     assert done.stdout == ""
     assert [run.info for run in all_runs(uninterrupted)[1]] == [run.info for run in before[1]]
 

@@ -21,8 +21,9 @@ from runs import make_config
 from bp_pipeline import sweep
 from bp_pipeline.config import Composition, Job
 from bp_pipeline.config.schema import RunConfig
+from bp_pipeline.ensemble import batches
 from bp_pipeline.sweep import run_jobs, states_of
-from bp_pipeline.tracking.store import create
+from bp_pipeline.tracking.new_store import create
 
 Bp = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = ("replicates=10", "training.epochs=50", "training.record=5")
@@ -114,7 +115,13 @@ def test_artifacts_of_a_run_hold_what_was_trained(store: Path) -> None:
     with np.load(artifacts / "weights" / "final.npz") as final:
         np.testing.assert_array_equal(final["layer_1"], again.final_weights["layer_1"])
     replicates = pd.read_parquet(artifacts / "replicates.parquet")
-    assert list(replicates) == ["replicate", "outcome", "epochs_to_converge", "final_loss"]
+    assert list(replicates) == [
+        "replicate",
+        "outcome",
+        "epochs_to_converge",
+        "final_loss",
+        "solved",
+    ]
     np.testing.assert_array_equal(replicates["outcome"], again.outcome)
 
 
@@ -357,7 +364,7 @@ def break_off(*_: Any, **__: Any) -> None:
 def test_a_sweep_that_breaks_off_raises_what_broke_it_in_any_thread(
     here: Path, monkeypatch: pytest.MonkeyPatch, thread: str
 ) -> None:
-    monkeypatch.setattr(sweep, "train_runs", break_off)
+    monkeypatch.setattr(batches, "train_runs", break_off)
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     raised: list[BaseException] = []
 
@@ -407,7 +414,7 @@ def test_a_bug_in_training_keeps_its_traceback_where_nothing_is_kept(
     def fail(*_: Any, **__: Any) -> Generator[tuple[int, Exception], None, None]:
         yield 0, ZeroDivisionError("no luck")
 
-    monkeypatch.setattr(sweep, "train_runs", fail)
+    monkeypatch.setattr(batches, "train_runs", fail)
     assert run_jobs(composed(1, **{"tracking.name": "off"})) == 1
     assert "ZeroDivisionError: no luck" in capsys.readouterr().err
     assert [path.name for path in here.iterdir()] == ["mlflow.db"]

@@ -33,6 +33,7 @@ def show(folder: Path) -> None:
     table = read_summary(folder)
     hidden = table["network.hidden"].map(json.loads)
     table["depth"], table["width"] = hidden.map(len), hidden.map(lambda widths: widths[0])
+    table["solved/rate"] = table["converged/rate"]  # by which this study ranks
     best = tables.best(tables.ranked(table), SIZE)
     fill(
         folder,

@@ -3,13 +3,18 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bp_pipeline.maps import load_map
     from bp_pipeline.report import load_sweep
 
-__all__ = ["load_sweep"]
+__all__ = ["load_map", "load_sweep"]
 
 
 def __getattr__(name: str) -> Any:
     """Load what a notebook wants only when it wants it, so that `import bp_pipeline` is quick."""
+    if name == "load_map":
+        from bp_pipeline.maps import load_map
+
+        return load_map
     if name == "load_sweep":
         from bp_pipeline.report import load_sweep
 

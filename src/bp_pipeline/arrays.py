@@ -47,7 +47,11 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
         BadZipFile,
         zlib.error,
     ) as error:
-        raise ValueError(f"be an .npz file of plain arrays, got {str(path)!r}: {error}.") from None
+        # NumPy advises to load it unsafely, as pickled objects, whatever is in it.
+        problem = "it is none" if "pickle" in str(error) else error
+        raise ValueError(
+            f"be an .npz file of plain arrays, got {str(path)!r}: {problem}."
+        ) from None
     others = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
     if others:
         problem = f"got {', '.join(others)} in {str(path)!r}"

@@ -6,11 +6,14 @@ over to. These are imported only then, so that `bp --help`, tab completion and r
 for MLflow or Numba.
 """
 
+import errno
 import gc
+import logging
 import os
 import signal
 import sys
 import threading
+import warnings
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -20,12 +23,15 @@ from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 OK, FAILED, WRONG_REQUEST = 0, 1, 2
 _EXPERIMENT = "bp_pipeline"  # where `bp report` looks: the default of `tracking.experiment`
 _COMPLETION = ("-sc", "--shell-completion")
 _STOPS = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, `kill` or scancel, and a terminal that is closed
 _COLLECT_AFTER = 100_000  # objects; recording makes many, and with 700 spends a tenth on garbage
+# What writing fails with where it cannot be helped, such as a full disk or a reader that has left.
+_UNWRITTEN = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class Stopped(KeyboardInterrupt):
@@ -45,10 +51,8 @@ def main() -> int:
         0 where all is well, 1 where something ran and failed, 2 where the request is wrong; after
         a signal 128 and its number: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
     """
-    for stream in (sys.stdout, sys.stderr):  # a character less is better than no report
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")
-    with _process() as stops:
+    _open_streams()
+    with _messages(), _others_silent(), _process() as stops:
         try:
             status = _exit_code(sys.argv[1:])
             sys.stdout.flush()
@@ -58,11 +62,90 @@ def main() -> int:
                 with suppress(OSError):
                     print("Interrupted.", file=sys.stderr)
                 return stops[0].exit_code
-            if not isinstance(error, BrokenPipeError):
+            if not isinstance(error, OSError) or error.errno not in _UNWRITTEN:
                 raise
-            # Who read our output has left, as `head` does.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _discard(sys.stdout)
+            if not isinstance(error, BrokenPipeError):  # who read it has left, as `head` does
+                print(f"Not all could be written: {error.strerror}.", file=sys.stderr)
             return FAILED
+
+
+def _open_streams() -> None:
+    """Make sure that there is something to print to, also where a user has closed it.
+
+    Else the next file that is opened, such as the database, would be in its place.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)
+    for stream in (sys.stdout, sys.stderr):  # a character less is better than no report
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _discard(stream: Any) -> None:
+    """Let go of all that was printed, and will be, to where it cannot be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class _Messages:
+    """Standard error, which no work depends on: what it cannot take is not worth a run."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with self._losses_allowed():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._losses_allowed():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    @contextmanager
+    def _losses_allowed(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError:
+            _discard(self._stream)
+
+
+@contextmanager
+def _messages() -> Iterator[None]:
+    stream = sys.stderr
+    sys.stderr = _Messages(stream)
+    try:
+        yield
+    finally:
+        sys.stderr = stream
+
+
+@contextmanager
+def _others_silent() -> Iterator[None]:
+    """Keep what libraries warn of from users, who can do nothing about it, and from being errors.
+
+    With `HYDRA_FULL_ERROR`, which asks for tracebacks, it is shown.
+    """
+    if os.environ.get("HYDRA_FULL_ERROR"):
+        yield
+        return
+    last_resort = logging.lastResort
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.showwarning = lambda *_, **__: None  # of filters that libraries set
+        logging.lastResort = None
+        try:
+            yield
+        finally:
+            logging.lastResort = last_resort
 
 
 @contextmanager
@@ -146,19 +229,63 @@ def train(arguments: Sequence[str]) -> int:
         return _refuse(str(error))
 
 
+def draw_map(arguments: Sequence[str]) -> int:
+    """Run `bp map [OVERRIDES] [--zoom N]`: a Hydra application."""
+    parser = ArgumentParser(prog="bp map", add_help=False, allow_abbrev=False)
+    parser.add_argument("--zoom", type=_positive, default=0)
+    chosen, rest = parser.parse_known_args(arguments)
+    from bp_pipeline.config import ConfigError
+    from bp_pipeline.maps import compose_maps
+
+    try:
+        composition = compose_maps(rest)
+    except ConfigError as error:
+        return _refuse(str(error))
+    if not composition.jobs:  # Hydra was only asked to show something
+        return OK
+    from bp_pipeline.maps import run_maps
+    from bp_pipeline.tracking import TrackingError
+
+    try:
+        return run_maps(composition, chosen.zoom)
+    except (ConfigError, TrackingError) as error:
+        return _refuse(str(error))
+
+
 def report(arguments: Sequence[str]) -> int:
     """Run `bp report [SWEEP] [--out DIR]`."""
     parser = _sweep_parser("bp report", "Write and print the report of a sweep.")
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder to write to")
     chosen = parser.parse_args(arguments)
+    from bp_pipeline.maps import MAP, show_map
     from bp_pipeline.sweep import report_sweep
     from bp_pipeline.tracking import TrackingError, open_for_reading
 
     try:
         with open_for_reading(None, chosen.experiment) as reader:
-            report_sweep(reader, chosen.sweep, chosen.out)
+            if chosen.sweep is not None and reader.is_of_kind(MAP, chosen.sweep):
+                show_map(reader, chosen.sweep, chosen.out)
+            else:
+                report_sweep(reader, chosen.sweep, chosen.out)
     except TrackingError as error:
         return _refuse(str(error))
+    return OK
+
+
+def list_(arguments: Sequence[str]) -> int:
+    """Run `bp list`."""
+    description = "List the sweeps that are recorded here, the newest first."
+    chosen = _in_experiment(ArgumentParser("bp list", description=description))
+    experiment = chosen.parse_args(arguments).experiment
+    from bp_pipeline.report import list_sweeps, print_sweeps
+    from bp_pipeline.tracking import TrackingError, open_for_reading
+
+    try:
+        with open_for_reading(None, experiment) as reader:
+            sweeps = list_sweeps(reader)
+    except TrackingError as error:
+        return _refuse(str(error))
+    print_sweeps(sweeps)
     return OK
 
 
@@ -185,6 +312,18 @@ def explain(arguments: Sequence[str]) -> int:
 
     try:
         from bp_pipeline.explain.command import run
+
+        return run(arguments)
+    except ConfigError as error:
+        return _refuse(str(error))
+
+
+def playground(arguments: Sequence[str]) -> int:
+    """Run `bp playground [OVERRIDES | RUN] [--out FILE]`."""
+    from bp_pipeline.config.errors import ConfigError
+
+    try:
+        from bp_pipeline.playground.command import run
 
         return run(arguments)
     except ConfigError as error:
@@ -239,12 +378,15 @@ def _serve_ui(experiment: str, sweep: str | None, port: int | None, *, browser: 
 def _sweep_pages(experiment: str, name: str | None) -> tuple[str, dict[str, str]]:
     """Return the store's URI and a sweep's pages, having made sure that there is something."""
     from bp_pipeline.report import read_sweep
-    from bp_pipeline.tracking import open_for_reading, open_for_writing
+    from bp_pipeline.tracking import TrackingError, open_for_reading, open_for_writing
 
     with open_for_reading(None, experiment) as reader:
         run_id = reader.find_sweep(name).info.run_id
         uri, pages = reader.uri, reader.page_links(run_id)
         if reader.has_comparison(run_id):
+            if reader.is_moved:
+                with suppress(TrackingError):  # somebody else's is shown as far as MLflow can
+                    open_for_writing(None, experiment).close()
             return uri, pages
         sweep = read_sweep(reader, run_id)  # one that was broken off
     with open_for_writing(None, experiment) as writer:
@@ -254,9 +396,12 @@ def _sweep_pages(experiment: str, name: str | None) -> tuple[str, dict[str, str]
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train,
+    "map": draw_map,
     "report": report,
+    "list": list_,
     "reproduce": reproduce,
     "explain": explain,
+    "playground": playground,
     "ui": ui,
 }
 
@@ -265,11 +410,13 @@ usage: bp COMMAND …
 
 When does back-propagation learn XOR? Sweeps, tracked in MLflow, and their reports.
 
-  train     train one run, or a sweep of runs: bp train [OVERRIDES] [--multirun]
-  report    write and print the report of a sweep: bp report [SWEEP] [--out DIR]
-  reproduce train recorded runs again and compare bits: bp reproduce [RUN…] [--sweep ID]
-  explain   show one training step, number by number: bp explain [OVERRIDES] [--sample N] …
-  ui        serve the MLflow UI, with a link to the comparison of a sweep: bp ui [SWEEP]
+  train       train one run, or a sweep of runs: bp train [OVERRIDES] [--multirun]
+  report      write and print the report of a sweep: bp report [SWEEP] [--out DIR]
+  list        list the sweeps of this store, with what was best in each: bp list
+  reproduce   train recorded runs again and compare bits: bp reproduce [RUN…] [--sweep ID]
+  explain     show one training step, number by number: bp explain [OVERRIDES] [--sample N] …
+  playground  write a page that trains in the browser: bp playground [OVERRIDES | RUN]
+  ui          serve the MLflow UI, with a link to the comparison of a sweep: bp ui [SWEEP]
 
 `bp COMMAND --help` says more. `bp --version` prints the version.
 Tab completion in bash: eval "$(bp -sc install=bash)\""""
@@ -340,7 +487,7 @@ def _complete(arguments: Sequence[str]) -> int:
         command, space, _ = line.lstrip().partition(" ")
         if not space:
             print("\n".join(name for name in COMMANDS if name.startswith(command)))
-        elif command in ("train", "explain"):
+        elif command in ("train", "map", "explain"):
             from bp_pipeline.config import complete
 
             complete(query, _overrides_only(line.lstrip()))
@@ -363,3 +510,7 @@ def _overrides_only(line: str) -> str:
 def _refuse(message: str) -> int:
     print(message, file=sys.stderr)
     return WRONG_REQUEST
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -12,11 +12,11 @@ import re
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
-from time import perf_counter
+from time import perf_counter, time
 from typing import TYPE_CHECKING, Literal
 
 from filelock import FileLock, Timeout
@@ -24,7 +24,13 @@ from filelock import FileLock, Timeout
 from bp_pipeline.config import Composition, ConfigError, Job, RunConfig
 from bp_pipeline.config.keys import Tracking
 from bp_pipeline.digests import code_digest, digest_json
-from bp_pipeline.ensemble import RunResult, engine_in_use, in_words, remarks_on_engines, train_runs
+from bp_pipeline.ensemble import (
+    RunResult,
+    batches_of_results,
+    engine_in_use,
+    in_words,
+    remarks_on_engines,
+)
 from bp_pipeline.report import (
     Findings,
     NoChampion,
@@ -40,13 +46,17 @@ from bp_pipeline.report import (
 from bp_pipeline.terminal import counted, say, training_progress
 from bp_pipeline.tracking import (
     Account,
+    EndedRun,
     FrozenSweep,
     Reader,
     TrackingError,
     Writer,
+    failed_run,
     latest_attempts,
+    model_name,
     open_for_writing,
     run_colours,
+    trained_run,
 )
 
 if TYPE_CHECKING:
@@ -105,7 +115,8 @@ def _run_sweep(composition: Composition, name: str, training: "_Training", write
             if not any(job.config.sweep.rerun for job in composition.jobs):
                 say(
                     f"Complete: {counted(len(frozen.jobs), 'run')} in sweep {parent.info.run_id}. "
-                    "`bp report` shows what came out, `sweep.rerun=true` trains it anew."
+                    f"`bp report {parent.info.run_id}` shows what came out, `sweep.rerun=true` "
+                    "trains it anew."
                 )
                 return 0
             parent, runs, training = None, [], _Training(composition.jobs)
@@ -227,23 +238,26 @@ class _Training:
         say(self._announcement(configs))
         for remark in remarks_on_engines({config.engine for config in configs}):
             say(remark)
-        started, failures, printed = perf_counter(), [], {}
+        if writer is not None and writer.remark:
+            say(writer.remark)
+        started, failures, printed = time(), [], {}
         with ExitStack() as opened:
             progress = opened.enter_context(training_progress(len(configs), self.network_epochs))
-            results = train_runs(configs, progress=progress.count_network_epochs)
-            for index, result in opened.enter_context(closing(results)):
-                n = self.left[index]
-                job, seconds = self._jobs[n], perf_counter() - started
-                outcome = self._record(n, result, seconds, writer, sweep) if writer else result
-                self._states[n] = "failed" if isinstance(outcome, Exception) else "finished"
-                if isinstance(outcome, Exception):
-                    failures.append(f"{job.name}: {outcome}")
-                    if writer is None and not isinstance(outcome, MemoryError):
-                        traceback.print_exception(outcome)  # which MLflow would have kept
-                elif sweep is None and isinstance(result, RunResult):
-                    named = f" Run {outcome}." if writer else ""
-                    printed[n] = f"{job.name}: {in_words(result)}{named}"
-                progress.count_run()
+            size, count = writer.n_at_once if writer else 1, progress.count_network_epochs
+            for trained in opened.enter_context(batches_of_results(configs, size, progress=count)):
+                batch = [(self.left[index], result) for index, result in trained]
+                recorded = self._record(batch, started, writer, sweep)
+                for (n, result), outcome in zip(batch, recorded, strict=True):
+                    job = self._jobs[n]
+                    self._states[n] = "failed" if isinstance(outcome, Exception) else "finished"
+                    if isinstance(outcome, Exception):
+                        failures.append(f"{job.name}: {outcome}")
+                        if writer is None and not isinstance(outcome, MemoryError):
+                            traceback.print_exception(outcome)  # which MLflow would have kept
+                    elif sweep is None and isinstance(result, RunResult):
+                        named = f" Run {outcome}." if outcome else ""
+                        printed[n] = f"{job.name}: {in_words(result)}{named}"
+                    progress.count_run()
         for _, line in sorted(printed.items()):
             print(line)
         if failures:
@@ -257,27 +271,38 @@ class _Training:
 
     def _record(
         self,
-        n: int,
-        result: RunResult | Exception,
-        seconds: float,
-        writer: Writer,
+        batch: Sequence[tuple[int, RunResult | Exception]],
+        started: float,
+        writer: Writer | None,
         sweep: Parent | None,
-    ) -> str | Exception:
-        """Record a run; return its id, or its error, which is recorded then."""
+    ) -> list[str | Exception]:
+        """Record runs; return of each its id, or its error, which is recorded then."""
+        if writer is None:
+            return [result if isinstance(result, Exception) else "" for _, result in batch]
+        ended = [self._ended_run(n, result, started, sweep) for n, result in batch]
+        outcomes = writer.record_all([run for run, _ in ended])
+        for (n, _), outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                job = self._jobs[n]
+                writer.record_failure(job.config, outcome, name=job.name, sweep=sweep)
+        return [error or run_id for (_, error), run_id in zip(ended, outcomes, strict=True)]
+
+    def _ended_run(
+        self, n: int, result: RunResult | Exception, started: float, sweep: Parent | None
+    ) -> tuple[EndedRun, Exception | None]:
+        """Return what is to be recorded of a job, and its error, if there is one."""
         name, config = self._jobs[n].name, self._jobs[n].config
-        engine, colour = engine_in_use(config.engine), self._colours[n]
         try:
             if isinstance(result, Exception):
                 raise result
-            return writer.record(
-                config, result, name=name, sweep=sweep, seconds=seconds, engine=engine,
-                colour=colour,
+            run = trained_run(
+                config, result, name=name, sweep=sweep, engine=engine_in_use(config.engine),
+                # MLflow's lists begin with the newest: a millisecond makes it the sweep's order.
+                start_time=int(started * 1000) - n, colour=self._colours[n],
             )  # fmt: skip
-        except TrackingError:
-            raise
         except Exception as error:  # of this run alone: the others are to be recorded
-            writer.record_failure(config, error, name=name, sweep=sweep)
-            return error
+            return failed_run(config, error, name=name, sweep=sweep), error
+        return run, None
 
 
 def states_of(
@@ -354,7 +379,7 @@ def _crown(writer: Writer, sweep: Sweep, task: str) -> str:
     chosen = choose_champion(sweep, task)
     if isinstance(chosen, NoChampion):
         return chosen.reason
-    name = f"bp_pipeline-{task}"
+    name = model_name(task)
     tags = {"bp.result_digest": chosen.result_digest, "bp.replicate": str(chosen.replicate)}
     version = writer.register(chosen.network, name=name, run_id=chosen.run_id, tags=tags)
     said = f"Champion: {chosen.run_name}, replicate {chosen.replicate}, is models:/{name}/{version}"

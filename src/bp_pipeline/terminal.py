@@ -45,7 +45,7 @@ def counted(number: int, noun: str) -> str:
 
 @contextmanager
 def training_progress(
-    n_runs: int, network_epochs: int, done: str = "recorded runs"
+    n_runs: int, network_epochs: int, done: str = "recorded runs", noun: str = "run"
 ) -> Iterator[WorkCounter]:
     """Show how far training, and what is done with each run then, have come.
 
@@ -57,6 +57,8 @@ def training_progress(
         Networks times epochs to be trained.
     done
         What becomes of a run once it is trained.
+    noun
+        What takes the place of runs.
 
     Yields
     ------
@@ -65,15 +67,16 @@ def training_progress(
     """
     console = Screen(stderr=True)
     if not console.is_terminal:
-        yield _Lines(n_runs)
+        yield _Lines(n_runs, noun)
         return
     with _Bars(console, n_runs, network_epochs, done) as bars:
         yield bars
 
 
 class _Lines:
-    def __init__(self, n_runs: int) -> None:
+    def __init__(self, n_runs: int, noun: str) -> None:
         self.n_runs, self.n_done, self.last = n_runs, 0, time.monotonic()
+        self.noun = noun
 
     def count_network_epochs(self, number: int) -> None:
         """Lines are about runs alone."""
@@ -83,7 +86,7 @@ class _Lines:
         now = time.monotonic()
         if now - self.last >= _SECONDS_BETWEEN_LINES or self.n_done == self.n_runs:
             self.last = now
-            say(f"{self.n_done} of {self.n_runs} runs done")
+            say(f"{self.n_done} of {counted(self.n_runs, self.noun)} done")
 
 
 class _Bars(Progress):

@@ -83,3 +83,12 @@ def test_a_grid_is_named_by_its_axes_in_the_order_of_the_config():
         for rate in (0.1, 1.0)
     ]
     assert names(*grid) == ["tanh · lr=0.1", "tanh · lr=1.0", "relu · lr=0.1", "relu · lr=1.0"]
+
+
+def test_a_long_value_is_named_by_its_beginning_and_its_digest():
+    tables = [[[0.1 * i, 0.2 * i * seed] for i in range(9)] for seed in (1, 2)]
+    targets = {"task.targets": [[0.0]] * 9}
+    configs = [make_config({"task.inputs": t, **targets}, {"task": "table"}) for t in tables]
+    names = run_names(configs)
+    assert len({*names}) == 2
+    assert max(map(len, names)) < 100

@@ -19,6 +19,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "online": ({}, ONLINE),
     "momentum": ({"optimizer.momentum": 0.9}, {}),
     "online with momentum": ({"optimizer.momentum": 0.5}, {**ONLINE, "init": "normal"}),
+    "layer factors": ({"optimizer.layer_factors": [0.1, 3.0], "optimizer.momentum": 0.5}, {}),
+    "layer factors, no momentum": ({"optimizer.layer_factors": [0.1, 3.0]}, ONLINE),
     "depth 2": ({"network.hidden": [3, 2]}, {"init": "uniform"}),
     "depth 2, no bias": ({"network.hidden": [3, 2], "network.bias": False}, {"init": "normal"}),
     "no bias": ({"network.bias": False}, {"init": "normal"}),

@@ -121,13 +121,14 @@ def test_a_weight_leads_from_the_unit_to_the_unit_of_its_name(case: str) -> None
         ("online", "Gradient", []),
         ("batch", "Update", ["η = 0.5"]),
         ("momentum", "Update", ["η = 0.5", "μ = 0.9", "velocity"]),
+        ("layer factors, no momentum", "Update", ["η₁ = 0.05", "η₂ = 1.5"]),
         ("biases held", "Update", ["η = 0.5", "μ = 0.5", "velocity", "network.train_bias=false"]),
     ],
 )
 def test_a_remark_fits_the_run(case: str, part: str, words: list[str]) -> None:
     remarks = {section.title: section.remark for section in explain_step(config_of(case)).sections}
     told = ["tanh", "sigmoid", "bias unit", "sample 0", "mean", "sum over", "η = 0.5", "μ = 0.5"]
-    told += ["μ = 0.9", "velocity", "network.train_bias=false"]
+    told += ["η₁ = 0.05", "η₂ = 1.5", "μ = 0.9", "velocity", "network.train_bias=false"]
     said = [word for word in told if word in remarks[part]]
     assert said == words
 

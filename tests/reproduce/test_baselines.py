@@ -151,7 +151,7 @@ def test_a_spoiled_baseline_is_refused(
     text: str, file: Path, verify: Callable[..., list[dict[str, Any]]]
 ) -> None:
     file.write_text(text)
-    with pytest.raises(ConfigError, match=r"is not a baseline.*make baseline ARGS=tripwire"):
+    with pytest.raises(ConfigError, match=r"is not a baseline.*--baselines tripwire --update"):
         verify()
 
 

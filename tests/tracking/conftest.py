@@ -9,7 +9,7 @@ from runs import make_config
 
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult, train_runs
-from bp_pipeline.tracking import FrozenSweep, Writer, open_for_writing, store
+from bp_pipeline.tracking import FrozenSweep, Writer, new_store, open_for_writing, store
 
 DIGEST = "5" * 64
 JOBS = [{"name": "lr=5.0", "config_digest": "1" * 64}, {"name": "lr=1.0 · λ"}]
@@ -50,7 +50,7 @@ def result(config: RunConfig) -> RunResult:
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a database once, because MLflow takes seconds for it."""
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    store.create(path)
+    new_store.create(path)
     return path
 
 
@@ -65,6 +65,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def writer(folder: Path, empty_database: Path) -> Iterator[Writer]:
     shutil.copy(empty_database, folder)
+    with open_for_writing(None, "bp_pipeline") as writer:
+        yield writer
+
+
+@pytest.fixture
+def one_by_one(
+    folder: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Writer]:
+    """Open the same store as one whose tables are not known, which MLflow's client writes."""
+    if not (folder / "mlflow.db").exists():
+        shutil.copy(empty_database, folder)
+    monkeypatch.setattr(store, "TESTED_REVISIONS", frozenset({"0" * 12}))
     with open_for_writing(None, "bp_pipeline") as writer:
         yield writer
 

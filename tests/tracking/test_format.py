@@ -13,6 +13,7 @@ from conftest import DIGEST, JOBS, record, small_config
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
+from runs import make_config
 
 from bp_pipeline.arrays import write_arrays
 from bp_pipeline.config.errors import ConfigError
@@ -284,3 +285,21 @@ def test_every_column_is_there_whatever_the_runs_have(
         assert "labels" not in columns
         assert {str(table[name].dtype) for name in module.METRICS} == {"float64"}
         assert table["bp.result_digest"].isna().all()
+
+
+def test_given_weights_that_are_scaled_start_a_run_again(tmp_path: Path) -> None:
+    first = make_config({"replicates": 3, "training.epochs": 4, "engine": "numpy"})
+    [(_, result)] = train_runs([first])
+    assert isinstance(result, RunResult)
+    write_arrays(tmp_path / "given.npz", result.final_weights)
+    changes = {"init.path": str(tmp_path / "given.npz"), "init.scale": 3.0, "engine": "numpy"}
+    config = make_config({**changes, "training.epochs": 4}, {"init": "given"})
+    [(_, scaled)] = train_runs([config])
+    assert isinstance(scaled, RunResult)
+    (tmp_path / "run").mkdir()
+    module.write_config(tmp_path / "run", config)
+    module.write_result(tmp_path / "run", scaled)
+    (tmp_path / "given.npz").unlink()
+    [(_, again)] = train_runs([module.read_config(tmp_path / "run")])
+    assert isinstance(again, RunResult)
+    assert again.result_digest == scaled.result_digest

@@ -7,7 +7,7 @@ from mlflow.exceptions import MlflowException
 
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult
-from bp_pipeline.tracking import TrackingError, TrainedNetwork, Writer
+from bp_pipeline.tracking import TrackingError, TrainedNetwork, Writer, model_name
 
 
 @pytest.fixture
@@ -56,3 +56,18 @@ def test_a_model_that_may_not_be_registered_is_not_left_behind(
         writer.register(network, name="xor", run_id=run_id, tags={})
     assert client.search_logged_models([writer.experiment_id]) == []
     assert client.get_run(run_id).outputs.model_outputs == []
+
+
+@pytest.mark.parametrize("task", ["mine/half", "mine:half", "a@b", "ä b", "xor"])
+def test_a_task_of_any_name_has_a_model(
+    writer: Writer, client: MlflowClient, config: RunConfig, result: RunResult, task: str
+) -> None:
+    name = model_name(task)
+    client.create_registered_model(name)
+    assert name == model_name(task)
+    assert name != model_name(task + "x")
+    assert model_name("mine/half") != model_name("mine-half") == "bp_pipeline-mine-half"
+    run_id = record(writer, config, result)
+    client.create_model_version(name, f"runs:/{run_id}/weights", run_id)
+    client.set_registered_model_alias(name, "champion", "1")
+    assert client.get_model_version_by_alias(name, "champion").run_id == run_id

@@ -19,8 +19,10 @@ from bp_pipeline.config.errors import ConfigError, without_passwords
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult
 from bp_pipeline.tracking import (
+    FrozenSweep,
     TrackingError,
     Writer,
+    new_store,
     open_for_reading,
     open_for_writing,
     store,
@@ -66,35 +68,25 @@ def schema_of(path: Path) -> list[list[str]]:
     return [*sorted(tables), [str(version), str(default)]]
 
 
-def test_a_new_store_equals_one_that_mlflow_makes(tmp_path: Path, empty_database: Path) -> None:
-    SqlAlchemyStore(f"sqlite:///{tmp_path}/mlflow.db", str(tmp_path / "mlruns")).engine.dispose()
-    assert schema_of(empty_database) == schema_of(tmp_path / "mlflow.db")
-
-
-def test_the_default_experiment_is_kept_beside_the_database(empty_database: Path) -> None:
-    with closing(sqlite3.connect(empty_database)) as file:
-        locations = file.execute("SELECT artifact_location FROM experiments").fetchall()
-    assert locations == [(f"{empty_database.parent}/mlruns/0",)]
-
-
-@pytest.mark.parametrize("name", ["a b", "50%", "naïve·λ", "c#d", "it's"])
-def test_any_folder_name_will_do(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    empty_database: Path,
-    config: RunConfig,
-    result: RunResult,
-    name: str,
+@pytest.mark.parametrize("kept", ["none", "a good one", "a broken one", "half of one"])
+def test_a_new_store_equals_one_that_mlflow_makes_whatever_was_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, kept: str
 ) -> None:
-    (tmp_path / name).mkdir()
-    monkeypatch.chdir(tmp_path / name)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    shutil.copy(empty_database, tmp_path / name)
-    with open_for_writing(None, "bp_pipeline") as writer:
-        run_id = record(writer, config, result)
-        paths = [file.path for file in MlflowClient(writer.uri).list_artifacts(run_id)]
-    assert "curves.npz" in paths
-    assert (tmp_path / name / "mlruns" / "1" / run_id / "artifacts" / "curves.npz").is_file()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "caches"))
+    if kept != "none":
+        new_store.create(folder / "first.db")
+        [file] = (folder / "caches" / "bp_pipeline").iterdir()
+        whole = file.read_bytes()
+        broken = whole[:4096] + b"x" * (len(whole) - 4096)
+        file.write_bytes({"a broken one": broken, "half of one": whole[:8192]}.get(kept, whole))
+    open_for_writing(None, "Default").close()
+    by_mlflow = folder / "by_mlflow.db"
+    SqlAlchemyStore(f"sqlite:///{by_mlflow}", str(folder / "mlruns")).engine.dispose()
+    assert schema_of(folder / "mlflow.db") == schema_of(by_mlflow)
+    with closing(sqlite3.connect("mlflow.db")) as file:
+        locations = file.execute("SELECT artifact_location FROM experiments").fetchall()
+        assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert locations == [(f"{folder}/mlruns/0",)]
 
 
 def test_artifacts_are_kept_beside_the_database_wherever_a_command_starts(
@@ -118,9 +110,13 @@ def test_tracking_uri_of_the_environment_wins(
 
 
 @pytest.mark.parametrize(
-    "uri", ["mlruns", "./mlruns", "file:///srv/mlruns", "sqlite://", "sqlite:///:memory:"]
-)
-def test_places_that_keep_nothing_for_long_are_refused(folder: Path, uri: str) -> None:
+    "uri",
+    [
+        "mlruns", "./mlruns", "file:///srv/mlruns", "sqlite://", "sqlite:///:memory:",
+        "sqlite:///~/mlflow.db", "sqlite:///what?x=1/mlflow.db",
+    ],
+)  # fmt: skip
+def test_places_that_are_not_just_one_file_are_refused(folder: Path, uri: str) -> None:
     message = problem_of(uri)
     assert message.startswith("`tracking.uri` must name a")
     assert repr(uri) in message
@@ -234,7 +230,7 @@ def test_a_full_disk_is_one_message(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     filler = small_disk / "filler"
     filler.write_bytes(bytes(2_500_000))
-    assert problem_of(None).endswith("is full. Free some space, then type the same again.")
+    assert problem_of(None).endswith("Free some space, then type the same again.")
     assert sorted(path.name for path in small_disk.iterdir()) == ["filler", "mlflow.db.lock"]
     filler.unlink()
     shutil.copy(empty_database, small_disk)
@@ -272,6 +268,7 @@ def test_a_kill_while_the_store_is_made_leaves_none_or_a_whole_one(folder: Path)
                 print(sorted(os.listdir()), flush=True)
 
         event.listen(Engine, "before_cursor_execute", show_what_a_kill_would_leave)
+        os.environ["XDG_CACHE_HOME"] = os.devnull  # where no empty store can be kept
         Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         open_for_writing(None, "bp_pipeline")
     """
@@ -285,6 +282,48 @@ def test_a_kill_while_the_store_is_made_leaves_none_or_a_whole_one(folder: Path)
     assert sorted(os.listdir()) == ["mlflow.db.lock", "mlflow.db.new", "new"]
     open_for_writing(None, "bp_pipeline").close()
     assert sorted(os.listdir()) == ["mlflow.db", "mlflow.db.lock", "new"]
+
+
+def test_databricks_is_no_store_of_plain_files(folder: Path) -> None:
+    for uri in ("databricks", "databricks://profile", "databricks-uc", "uc:http://localhost"):
+        message = problem_of(uri)
+        assert repr(uri) in message
+        assert "plain files" not in message
+
+
+def test_workspaces_are_a_servers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_ENABLE_WORKSPACES", "true")
+    for _ in range(2):
+        with open_for_writing(None, "bp_pipeline") as writer:
+            writer.start_sweep("a", FrozenSweep("", "0" * 64, "0" * 64, []))
+    with open_for_reading(None, "bp_pipeline") as reader:
+        assert len(list(reader.sweeps())) == 2
+    assert os.environ["MLFLOW_ENABLE_WORKSPACES"] == "true"
+
+
+def test_an_experiment_of_another_name_is_named(folder: Path, empty_database: Path) -> None:
+    shutil.copy(empty_database, folder)
+    with open_for_writing(None, "bp_pipeline") as writer:
+        MlflowClient(writer.uri).rename_experiment(writer.experiment_id, "mine")
+    message = problem_of(None, to_write=False)
+    assert "'mine'" in message
+    assert "make " not in message
+
+
+@pytest.mark.parametrize("chosen", ["POOLCLASS=NullPool", "POOLCLASS=QueuePool MAX_OVERFLOW=2"])
+def test_a_store_is_made_whatever_pool_is_chosen(folder: Path, chosen: str) -> None:
+    variables = dict(f"MLFLOW_SQLALCHEMYSTORE_{word}".split("=") for word in chosen.split())
+    script = f"""
+        import os
+        from bp_pipeline.tracking import open_for_writing
+
+        os.environ.update({variables})
+        open_for_writing(None, "bp_pipeline").close()
+        print([os.environ[name] for name in {variables}])
+    """
+    done = run_python(script, folder)
+    assert (done.stderr, done.stdout) == ("", f"{[*variables.values()]}\n")
+    assert len(schema_of(folder / "mlflow.db")) > 30
 
 
 def test_an_empty_file_is_no_store(folder: Path, empty_database: Path) -> None:

@@ -67,8 +67,7 @@ def test_a_failed_run_is_recorded_with_its_error(
     ],
 )
 def test_no_run_stays_running_when_recording_fails(
-    writer: Writer,
-    parent: str,
+    one_by_one: Writer,
     config: RunConfig,
     result: RunResult,
     monkeypatch: pytest.MonkeyPatch,
@@ -80,12 +79,13 @@ def test_no_run_stays_running_when_recording_fails(
         raise error
 
     monkeypatch.setattr(names, "write_result", fail)
+    parent = start_sweep(one_by_one)
     with pytest.raises(raised) as caught:
-        record(writer, config, result, sweep=(parent, DIGEST))
-    assert [run.info.status for run in writer.runs_of(parent)] == [status]
+        record(one_by_one, config, result, sweep=(parent, DIGEST))
+    assert [run.info.status for run in one_by_one.runs_of(parent)] == [status]
     if raised is TrackingError:
         assert str(caught.value) == (
-            f"Cannot record 'a' in {writer.uri}: No space left on device. "
+            f"Cannot record 'a' in {one_by_one.uri}: No space left on device. "
             "Free some space, then type the same again."
         )
 

@@ -13,7 +13,7 @@ import re
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from bp_pipeline.config.job_configs import JobConfig
+
+Parse = Callable[[Mapping[str, Any], Mapping[str, str]], RunConfig]
+Keys = Mapping[str, Any]
 
 _CONFIG = "config"
 _NEEDS_A_SWEEP = "^(hydra.mode changed|Ambiguous value|Sweep parameters)"
@@ -65,8 +68,26 @@ class Composition:
     command: str
 
 
-def compose(arguments: Sequence[str], *, program: str = "bp train") -> Composition:
+def compose(
+    arguments: Sequence[str],
+    *,
+    program: str = "bp train",
+    parse: Parse = parse_config,
+    keys: Keys = KEYS,
+    defaults: Sequence[str] = (),
+) -> Composition:
     """Let Hydra compose what the arguments of `program` ask for, and check every job.
+
+    Parameters
+    ----------
+    arguments
+        As they were typed.
+    program
+        What they were typed after.
+    parse, keys
+        What checks every job, and the keys that there are.
+    defaults
+        Overrides that stand before those that were typed.
 
     Raises
     ------
@@ -77,11 +98,11 @@ def compose(arguments: Sequence[str], *, program: str = "bp train") -> Compositi
         Where Hydra has answered in full, as to `--help`.
     """
     command = shlex.join([*program.split(), *arguments])
-    application, printed = Application(), io.StringIO()
+    application, printed = Application(parse, keys), io.StringIO()
     overrides = [word for word in arguments if _is_override(word)]
     flags = [word for word in arguments if not _is_override(word)]
     try:
-        spelled = [checked_choice(override, default_options()) for override in overrides]
+        spelled = [checked_choice(o, default_options()) for o in [*defaults, *overrides]]
         with redirect_stderr(printed):
             _start_hydra(program, [*flags, *spelled], application)  # its parser wants them apart
     except SystemExit as end:
@@ -93,7 +114,7 @@ def compose(arguments: Sequence[str], *, program: str = "bp train") -> Compositi
     except Exception as error:
         if os.environ.get(_FULL_ERROR) == "1":
             traceback.print_exc()
-        raise ConfigError(explain(error, overrides, KEYS)) from error
+        raise ConfigError(explain(error, overrides, keys)) from error
     sys.stderr.write(printed.getvalue())
     jobs, sweep_name = application.checked()
     return Composition(jobs, sweep_name, command)
@@ -132,7 +153,8 @@ class Application:
     Hydra calls an instance once a job on launchers of its own; our launcher calls `take` instead.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, parse: Parse = parse_config, keys: Keys = KEYS) -> None:
+        self._parse, self._keys = parse, keys
         self.is_sweep = False
         self.n_seen = 0
         self.doubt: Exception | None = None  # what Hydra said before it was told to sweep
@@ -179,7 +201,7 @@ class Application:
         experiments = {job.labels.get("experiment") for job in self._composed}
         for number, job in enumerate(self._composed):
             try:
-                config = parse_config(job.values, job.labels)
+                config = self._parse(job.values, job.labels)
             except ConfigError as error:
                 self._note(str(error), job.overrides)
             else:  # what several experiments have in common is trained once
@@ -206,7 +228,7 @@ class Application:
         try:
             self._composed.append(make())
         except Exception as error:
-            self._note(explain(error, overrides, KEYS), tuple(overrides))
+            self._note(explain(error, overrides, self._keys), tuple(overrides))
 
     def _note(self, problems: str, overrides: tuple[str, ...]) -> None:
         for problem in problems.splitlines():

@@ -142,12 +142,13 @@ class Composer:
         resolved = self._resolve(values) if texts else values
         return JobConfig(tuple(overrides), resolved, {**base.labels, **free})
 
-    def choices_with_more(self, overrides: Sequence[str]) -> Iterator[str]:
-        """Find options that may hold more than their group's keys, and that the master lacks."""
-        for typed in map(self._parse, overrides):
-            if typed.option is not None and self._chosen[typed.key] != typed.option:
-                if self._option(typed.key, typed.option) is None:
-                    yield typed.line
+    def choices_with_more(self, overrides: Sequence[str]) -> list[str]:
+        """Find options that may hold more than their group's keys, if the master lacks any."""
+        choices = [typed for typed in map(self._parse, overrides) if typed.option is not None]
+        new = [typed for typed in choices if self._chosen[typed.key] != typed.option]
+        if all(self._option(typed.key, str(typed.option)) is not None for typed in new):
+            return []
+        return [t.line for t in choices if self._option(t.key, str(t.option)) is None]
 
     def master_with(self, choices: Sequence[str]) -> DictConfig:
         """Compose the master config of a sweep with these choices; the present one if it fails."""

@@ -8,9 +8,11 @@ from typing import Any
 
 from bp_pipeline.config.keys import default_options, default_values
 from bp_pipeline.config.schema import RunConfig
+from bp_pipeline.digests import digest_json
 
 ALWAYS = ("activation", "init", "optimizer.learning_rate")  # the name of a run on its own
 _SHORT = {"optimizer.learning_rate": "lr"}
+_LONGEST_VALUE = 60  # characters; a longer one is named by its beginning and its digest
 _NEVER = {"engine", "threads", "tracking", "sweep"}  # they decide nothing, so they name nothing
 
 
@@ -69,4 +71,7 @@ def _varies(key: str, params: Sequence[Mapping[str, Any]]) -> bool:
 def _spell(key: str, value: Any, is_label: bool) -> str:
     if is_label:
         return str(value)
-    return f"{_SHORT.get(key, key.rsplit('.', 1)[-1])}={value}"
+    text = str(value)
+    if len(text) > _LONGEST_VALUE:  # such as a truth table
+        text = f"{text[: _LONGEST_VALUE // 3]}…{digest_json(value)[:8]}"
+    return f"{_SHORT.get(key, key.rsplit('.', 1)[-1])}={text}"

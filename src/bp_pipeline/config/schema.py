@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 import yaml
@@ -118,6 +118,11 @@ class RunConfig(keys.Section):
         return (inputs.shape[1], *self.network.hidden, targets.shape[1])
 
     @property
+    def n_networks(self) -> int:
+        """How many networks are trained."""
+        return self.replicates
+
+    @property
     def slope(self) -> float:
         """Slope of leaky_relu for negative pre-activations."""
         return DEFAULT_SLOPE if self.activation.slope is None else self.activation.slope
@@ -168,11 +173,30 @@ class RunConfig(keys.Section):
         return yaml.dump(self.model_dump(exclude_none=True), Dumper=_DUMPER, sort_keys=False)
 
 
+AnyConfig = TypeVar("AnyConfig", bound=RunConfig)
+
+
+@overload
 def parse_config(
     raw: Mapping[str, Any],
     labels: Mapping[str, str] | None = None,
     *,
     given_weights: Path | str | None = None,
+) -> RunConfig: ...
+@overload
+def parse_config(
+    raw: Mapping[str, Any],
+    labels: Mapping[str, str] | None = None,
+    *,
+    given_weights: Path | str | None = None,
+    schema: type[AnyConfig],
+) -> AnyConfig: ...
+def parse_config(
+    raw: Mapping[str, Any],
+    labels: Mapping[str, str] | None = None,
+    *,
+    given_weights: Path | str | None = None,
+    schema: type[RunConfig] = RunConfig,
 ) -> RunConfig:
     """Check a composed config against the schema.
 
@@ -184,6 +208,8 @@ def parse_config(
         The option chosen for each group; by default those in `raw`, else the options' names.
     given_weights
         File that the weights of `init=given` are read from, in place of `init.path`: a run's own.
+    schema
+        What is more than a run: a subclass with sections of its own.
 
     Raises
     ------
@@ -195,11 +221,13 @@ def parse_config(
     names = {key: str(value["name"]) for key, value in sections.items() if "name" in value}
     known = raw.get("labels") or {}
     known = {**names, **known, **(labels or {})} if isinstance(known, Mapping) else known
+    if "map" in raw and schema is RunConfig:
+        raise ConfigError("`map` must be left out of a run, got axes. Draw them: `bp map`.")
     context = {"given_weights": given_weights}
     try:
-        config = RunConfig.model_validate({**raw, "labels": known}, context=context)
+        config = schema.model_validate({**raw, "labels": known}, context=context)
     except ValidationError as error:
-        raise ConfigError(describe(error, KEYS)) from None
+        raise ConfigError(describe(error, keys.declared_keys(schema))) from None
     given = config.given_weights
     return config if given is None else config.model_copy(update={"replicates": len(given[0])})
 

@@ -46,7 +46,7 @@ from bp_pipeline.core.training import (
     mark_blown_up,
 )
 
-# A kernel that knows what it trains is faster, by a third or so; it takes some seconds to compile.
+# A kernel that knows what it trains is faster by a third or so, but has to be compiled.
 _WORTH_COMPILING = 1 << 22  # products of a weight and an activation in all; below, a millisecond
 _SMALL = 32  # weights; above, compiling the layer sizes in gains next to nothing
 _PRODUCTS_PER_CALL = 1 << 22  # so that a call into the kernel returns several times a second
@@ -132,42 +132,46 @@ for _name, _function in inspect.getmembers(elementary, inspect.isfunction):
     _for_lanes(_function, _REPLACED.get(_name, inspect.unwrap(_function)))
 
 
-def _of_kind(name: str, functions: dict[str, Callable[..., Any]]) -> Callable[..., Any]:
+class _Choice:
+    """Compiled functions by name, and one that calls that whose index is its first argument."""
+
+    def __init__(self, functions: dict[str, Callable[..., Any]]) -> None:
+        self.by_name = {name: _inline(function) for name, function in functions.items()}
+        self.by_index = _look_up(list(self.by_name.values()))
+
+
+def _look_up(functions: list[Any]) -> Any:
+    if len(functions) == 1:
+        only = functions[0]
+        return _inline(lambda index, *arguments: only(*arguments))
+    first, others = functions[0], _look_up(functions[1:])
+
+    def look_up(index: int, *arguments: Any) -> Any:
+        if index == 0:
+            return first(*arguments)
+        return others(index - 1, *arguments)
+
+    return _compile(look_up)
+
+
+def _of_kind(name: str, choice: _Choice) -> Callable[..., Any]:
     """Make a function of a kind, an index and arguments.
 
     It is the one of the kind's `name`; where the kind has none, the one with that index.
     """
-    inlined = {option: _inline(function) for option, function in functions.items()}
-    looked_up = _look_up(list(map(_compile, functions.values())))
+    by_name, by_index = choice.by_name, choice.by_index
 
     def of_kind(kind: Kind, index: int, *arguments: Any) -> Any:
         raise NotImplementedError("This is for compiled code.")
 
     def implement(kind: _KindType, index: Any, *arguments: Any) -> Callable[..., Any]:
-        function = inlined.get(getattr(kind.kind, name))
-        if function is None:
-            return lambda kind, index, *arguments: looked_up(index, *arguments)
+        if not getattr(kind.kind, name):
+            return lambda kind, index, *arguments: by_index(index, *arguments)
+        function = by_name[getattr(kind.kind, name)]
         return lambda kind, index, *arguments: function(*arguments)
 
     overload(of_kind, jit_options={"forceinline": True}, strict=False)(implement)
     return of_kind
-
-
-def _look_up(functions: list[Any], first: int = 0) -> Any:
-    """Compile a function that calls the one whose index is its first argument."""
-    if len(functions) == 1:
-        only = functions[0]
-        return _inline(lambda index, *arguments: only(*arguments))
-    middle = first + len(functions) // 2
-    lower = _look_up(functions[: middle - first], first)
-    upper = _look_up(functions[middle - first :], middle)
-
-    def choose(index: int, *arguments: Any) -> Any:
-        if index < middle:
-            return lower(index, *arguments)
-        return upper(index, *arguments)
-
-    return _inline(choose)
 
 
 def _scaled(derivative: Callable[..., Any]) -> Callable[..., Any]:
@@ -175,13 +179,13 @@ def _scaled(derivative: Callable[..., Any]) -> Callable[..., Any]:
     return lambda x, z, slope: x * derivative(z, slope)
 
 
-_FUNCTIONS = {name: activation.f for name, activation in ACTIVATIONS.items()}
-_DERIVATIVES = {name: _scaled(activation.derivative) for name, activation in ACTIVATIONS.items()}
-_hidden, _output = _of_kind("activation", _FUNCTIONS), _of_kind("output", _FUNCTIONS)
-_scaled_hidden = _of_kind("activation", _DERIVATIVES)
-_scaled_output = _of_kind("output", _DERIVATIVES)
-_loss = _of_kind("loss", {name: loss.value for name, loss in LOSSES.items()})
-_output_delta = _of_kind("loss", {name: loss.delta for name, loss in LOSSES.items()})
+_functions = _Choice({name: activation.f for name, activation in ACTIVATIONS.items()})
+_derivatives = _Choice({name: _scaled(row.derivative) for name, row in ACTIVATIONS.items()})
+_hidden, _output = _of_kind("activation", _functions), _of_kind("output", _functions)
+_scaled_hidden = _of_kind("activation", _derivatives)
+_scaled_output = _of_kind("output", _derivatives)
+_loss = _of_kind("loss", _Choice({name: loss.value for name, loss in LOSSES.items()}))
+_output_delta = _of_kind("loss", _Choice({name: loss.delta for name, loss in LOSSES.items()}))
 
 
 def _layout(kind: Kind, given: Any) -> Any:

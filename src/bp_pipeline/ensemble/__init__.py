@@ -2,9 +2,11 @@
 
 shards.py   runs become ensembles, ensembles shards, shards results
 result.py   a run's arrays, curves and outcome statistics
+batches.py  results as they come, while training goes on
 engines.py  what trains a shard
 """
 
+from bp_pipeline.ensemble.batches import batches_of_results
 from bp_pipeline.ensemble.engines import engine_in_use, train_function
 from bp_pipeline.ensemble.result import (
     CURVES,
@@ -31,6 +33,7 @@ __all__ = [
     "DECILES",
     "SUMMARY",
     "RunResult",
+    "batches_of_results",
     "curves",
     "engine_in_use",
     "in_words",

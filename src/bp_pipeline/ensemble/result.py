@@ -8,7 +8,7 @@ what MLflow keeps of it to `tracking/format.py`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from math import ceil, floor
 
 import numpy as np
@@ -202,6 +202,7 @@ def converged_fraction(
     return np.searchsorted(converged, epochs, side="right") / len(epochs_to_converge)
 
 
+@cache  # SciPy takes milliseconds, and a sweep has few different counts
 def wilson_interval(n_converged: int, n_replicates: int) -> tuple[float, float]:
     """Bound a rate with 95 % confidence, from n_converged of n_replicates.
 

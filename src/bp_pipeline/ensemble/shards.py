@@ -5,9 +5,8 @@ shard is a value (arrays in, arrays out) and knows nothing of configs, so that i
 another process. What training does is left to `core`; where results go, to `tracking/`.
 """
 
-import threading
-import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import NamedTuple
 
 import joblib
@@ -26,6 +25,7 @@ from bp_pipeline.core.network import (
     split_layers,
 )
 from bp_pipeline.core.training import Setup, Trained
+from bp_pipeline.ensemble.cluster import train_shards
 from bp_pipeline.ensemble.engines import broken_cache, is_compiled, problem_with, train_function
 from bp_pipeline.ensemble.result import RunResult
 
@@ -77,16 +77,8 @@ def train_runs(
     runs = [_Gathering(index, config) for index, config in enumerate(configs)]
     shards = (shard for members in _ensembles(runs) for shard in _shards(members))
     threads = [config.threads or joblib.cpu_count() for config in configs]
-    parallel = joblib.Parallel(
-        n_jobs=max(threads, default=1),
-        prefer="threads",
-        return_as="generator_unordered",
-        batch_size=1,
-    )
-    stop = threading.Event()
-    advance = _advance(stop, progress)
-    results = parallel(joblib.delayed(_train_shard)(*shard, advance) for shard in shards)
-    try:
+    results = train_shards(_train_shard, shards, threads=max(threads, default=1), progress=progress)
+    with closing(results):
         for parts, trained in results:
             for part in parts:
                 run = runs[part.run]
@@ -94,11 +86,6 @@ def train_runs(
                 if run.is_complete:
                     yield run.index, run.finish()
         yield from ((run.index, run.error) for run in runs if run.error is not None)
-    finally:
-        stop.set()
-        with warnings.catch_warnings():  # that shards were left undone is what we want here
-            warnings.simplefilter("ignore")
-            results.close()
 
 
 def remarks_on_engines(engines: Iterable[str]) -> Iterator[str]:
@@ -111,23 +98,10 @@ def remarks_on_engines(engines: Iterable[str]) -> Iterator[str]:
     yield from filter(None, remarks)
 
 
-def _advance(stop: threading.Event, progress: ProgressCallback | None) -> ProgressCallback:
-    """Return what trainers call: it counts their work, and raises where it is to end."""
-    lock = threading.Lock()
-
-    def advance(network_epochs: int) -> None:
-        if stop.is_set():
-            raise InterruptedError("training was stopped")
-        if progress is not None:
-            with lock:
-                progress(network_epochs)
-
-    return advance
-
-
 def _train_shard(
-    parts: list[Part], engine: str, shard: Shard | Exception, advance: ProgressCallback
+    task: tuple[list[Part], str, Shard | Exception], advance: ProgressCallback
 ) -> tuple[list[Part], Trained | Exception]:
+    parts, engine, shard = task
     if isinstance(shard, Exception):
         return parts, shard
     try:

@@ -39,8 +39,8 @@ names
   w[2][0, 1]   in place of W and V, where there are more hidden layers or more than nine units in a
                layer: the weight of layer 2 from unit 0 to unit 1
   Z[2][1]      where there are more hidden layers: unit 1 of layer 2
-  a_Z1, δ_Z1   pre-activation, and ∂loss/∂a; y_D0 is a target, η the learning rate, μ the momentum,
-  v_W10, L₂    v a velocity, L₂ the loss of sample 2
+  a_Z1, δ_Z1   pre-activation, and ∂loss/∂a; y_D0 is a target, η the learning rate (η₁, η₂ where
+  v_W10, L₂    layers have their own), μ the momentum, v a velocity, L₂ the loss of sample 2
 
 numbers
   Results have the fewest digits that read back as the same double. Those put into a formula are
@@ -148,11 +148,11 @@ def _asked_for(chosen: Namespace) -> Iterator[tuple[RunConfig, "Recorded | None"
 def _recorded(run_id: str, experiment: str) -> Iterator[tuple[RunConfig, "Recorded"]]:
     """Yield the config of a recorded run, whose given weights are there as long as this lasts."""
     from bp_pipeline.tracking import RunsToVerify
-    from bp_pipeline.tracking.format import read_config
+    from bp_pipeline.tracking.format import GIVEN_WEIGHTS, INITIAL_WEIGHTS, read_config
 
     with RunsToVerify.open(None, experiment) as store:
         [run] = store.find([run_id])
-        with store.artifacts(run_id, "config.yaml", "weights/initial.npz") as folder:
+        with store.artifacts(run_id, "config.yaml", INITIAL_WEIGHTS, GIVEN_WEIGHTS) as folder:
             try:
                 config = read_config(folder)
             except (OSError, ConfigError) as error:

@@ -18,6 +18,7 @@ from bp_pipeline.explain.rules import (
     hidden_rule,
     loss_formula,
     output_rule,
+    rates,
     update_remark,
 )
 from bp_pipeline.explain.step import Step
@@ -56,7 +57,7 @@ class Derivation:
     def _known(self) -> dict[str, float]:
         """Return the value of every symbol but losses and gradients, before the update."""
         step, names = self.step, self.names
-        values = {"η": step.config.optimizer.learning_rate, "μ": step.config.optimizer.momentum}
+        values = {**rates(step), "μ": step.config.optimizer.momentum}
         for layer, units in enumerate(step.block.units):
             of_sample = units[step.sample, :, 0].tolist()
             numbers = of_sample[self.architecture.bias * (layer == names.last) :]
@@ -160,17 +161,24 @@ class Derivation:
             if not self._is_trained(weight):
                 yield self._equation(name, f"{{{name}}}", value)
             elif self.values["μ"] == 0.0:
-                yield self._equation(name, f"{{{name}}} − {{η}}·{{∂L/∂{name}}}", value, ":=")
+                formula = f"{{{name}}} − {self._against(weight)}"
+                yield self._equation(name, formula, value, ":=")
             else:
                 yield from self._momentum_update(weight, value)
 
     def _momentum_update(self, weight: Weight, value: float) -> Iterator[Equation]:
         name, velocity = weight.name, f"v_{weight.name}"
         moved = weight.of(self.step.new_velocity)
-        formula = f"{{μ}}·{{{velocity}}} − {{η}}·{{∂L/∂{name}}}"
+        formula = f"{{μ}}·{{{velocity}}} − {self._against(weight)}"
         yield self._equation(velocity, formula, moved, ":=")
         values = {name: self.values[name], velocity: moved}
         yield Equation(name, f"{{{name}}} + {{{velocity}}}", values, value, ":=")
+
+    def _against(self, weight: Weight) -> str:
+        """Write the gradient of a weight times its layer's learning rate."""
+        symbols = [*rates(self.step)]
+        rate = symbols[weight.layer - 1] if len(symbols) > 1 else symbols[0]
+        return f"{{{rate}}}·{{∂L/∂{weight.name}}}"
 
     def _delta_rules(self, deltas: Sequence[Equation]) -> list[str]:
         """Return how the first deltas of the output and of the last hidden layer are derived."""

@@ -8,7 +8,8 @@ step. Which numbers stand for the symbols is for `derivation.py`.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bp_pipeline.explain.notation import Weight, shorten, spell
+from bp_pipeline.ensemble import learning_rates
+from bp_pipeline.explain.notation import Weight, shorten, spell, subscript
 from bp_pipeline.explain.step import Step
 
 
@@ -133,10 +134,19 @@ def gradient_remark(step: Step) -> str:
     return f"{rule} That is the share of sample {step.sample}; {how}."
 
 
+def rates(step: Step) -> dict[str, float]:
+    """Return the learning rate by its symbol, or that of each layer where they differ."""
+    of_layers = learning_rates(step.config).tolist()
+    if len(set(of_layers)) == 1:
+        return {"η": of_layers[0]}
+    return {f"η{subscript(layer)}": rate for layer, rate in enumerate(of_layers, start=1)}
+
+
 def update_remark(step: Step) -> str:
     """Return which way the weights go."""
     optimizer, kinds = step.config.optimizer, step.setup.architecture
-    rule = f"Against the gradient, with the learning rate η = {spell(optimizer.learning_rate)}"
+    of_layers = ", ".join(f"{symbol} = {spell(rate)}" for symbol, rate in rates(step).items())
+    rule = f"Against the gradient, with the learning rate {of_layers}"
     if optimizer.momentum:
         rule += f" and the momentum μ = {spell(optimizer.momentum)}; v is the velocity"
     is_held = kinds.bias and not kinds.train_bias

@@ -14,6 +14,7 @@ MLflow is told of it, is `sweep.py`'s.
     networks.py        what one network learned; champion.py, which is the best
     sections.py        what is told, in which order
     figures.py         pictures
+    listing.py         the sweeps of a store
     page.py            the page, with heat_maps.py; files.py, CSV, Markdown, LaTeX, the terminal
 
 The files are a function of the runs' configs and results, and of the command that was typed: no
@@ -32,6 +33,7 @@ from bp_pipeline.report.files import (
     write_tables,
 )
 from bp_pipeline.report.findings import Findings
+from bp_pipeline.report.listing import list_sweeps, print_sweeps
 from bp_pipeline.report.page import write_page
 from bp_pipeline.report.printed_tables import best_learning_rates, printed_tables
 from bp_pipeline.report.sections import outline
@@ -47,8 +49,10 @@ __all__ = [
     "choose_champion",
     "describe",
     "escape_markdown",
+    "list_sweeps",
     "load_sweep",
     "print_report",
+    "print_sweeps",
     "read_sweep",
     "tasks",
     "write_report",

@@ -124,7 +124,7 @@ def _composed_studies(request: Request) -> dict[str, list[RunConfig]]:
         raise ConfigError(
             f"`--baselines` must name studies with a baseline, got {unknown[0]!r}. "
             f"There are: {', '.join(known) or 'none in experiments/ of this folder'}. "
-            f"To make one: make baseline ARGS={unknown[0]}"
+            f"To make one: bp reproduce --baselines {unknown[0]} --update"
         )
     studies = {study: study_configs(study) for study in request.studies or known}
     return {

@@ -18,6 +18,7 @@ from bp_pipeline.config import ConfigError, RunConfig, compose
 from bp_pipeline.config.naming import run_names
 from bp_pipeline.digests import code_digest
 from bp_pipeline.ensemble import RunResult
+from bp_pipeline.maps import MapResult, parse_any
 from bp_pipeline.reproduce.verdicts import Case, Verdict
 from bp_pipeline.tracking.provenance import environment, package_version
 
@@ -31,14 +32,16 @@ def studies_with_baselines() -> list[str]:
 
 
 def study_configs(study: str) -> list[RunConfig]:
-    """Return the runs of a study, as `bp train experiment=<study>` composes them.
+    """Return the runs of a study, as `bp train experiment=<study>` composes them, or `bp map`.
 
     Raises
     ------
     ConfigError
         Where there is no such study, or it cannot be trained.
     """
-    return [job.config for job in compose([f"experiment={study}"], program="bp reproduce").jobs]
+    words = [f"experiment={study}"]
+    jobs = compose(words, program="bp reproduce", parse=parse_any).jobs
+    return [job.config for job in jobs]
 
 
 def is_quick(configs: Sequence[RunConfig]) -> bool:
@@ -106,7 +109,7 @@ def _judge(
     config: RunConfig,
     recorded: Mapping[str, str] | None,
     made_with: Mapping[str, Any],
-    result: RunResult,
+    result: RunResult | MapResult,
 ) -> Verdict:
     found = {"config_digest": config.config_digest, "result_digest": result.result_digest}
     if recorded is None:
@@ -124,7 +127,7 @@ def _work(config: RunConfig) -> int:
     """Return the cost of a run: weights × samples × epochs, over all its networks."""
     sizes, n_samples = config.layer_sizes, len(config.truth_table.inputs)
     n_weights = sum((i + 1) * o for i, o in pairwise(sizes))
-    return config.replicates * config.training.epochs * n_samples * n_weights
+    return config.n_networks * config.training.epochs * n_samples * n_weights
 
 
 def _read(study: str) -> dict[str, Any]:
@@ -138,7 +141,7 @@ def _read(study: str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(
             f"{path} is not a baseline: {error!r}. Take it back from git, or make it anew: "
-            f"make baseline ARGS={study}"
+            f"bp reproduce --baselines {study} --update"
         ) from None
     return baseline
 

@@ -53,6 +53,20 @@ def first_difference(stored: Arrays, again: Arrays) -> Difference | None:
     return first._replace(largest_ulp=max(sizes, default=None))
 
 
+def changed_pixels(stored: Arrays, again: Arrays) -> str:
+    """Write where two maps part: the arrays that differ, in how many pixels, and the first one."""
+    told = []
+    for name, array in again.items():
+        before = stored.get(name)
+        if before is None or before.shape != array.shape:
+            told.append(f"{name} has another shape")
+            continue
+        places = np.argwhere(_ordered(before) != _ordered(array))
+        if len(places):
+            told.append(f"{len(places):,} of {name}, the first at {places[0].tolist()}")
+    return "; ".join(told)
+
+
 def ulp_distance(one: np.ndarray, other: np.ndarray) -> int:
     """Return the largest number of doubles between two values of the same place."""
     first, second = _ordered(one), _ordered(other)

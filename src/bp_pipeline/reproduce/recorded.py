@@ -16,13 +16,23 @@ from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.digests import code_digest, digest_arrays
 from bp_pipeline.ensemble import RunResult, engine_in_use
-from bp_pipeline.reproduce.differences import first_difference
+from bp_pipeline.maps import MAP_FILES, MapConfig, MapResult, parse_any, read_map_result
+from bp_pipeline.reproduce.differences import changed_pixels, first_difference
 from bp_pipeline.reproduce.verdicts import Case, Verdict
 from bp_pipeline.tracking import Recorded, RunsToVerify, TrackingError
-from bp_pipeline.tracking.format import NEEDED_FILES, read_config, read_environment, read_result
+from bp_pipeline.tracking.format import (
+    GIVEN_WEIGHTS,
+    INITIAL_WEIGHTS,
+    NEEDED_FILES,
+    read_config,
+    read_environment,
+    read_result,
+)
 from bp_pipeline.tracking.provenance import environment
 
-_CONFIG, _INITIAL_WEIGHTS = "config.yaml", "weights/initial.npz"
+Result = RunResult | MapResult
+
+_CONFIG = "config.yaml"
 _DIGESTS = ("bp.config_digest", "bp.code_digest", "bp.result_digest")
 
 
@@ -64,10 +74,10 @@ def _read_config(store: RunsToVerify, run_id: str, opened: ExitStack) -> RunConf
     with store.artifacts(run_id, _CONFIG) as folder:
         _check_present(folder, _CONFIG)
         with suppress(ConfigError):  # it may name given weights, which a server has not sent yet
-            return read_config(folder)
-    folder = opened.enter_context(store.artifacts(run_id, _CONFIG, _INITIAL_WEIGHTS))
-    _check_present(folder, _CONFIG, _INITIAL_WEIGHTS)
-    return read_config(folder)
+            return read_config(folder, parse_any)
+    folder = opened.enter_context(store.artifacts(run_id, _CONFIG, INITIAL_WEIGHTS, GIVEN_WEIGHTS))
+    _check_present(folder, _CONFIG, INITIAL_WEIGHTS)
+    return read_config(folder, parse_any)
 
 
 def _check_present(folder: Path, *names: str) -> None:
@@ -76,7 +86,7 @@ def _check_present(folder: Path, *names: str) -> None:
         raise FileNotFoundError(f"no {', '.join(absent)}")
 
 
-def _judge(store: RunsToVerify, run: Recorded, config: RunConfig, result: RunResult) -> Verdict:
+def _judge(store: RunsToVerify, run: Recorded, config: RunConfig, result: Result) -> Verdict:
     """Fetch what is stored of a run and compare a new result with it."""
     verdict = Verdict(
         run.name,
@@ -87,27 +97,32 @@ def _judge(store: RunsToVerify, run: Recorded, config: RunConfig, result: RunRes
     )
     try:
         with store.artifacts(run.run_id) as folder:
-            _check_present(folder, *NEEDED_FILES)
+            is_map = isinstance(config, MapConfig)
+            _check_present(folder, *(MAP_FILES if is_map else NEEDED_FILES))
             return _compare(verdict, run, folder, config, result)
     except (TrackingError, FileNotFoundError) as error:
         return replace(verdict, verdict="missing", reason=str(error))
 
 
 def _compare(
-    verdict: Verdict, run: Recorded, folder: Path, config: RunConfig, result: RunResult
+    verdict: Verdict, run: Recorded, folder: Path, config: RunConfig, result: Result
 ) -> Verdict:
     """Compare a new result with what was recorded and what is stored."""
     try:
-        stored = read_result(folder)
+        is_map = isinstance(config, MapConfig)
+        stored = read_map_result(folder).arrays if is_map else read_result(folder)
         is_intact = digest_arrays(stored) == run.tags["bp.result_digest"]
-        reason = "weights or curves no longer have the digest that was recorded"
+        reason = "what is stored no longer has the digest that was recorded"
     except Exception as error:  # whatever is wrong with a file that anybody may have altered
         is_intact, reason = False, f"its files must {error}"
     if not is_intact:
         return replace(verdict, verdict="corrupt", reason=reason)
     if result.result_digest != run.tags["bp.result_digest"]:
-        difference = first_difference(stored, result.arrays)
         differs = _surroundings(run, folder, config)
+        if is_map:
+            reason = changed_pixels(stored, result.arrays)
+            return replace(verdict, verdict="drifted", reason=reason, differs=differs)
+        difference = first_difference(stored, result.arrays)
         return replace(verdict, verdict="drifted", difference=difference, differs=differs)
     if config.config_digest != run.tags["bp.config_digest"]:
         reason = "config.yaml was altered, though the result comes out the same"

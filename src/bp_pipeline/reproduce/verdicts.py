@@ -16,7 +16,8 @@ from rich import box
 from rich.table import Table
 
 from bp_pipeline.config.schema import RunConfig
-from bp_pipeline.ensemble import RunResult, remarks_on_engines, train_runs
+from bp_pipeline.ensemble import RunResult, remarks_on_engines
+from bp_pipeline.maps import MapResult, train_all
 from bp_pipeline.reproduce.differences import Difference
 from bp_pipeline.terminal import Screen, counted, say, training_progress
 
@@ -72,7 +73,7 @@ class Case(NamedTuple):
     """A run to be trained again, and who judges the result."""
 
     config: RunConfig
-    judge: Callable[[RunResult], Verdict]
+    judge: Callable[[RunResult | MapResult], Verdict]
     failed: Verdict  # where it cannot be trained, but for the reason
 
 
@@ -82,13 +83,13 @@ def retrain(cases: Sequence[Case | Verdict]) -> list[Verdict]:
     places = [place for place, case in enumerate(cases) if isinstance(case, Case)]
     open_cases = [case for case in cases if isinstance(case, Case)]
     configs = [case.config for case in open_cases]
-    n_networks = sum(config.replicates for config in configs)
-    network_epochs = sum(config.replicates * config.training.epochs for config in configs)
+    n_networks = sum(config.n_networks for config in configs)
+    network_epochs = sum(config.n_networks * config.training.epochs for config in configs)
     say(f"{counted(len(configs), 'run')} to train again, {counted(n_networks, 'network')}")
     for remark in remarks_on_engines({config.engine for config in configs}):
         say(remark)
     with training_progress(len(configs), network_epochs, "verified runs") as progress:
-        for index, result in train_runs(configs, progress=progress.count_network_epochs):
+        for index, result in train_all(configs, progress=progress.count_network_epochs):
             case = open_cases[index]
             verdicts[places[index]] = _judged(case, result)
             progress.count_run()
@@ -151,7 +152,7 @@ def _change(name: str, values: Sequence[Any]) -> str:
     return f"{name} {text}" if len(text) < 40 else name
 
 
-def _judged(case: Case, result: RunResult | Exception) -> Verdict:
-    if isinstance(result, RunResult):
+def _judged(case: Case, result: RunResult | MapResult | Exception) -> Verdict:
+    if not isinstance(result, Exception):
         return case.judge(result)
     return replace(case.failed, reason=f"it could not be trained: {result}")

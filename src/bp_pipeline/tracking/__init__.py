@@ -6,19 +6,24 @@ because that takes seconds.
     format.py        names and files of a run and of a sweep, both ways
     reader.py        finds sweeps, their runs and their files
     writer.py        the one writer of sweeps and runs
+    ended_run.py     a run as a value, before it is written
+    transaction.py   many runs in one transaction of the embedded store
     verification.py  finds runs to verify, and writes what came of it
     provenance.py    versions, machine and source tree that a run is made with
     saved_view.py    what MLflow's UI shows of a sweep, and the links to it
     models.py        a network as a registered model; champion_model.py, the model's code
     ui_server.py     MLflow's server with its UI, as a child process
     store.py         finds, opens and closes the place where runs are kept
+    places.py        paths as MLflow takes them, also after a store has moved
+    new_store.py     makes the embedded one, whole or not at all
     server.py        asks a server or a database whether it is there
     failures.py      says in one line why a store cannot be used
 """
 
+from bp_pipeline.tracking.ended_run import EndedRun, failed_run, trained_run
 from bp_pipeline.tracking.failures import NothingYet, TrackingError
 from bp_pipeline.tracking.format import Account, FrozenSweep
-from bp_pipeline.tracking.models import TrainedNetwork
+from bp_pipeline.tracking.models import TrainedNetwork, model_name
 from bp_pipeline.tracking.reader import Reader, latest_attempts, open_for_reading
 from bp_pipeline.tracking.saved_view import run_colours
 from bp_pipeline.tracking.store import resolve_uri
@@ -27,6 +32,7 @@ from bp_pipeline.tracking.writer import Writer, open_for_writing
 
 __all__ = [
     "Account",
+    "EndedRun",
     "FrozenSweep",
     "NothingYet",
     "Reader",
@@ -35,9 +41,12 @@ __all__ = [
     "TrackingError",
     "TrainedNetwork",
     "Writer",
+    "failed_run",
     "latest_attempts",
+    "model_name",
     "open_for_reading",
     "open_for_writing",
     "resolve_uri",
     "run_colours",
+    "trained_run",
 ]

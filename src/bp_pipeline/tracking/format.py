@@ -9,7 +9,7 @@ import getpass
 import json
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,7 @@ import joblib
 import numpy as np
 import yaml
 
-from bp_pipeline.arrays import read_arrays, write_arrays
+from bp_pipeline.arrays import layer_names, read_arrays, write_arrays
 from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.config.schema import KEYS, RunConfig, parse_config
 from bp_pipeline.core.training import OUTCOMES
@@ -44,6 +44,8 @@ TAGS = (
     *(CONFIG_DIGEST, CODE_DIGEST, RESULT_DIGEST, SWEEP_DIGEST),
     *(VERSION, GIT_DIRTY, ERROR, REPRODUCED, REPRODUCED_AT),
 )
+KIND = "bp.kind"  # a tag of what is no plain run, such as a map
+COMMAND = "bp.command"  # what was typed, a tag where no sweep.yaml keeps it
 N_JOBS = "bp.n_jobs"  # a tag of sweeps, which no other run has
 PARENT, DESCRIPTION, COLOUR = "mlflow.parentRunId", "mlflow.note.content", "mlflow.runColor"
 
@@ -54,8 +56,9 @@ REPLICATES = (
     "final_loss",
     "solved",
 )  # columns of a file
+INITIAL_WEIGHTS, GIVEN_WEIGHTS = "weights/initial.npz", "weights/given.npz"
 _WEIGHTS = {
-    "initial_weights": "weights/initial.npz",
+    "initial_weights": INITIAL_WEIGHTS,
     "final_weights": "weights/final.npz",
     "trajectory": "weights/trajectory.npz",
 }
@@ -101,7 +104,7 @@ def metrics(config: RunConfig, result: RunResult) -> "list[Metric]":
         if is_finite
     ]
     log_rate = math.log10(config.optimizer.learning_rate)
-    return points + _at_once({**summary(result), LOG_LEARNING_RATE: log_rate})
+    return points + metrics_at_once({**summary(result), LOG_LEARNING_RATE: log_rate})
 
 
 def run_tags(config: RunConfig, sweep: tuple[str, str] | None) -> dict[str, str]:
@@ -183,7 +186,8 @@ def _number_or_text(text: str) -> bool | int | float | str | None:
     return value if value is None or isinstance(value, bool | int | float) else text
 
 
-def _at_once(values: Mapping[str, float]) -> "list[Metric]":
+def metrics_at_once(values: Mapping[str, float]) -> "list[Metric]":
+    """Return metrics that are no curves."""
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
@@ -194,15 +198,25 @@ def _at_once(values: Mapping[str, float]) -> "list[Metric]":
 
 
 def write_config(folder: Path, config: RunConfig) -> None:
-    """Write what is enough to run again."""
+    """Write what is enough to run again; given weights that are scaled are no initial weights."""
     (folder / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+    if config.given_weights is not None and config.init_scale != 1:
+        names = layer_names(len(config.given_weights))
+        write_arrays(folder / GIVEN_WEIGHTS, dict(zip(names, config.given_weights, strict=True)))
 
 
-def read_config(folder: Path) -> RunConfig:
+def read_config(folder: Path, parse: Callable[..., RunConfig] = parse_config) -> RunConfig:
     """Read a run's config so that it can be trained again from this folder alone.
 
     Initial weights that were given are those that the run logged. A file can name no code: YAML is
     read as plain values, and nothing interpolates or instantiates them.
+
+    Parameters
+    ----------
+    folder
+        With the run's files.
+    parse
+        What checks it; for what is more than a run another than `parse_config`.
 
     Raises
     ------
@@ -217,13 +231,19 @@ def read_config(folder: Path) -> RunConfig:
         raise ConfigError(" ".join(str(error).split())) from None
     if not isinstance(raw, dict):
         raise ConfigError(f"it holds {raw!r}")
-    return parse_config(raw, given_weights=folder / _WEIGHTS["initial_weights"])
+    given = folder / GIVEN_WEIGHTS
+    return parse(raw, given_weights=given if given.is_file() else folder / INITIAL_WEIGHTS)
 
 
 def write_environment(folder: Path, config: RunConfig, engine: str) -> None:
     """Write what the run was made with."""
-    made_with = environment(engine, config.threads or joblib.cpu_count())
-    (folder / "environment.json").write_text(json.dumps(made_with, indent=1), encoding="utf-8")
+    text = _environment_text(engine, config.threads or joblib.cpu_count())
+    (folder / "environment.json").write_text(text, encoding="utf-8")
+
+
+@cache
+def _environment_text(engine: str, threads: int) -> str:
+    return json.dumps(environment(engine, threads), indent=1)
 
 
 def read_environment(folder: Path) -> dict[str, Any]:
@@ -417,12 +437,12 @@ class Account(NamedTuple):
     def metrics(self) -> "list[Metric]":
         """Return `runs/expected`, `runs/finished`, `runs/failed` and `runs/missing`."""
         counts = {**self._asdict(), "missing": self.missing}
-        return _at_once({f"runs/{name}": count for name, count in counts.items()})
+        return metrics_at_once({f"runs/{name}": count for name, count in counts.items()})
 
 
 def speed_metrics(seconds: float, network_epochs: int) -> "list[Metric]":
     """Return wall time in seconds and network-epochs per second of training a sweep."""
-    return _at_once({WALL_TIME: seconds, SPEED: network_epochs / seconds})
+    return metrics_at_once({WALL_TIME: seconds, SPEED: network_epochs / seconds})
 
 
 def speed_in_words(metrics: Mapping[str, float]) -> list[str]:

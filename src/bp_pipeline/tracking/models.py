@@ -5,9 +5,11 @@ it computes to `champion_model.py`. MLflow's `log_model` is not used, because it
 state and looks for what the model imports by running it in another process.
 """
 
+import re
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,6 +41,16 @@ class TrainedNetwork(NamedTuple):
     weights: Mapping[str, np.ndarray]
     config: Mapping[str, Any]
     inputs: np.ndarray
+
+
+def model_name(task: str) -> str:
+    """Return what the champion of a task is registered as, always the same, and as MLflow takes it.
+
+    Where signs had to be replaced, digits of a digest keep two tasks from sharing a model.
+    """
+    plain = re.sub(r"[^\w.-]+", "-", task)
+    digits = "" if plain == task else "-" + sha256(task.encode()).hexdigest()[:8]
+    return f"bp_pipeline-{plain}{digits}"
 
 
 def registered(client: "MlflowClient", name: str, tags: Mapping[str, str]) -> str | None:

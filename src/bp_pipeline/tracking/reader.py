@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from bp_pipeline.tracking import format as names
 from bp_pipeline.tracking import saved_view
 from bp_pipeline.tracking.failures import TrackingError, failures_explained
-from bp_pipeline.tracking.store import Store, open_store
+from bp_pipeline.tracking.store import A_SWEEP, Store, open_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 AnyReader = TypeVar("AnyReader", bound="Reader")
 
+_FINISHED = "attributes.status = 'FINISHED'"
 _PAGE = 1000  # runs asked for at a time
 _READERS = 8  # runs whose files a server sends at a time: 240 runs in 11 s instead of 57
 
@@ -68,6 +69,11 @@ class Reader:
         return self._store.uri
 
     @property
+    def is_moved(self) -> bool:
+        """Whether MLflow's own UI would not find the artifacts before somebody has written."""
+        return self._store.is_moved
+
+    @property
     def experiment_id(self) -> str:
         """MLflow's id of the experiment, as in the addresses of its UI."""
         return self._store.experiment_id
@@ -107,7 +113,7 @@ class Reader:
             problem = f"sweep {name!r}" if name else "sweep"
             raise TrackingError(
                 f"There is no {problem} in {self.uri}. "
-                "Without an id the newest is taken; `make sweep` makes one."
+                f"`bp list` names those that there are. {A_SWEEP}"
             )
         if len(found) > 1:
             ids = ", ".join(sweep.info.run_id[:8] for sweep in found[:5])
@@ -116,6 +122,52 @@ class Reader:
                 f"Take an id: {ids}{', …' if len(found) > 5 else ''}"
             )
         return found[0]
+
+    def find_of_kind(self, kind: str, name: str | None = None) -> "Run":
+        """Find a finished run of a kind that is no sweep's, by its tag `KIND`.
+
+        Parameters
+        ----------
+        kind
+            The tag's value, such as `map`.
+        name
+            Its run id or its name, or the beginning of one of these that fits no other; the newest
+            by default.
+
+        Raises
+        ------
+        TrackingError
+            Where there is no such run, or not just one.
+        """
+        found = self._of_kind(kind, name)
+        if not found:
+            wanted = kind if name is None else f"{kind} {name!r}"
+            raise TrackingError(f"There is no {wanted} in {self.uri}. `bp {kind}` makes one.")
+        if name is not None and len({run.info.run_id for run in found}) > 1:
+            ids = ", ".join(run.info.run_id[:8] for run in found[:5])
+            raise TrackingError(
+                f"`RUN` must fit one {kind}, got {name!r}, which fits {len(found)}. "
+                f"Take an id: {ids}"
+            )
+        return found[0]
+
+    def is_of_kind(self, kind: str, name: str) -> bool:
+        """Whether there are finished runs of this kind that are called so."""
+        return bool(self._of_kind(kind, name))
+
+    def _of_kind(self, kind: str, name: str | None) -> "list[Run]":
+        found = list(self._search(f"tags.`{names.KIND}` = '{kind}' AND {_FINISHED}"))
+        if name is None:
+            return found
+        return [run for run in found if name in (run.info.run_id, run.info.run_name)] or [
+            run for run in found if _begins(run, name)
+        ]
+
+    def find_same(self, config_digest: str, code_digest: str) -> "Run | None":
+        """Find the newest finished run of a config that this very code has trained."""
+        same = f"tags.`{names.CONFIG_DIGEST}` = '{config_digest}' AND {_FINISHED}"
+        same += f" AND tags.`{names.CODE_DIGEST}` = '{code_digest}'"
+        return next(self._search(same), None)
 
     def runs_of(self, parent_run_id: str) -> "list[Run]":
         """Find all runs of a sweep, newest first, also those that a later attempt has replaced."""
@@ -146,8 +198,8 @@ class Reader:
         if run_id not in self._artifact_uris:
             with failures_explained(self.uri, reading):
                 self._artifact_uris[run_id] = self._client.get_run(run_id).info.artifact_uri
-        place = Path(self._artifact_uris[run_id])
-        if place.is_absolute():
+        place = self._store.artifacts.path(self._artifact_uris[run_id])
+        if place is not None:
             yield place
             return
         with tempfile.TemporaryDirectory(prefix="bp_pipeline-") as folder:
@@ -216,6 +268,10 @@ def open_for_reading(uri: str | None, experiment: str) -> Reader:
         Where it cannot be read.
     """
     return Reader.open(uri, experiment)
+
+
+def _begins(run: "Run", name: str) -> bool:
+    return run.info.run_id.startswith(name) or run.info.run_name.startswith(name)
 
 
 def latest_attempts(runs: "Sequence[Run]") -> "list[Run]":

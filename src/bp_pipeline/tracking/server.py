@@ -51,26 +51,30 @@ _NOT_MLFLOW = Problem("what answers there is not MLflow", _CORRECT)
 
 
 @contextmanager
-def variables(values: Mapping[str, str], *, override: bool) -> Iterator[None]:
+def variables(values: Mapping[str, str | None], *, override: bool) -> Iterator[None]:
     """Set variables of this process's environment, and undo that.
 
     Parameters
     ----------
     values
-        Values by their names.
+        Values by their names; None for what is not to be set.
     override
         Whether to set those, too, that a user has set.
     """
     before = {name: os.environ.get(name) for name in values}
     before = {name: old for name, old in before.items() if override or old is None}
-    os.environ.update({name: values[name] for name in before})
+    _set({name: values[name] for name in before})
     try:
         yield
     finally:
-        for name, old in before.items():
-            os.environ.pop(name, None)
-            if old is not None:
-                os.environ[name] = old
+        _set(before)
+
+
+def _set(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
 
 
 def ask(uri: str, experiment: str) -> None:

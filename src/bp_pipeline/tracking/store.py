@@ -1,8 +1,8 @@
 """Where runs are kept: MLflow's own database in the current folder, or whatever a URI names.
 
-Owns finding that place, making the embedded one so that no kill leaves half of it, and opening and
-closing it: for writing, with the lock that makes one process at a time its writer; for reading,
-without a lock and without writing anything. What runs are is left to `format.py`.
+Owns finding that place, opening and closing it: for writing, with the lock that makes one process
+at a time its writer; for reading, without a lock and without writing anything. How the embedded one
+is made is left to `new_store.py`, what runs are to `format.py`.
 """
 
 import os
@@ -14,18 +14,33 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from filelock import FileLock
 
+from bp_pipeline.tracking import new_store
 from bp_pipeline.tracking.failures import NothingYet, TrackingError, failures_explained
+from bp_pipeline.tracking.places import (
+    ARTIFACTS,
+    Artifacts,
+    artifact_location,
+    connect,
+    database_path,
+    database_uri,
+    find_artifacts,
+    readable_uri,
+    write_locations,
+)
 from bp_pipeline.tracking.server import ask, variables
+from bp_pipeline.tracking.transaction import TESTED_REVISIONS, Transactions, revision_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from sqlalchemy import Engine
 
 DEFAULT_URI = "sqlite:///mlflow.db"  # MLflow's own, which plain `mlflow ui` reads
+A_SWEEP = "`bp train experiment=xor_sweep` makes and fills one."
+_NAMED = 10  # experiments that a message names; a server may have thousands
 LOCK_DEADLINE = 120.0  # seconds; a run of a million replicates takes several to write
 BUSY_DEADLINE = 20.0  # seconds, as long as MLflow waits while another program writes
 
@@ -47,13 +62,17 @@ class Store:
     Attributes
     ----------
     uri
-        As a user writes it, with the path of a database made absolute.
+        As MLflow takes it, with the path of a database made absolute.
     client, experiment, experiment_id
         What to ask and write with, and where: MLflow's name of the experiment, and its id.
     lock
         To be held while writing.
     sweep_locks
         A folder for the locks of sweeps, of this machine alone where the store is a server.
+    artifacts
+        Where the files of runs are.
+    transactions
+        What writes many runs at once, where the store's tables are known.
     """
 
     uri: str
@@ -62,7 +81,14 @@ class Store:
     experiment_id: str
     lock: AbstractContextManager[object] = field(default_factory=nullcontext)
     sweep_locks: Path = Path(tempfile.gettempdir())
+    artifacts: Artifacts = field(default_factory=Artifacts)
     opened: ExitStack = field(default_factory=ExitStack)
+    transactions: Transactions | None = None
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether its artifacts are elsewhere than MLflow believes: nobody has written since."""
+        return bool(self.artifacts.moved)
 
     @property
     def is_served(self) -> bool:
@@ -72,6 +98,11 @@ class Store:
     def close(self) -> None:
         """Let go of the database, which leaves everything in its one file."""
         self.opened.close()
+
+    @property
+    def unfinished(self) -> Path:
+        """A folder beside it, of this machine alone where the store is a server."""
+        return self.sweep_locks.with_suffix(".unfinished")
 
     def sweep_lock(self, sweep_digest: str) -> FileLock:
         """Return the lock to be held while training a sweep, by one process of this machine."""
@@ -100,11 +131,13 @@ def open_store(configured: str | None, experiment: str, *, to_write: bool) -> St
     uri = resolve_uri(configured)
     with ExitStack() as opened:
         opened.enter_context(variables(_SETTINGS, override=False))
+        if uri.startswith("sqlite"):  # workspaces are a server's; MLflow finds no experiment else
+            opened.enter_context(variables({"MLFLOW_ENABLE_WORKSPACES": None}, override=True))
         ask(uri, experiment)
         with failures_explained(uri, f"open the experiment {experiment!r}"):
-            if uri.startswith("sqlite:///"):
+            if uri.startswith("sqlite"):
                 open_embedded = _open_to_write if to_write else _open_to_read
-                return open_embedded(uri, experiment, opened)
+                return open_embedded(database_path(uri), experiment, opened)
             return _open_served(uri, experiment, opened, to_write)
 
 
@@ -119,24 +152,21 @@ def resolve_uri(configured: str | None) -> str:
     Raises
     ------
     TrackingError
-        Where the URI names a folder of plain files, or memory.
+        Where the URI names a folder of plain files, or not just one database.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or configured or DEFAULT_URI
     scheme, colon, _ = uri.partition(":")
+    if scheme in ("databricks", "databricks-uc", "uc"):
+        raise TrackingError(
+            f"`tracking.uri` must name a database or a server of MLflow, got {uri!r}: Databricks "
+            "is not supported. Use http://HOST:PORT, or sqlite:///mlflow.db."
+        )
     if not colon or scheme == "file":
         raise TrackingError(
             f"`tracking.uri` must name a database or a server, got {uri!r}: MLflow no longer "
             "maintains its store of plain files. Use sqlite:////absolute/path/mlflow.db."
         )
-    if not scheme.startswith("sqlite"):
-        return uri
-    path = uri.partition(":///")[2].partition("?")[0]
-    if path in ("", ":memory:"):
-        raise TrackingError(
-            f"`tracking.uri` must name a file, got {uri!r}: what is only in memory is lost. "
-            "Use sqlite:///mlflow.db, or `tracking=off`."
-        )
-    return f"sqlite:///{os.path.abspath(path)}"
+    return database_uri(database_path(uri)) if scheme.startswith("sqlite") else uri
 
 
 def is_made(path: Path) -> bool:
@@ -144,42 +174,22 @@ def is_made(path: Path) -> bool:
     return path.exists() and (not path.is_file() or path.stat().st_size > 0)
 
 
-def create(path: Path) -> None:
-    """Make an embedded store, whole or not at all.
-
-    MLflow makes its tables by migrating through all its versions, and a database in which that was
-    cut short never opens again. So they are made in memory, which also takes half the time, copied
-    to a file beside `path`, and that file is renamed.
-    """
-    # The query only keeps it apart from any other in-memory database of this process.
-    in_memory = _sql_store(f"sqlite:///:memory:?timeout={BUSY_DEADLINE}", path)
-    new = path.with_name(f"{path.name}.new")
-    try:
-        for leftover in path.parent.glob(f"{new.name}*"):
-            leftover.unlink()
-        with closing(sqlite3.connect(new)) as file, in_memory.engine.connect() as connection:
-            connection.connection.driver_connection.backup(file)  # type: ignore[union-attr]
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
-        in_memory.engine.dispose()
-
-
-def _open_to_write(uri: str, experiment: str, opened: ExitStack) -> Store:
+def _open_to_write(path: Path, experiment: str, opened: ExitStack) -> Store:
     """Open an embedded store in WAL mode, in which readers and the writer do not wait."""
     from mlflow import MlflowClient
     from sqlalchemy import event
 
-    path = Path(uri.removeprefix("sqlite:///"))
+    uri = database_uri(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(f"{path}.lock", timeout=LOCK_DEADLINE)
     with lock:
         if not is_made(path):
-            create(path)
-        with closing(_checked(path, f"file:{quote(str(path))}?mode=rw")) as database:
+            new_store.create(path)
+        with closing(_checked(path, {"mode": "rw"})) as database:
             database.execute("PRAGMA journal_mode=WAL")
             database.execute("BEGIN IMMEDIATE")  # fails where the file cannot be written
-            database.execute("ROLLBACK")
+            write_locations(database, find_artifacts(database, path))
+            database.execute("COMMIT")
         store = _sql_store(uri, path)
         opened.callback(store.engine.dispose)
         event.listen(store.engine, "connect", _flush_at_checkpoints)
@@ -188,27 +198,43 @@ def _open_to_write(uri: str, experiment: str, opened: ExitStack) -> Store:
         # The store knows that artifacts belong beside the database; the client alone would put
         # them into the folder that a scheduled command happens to start in.
         experiment_id = _experiment_id(client, experiment, store.create_experiment)
-    locks = Path(f"{path}.locks")
-    return Store(uri, client, experiment, experiment_id, lock, locks, opened.pop_all())
+        transactions = _transactions(client, experiment_id, store.engine, path)
+    locks, artifacts = Path(f"{path}.locks"), Artifacts(path.parent / ARTIFACTS)
+    return Store(
+        uri, client, experiment, experiment_id, lock, locks, artifacts, opened.pop_all(),
+        transactions,
+    )  # fmt: skip
 
 
-def _open_to_read(uri: str, experiment: str, opened: ExitStack) -> Store:
+def _transactions(
+    client: "MlflowClient", experiment_id: str, engine: "Engine", path: Path
+) -> Transactions | None:
+    """Return what writes many runs at once, where tables and files are as it was tested with."""
+    artifacts = Path(client.get_experiment(experiment_id).artifact_location)
+    if revision_of(engine) not in TESTED_REVISIONS or not artifacts.is_absolute():
+        return None
+    return Transactions(engine, experiment_id, artifacts, Path(f"{path}.recording"))
+
+
+def _open_to_read(path: Path, experiment: str, opened: ExitStack) -> Store:
     """Open an embedded store, whoever it belongs to, and leave no trace of that."""
     from mlflow import MlflowClient
 
-    path = Path(uri.removeprefix("sqlite:///"))
     if not is_made(path):
-        raise NothingYet(f"There is no store {path} yet. `make sweep` makes and fills one.")
+        raise NothingYet(f"There is no store {path} yet. {A_SWEEP}")
     is_ours = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
-    file = f"file:{quote(str(path))}?{'mode=rw' if is_ours else _read_only(path)}"
-    _checked(path, file).close()
-    # With the driver's name MLflow takes it as it is, and makes no folder for it.
-    readable = uri if is_ours else f"sqlite+pysqlite:///{file}&uri=true"
+    query = {} if is_ours else _read_only(path)
+    with closing(_checked(path, {"mode": "rw"} if is_ours else query)) as database:
+        artifacts = find_artifacts(database, path)
+    readable = database_uri(path) if is_ours else readable_uri(path, query)
     store = _sql_store(readable, path)
     opened.callback(store.engine.dispose)
     client = MlflowClient(readable)
     experiment_id = _experiment_id(client, experiment, None)
-    return Store(uri, client, experiment, experiment_id, opened=opened.pop_all())
+    return Store(
+        database_uri(path), client, experiment, experiment_id,
+        artifacts=artifacts, opened=opened.pop_all(),
+    )  # fmt: skip
 
 
 def _open_served(uri: str, experiment: str, opened: ExitStack, to_write: bool) -> Store:
@@ -220,7 +246,7 @@ def _open_served(uri: str, experiment: str, opened: ExitStack, to_write: bool) -
     )
     name = sha256(uri.encode()).hexdigest()[:16]
     locks = Path(tempfile.gettempdir()) / f"bp_pipeline-{os.getuid()}-{name}.locks"
-    return Store(uri, client, experiment, experiment_id, nullcontext(), locks, opened.pop_all())
+    return Store(uri, client, experiment, experiment_id, sweep_locks=locks, opened=opened.pop_all())
 
 
 def _experiment_id(client: "MlflowClient", name: str, make: Callable[[str], str] | None) -> str:
@@ -228,7 +254,8 @@ def _experiment_id(client: "MlflowClient", name: str, make: Callable[[str], str]
     if found is None and make is not None:
         return str(make(name))
     if found is None:
-        raise NothingYet(f"There is no experiment {name!r} yet. `make sweep` makes one.")
+        known = ", ".join(repr(one.name) for one in client.search_experiments(max_results=_NAMED))
+        raise NothingYet(f"There is no experiment {name!r} yet, but {known}. {A_SWEEP}")
     if found.lifecycle_stage != "active":
         raise TrackingError(
             f"The experiment {name!r} was deleted. Bring it back with `mlflow experiments restore "
@@ -241,10 +268,11 @@ def _sql_store(uri: str, path: Path) -> "SqlAlchemyStore":
     """Make MLflow's store of a database, whose connections are those of all clients of this URI."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    return SqlAlchemyStore(uri, str(path.parent / "mlruns"))  # type: ignore[no-untyped-call]
+    root = artifact_location(path.parent / ARTIFACTS)
+    return SqlAlchemyStore(uri, root)  # type: ignore[no-untyped-call]
 
 
-def _checked(path: Path, uri: str) -> sqlite3.Connection:
+def _checked(path: Path, query: dict[str, str]) -> sqlite3.Connection:
     """Ask SQLite itself, because MLflow tries for minutes to open what is no database.
 
     Raises
@@ -256,7 +284,7 @@ def _checked(path: Path, uri: str) -> sqlite3.Connection:
     """
     from mlflow.store.db.base_sql_model import Base
 
-    database = sqlite3.connect(uri, timeout=BUSY_DEADLINE, isolation_level=None, uri=True)
+    database = connect(path, query, BUSY_DEADLINE)
     try:
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
         missing = set(Base.metadata.tables) - tables
@@ -264,7 +292,7 @@ def _checked(path: Path, uri: str) -> sqlite3.Connection:
             raise TrackingError(
                 f"{path} lacks {len(missing)} of MLflow's tables: another version of MLflow made "
                 "it, or was stopped while it did. Back it up and run "
-                f"`mlflow db upgrade sqlite:///{path}`, or move it away."
+                f"`mlflow db upgrade {database_uri(path)}`, or move it away."
             )
     except BaseException:
         database.close()
@@ -272,14 +300,14 @@ def _checked(path: Path, uri: str) -> sqlite3.Connection:
     return database
 
 
-def _read_only(path: Path) -> str:
+def _read_only(path: Path) -> dict[str, str]:
     """Return how SQLite opens a database in which nothing may be written.
 
     In WAL mode it needs the writer's own files, or has to be told that there is no writer.
     """
     with path.open("rb") as file:
         is_wal = file.read(19)[18:] == b"\2"
-    return "mode=ro" if not is_wal or Path(f"{path}-shm").exists() else "immutable=1"
+    return {"mode": "ro"} if not is_wal or Path(f"{path}-shm").exists() else {"immutable": "1"}
 
 
 def _flush_at_checkpoints(connection: sqlite3.Connection, _: object) -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bp_pipeline.tracking import format as names
+from bp_pipeline.tracking.ended_run import time_before
 from bp_pipeline.tracking.failures import TrackingError, failures_explained
 from bp_pipeline.tracking.reader import Reader, latest_attempts
 from bp_pipeline.tracking.writer import Writer
@@ -125,7 +126,7 @@ class _Verifications(Writer):
         counts.update(verdict["verdict"] for verdict in verdicts)
         metrics = [Metric(key, value, 0, 0) for key, value in counts.items()]
         tags = {**names.source_tags(), names.DESCRIPTION: self._linked(stored)}
-        with self._recording(name, tags, seconds) as run:
+        with self._recording(name, tags, time_before(seconds)) as run:
             run_id = str(run.info.run_id)
             self._client.log_batch(run_id, metrics=metrics)
             self._client.log_table(run_id, _table(verdicts), "verdicts.json")

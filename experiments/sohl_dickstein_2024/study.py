@@ -1,0 +1,63 @@
+"""Sohl-Dickstein's networks with a learning rate for each layer: maps, zooms, dimensions."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from bp_pipeline.arrays import read_arrays, write_arrays
+from experiments.making import fill, read_summary, write_summary
+from experiments.maps import (
+    MEASURES,
+    at_resolution,
+    dimension_in_words,
+    draw_zooms,
+    map_configs,
+    row,
+    spread,
+    write_png,
+)
+
+HERE = Path(__file__).parent
+STUDY = "experiment=sohl_dickstein_2024"
+SIDE, N_ZOOMS = 160, 10
+FILES = ("tanh.npz", "linear.npz")
+PUBLISHED = {"tanh, one sample": 1.41, "linear": 1.17}
+
+
+def make(folder: Path) -> None:
+    """Make all files of the study; weights and samples are facts, and copied."""
+    for file in FILES:
+        write_arrays(folder / file, read_arrays(HERE / file))
+    rows = []
+    for config in map_configs(STUDY):
+        name = "linear" if config.labels["activation"] == "identity" else "tanh, one sample"
+        for zoom, drawn in enumerate(draw_zooms(at_resolution(config, SIDE), N_ZOOMS)):
+            rows.append(row(drawn, network=name, zoom=zoom, side=SIDE))
+            if zoom in (0, 3):
+                write_png(folder / f"{_file(name)}_zoom_{zoom}.png", drawn, f"{name}, zoom {zoom}")
+    write_summary(folder, pd.DataFrame(rows))
+    show(folder)
+
+
+def show(folder: Path) -> None:
+    """Write the table of README.md from the summary."""
+    table = read_summary(folder)
+    rows = [
+        {
+            "network": name,
+            "whole window": dimension_in_words(of_name[[*MEASURES]].iloc[0].to_dict()),
+            "median over zooms (range)": spread(of_name["dimension"].tolist()),
+            "published": f"{PUBLISHED[name]:.2f}",
+            "converged": f"{100 * _inside(of_name):.1f} %",
+        }
+        for name, of_name in table.groupby("network", sort=False)
+    ]
+    fill(folder, dimensions=pd.DataFrame(rows))
+
+
+def _inside(of_name: pd.DataFrame) -> float:
+    return float(of_name["inside"].iloc[0])
+
+
+def _file(name: str) -> str:
+    return name.replace(", ", "_").replace(" ", "_")

@@ -1,0 +1,116 @@
+"""Results in batches: those that have come while their taker was busy with the last ones.
+
+Owns that training goes on meanwhile, and waits where too many results would pile up in memory. What
+trains is left to `shards.py`.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Generator, Sequence
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from bp_pipeline.config.schema import RunConfig
+from bp_pipeline.ensemble.result import RunResult
+from bp_pipeline.ensemble.shards import ProgressCallback, train_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Finished = tuple[int, RunResult | Exception]  # index of a config, and what came of it
+
+
+@contextmanager
+def batches_of_results(
+    configs: Sequence[RunConfig], size: int, *, progress: ProgressCallback | None = None
+) -> "Iterator[Iterator[list[Finished]]]":
+    """Train runs side by side, within the context.
+
+    Parameters
+    ----------
+    configs, progress
+        As `train_runs` takes them.
+    size
+        Results in a batch at most. Training waits where twice as many are not taken.
+
+    Yields
+    ------
+    iterator of list
+        What has finished since the last batch, one at least, as soon as there is one.
+    """
+    waiting = _Waiting(limit=2 * size)
+
+    def advance(network_epochs: int) -> None:
+        waiting.await_room()
+        if progress is not None:
+            progress(network_epochs)
+
+    def train() -> None:
+        try:
+            with closing(train_runs(configs, progress=advance)) as results:
+                for finished in results:
+                    waiting.put(finished)
+            waiting.end(None)
+        except BaseException as error:  # the taker raises it
+            waiting.end(error)
+
+    trainer = threading.Thread(target=train, name="trainer")
+    trainer.start()
+    try:
+        yield waiting.batches(size)
+    finally:
+        waiting.close()
+        trainer.join()
+
+
+class _Waiting:
+    """Results between the thread that trains and the one that takes them."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._results: deque[Finished] = deque()
+        self._changed = threading.Condition()
+        self._is_closed = self._has_ended = False
+        self._error: BaseException | None = None
+
+    def put(self, finished: Finished) -> None:
+        with self._changed:
+            self._results.append(finished)
+            self._changed.notify_all()
+
+    def await_room(self) -> None:
+        """Wait where too many results do.
+
+        Raises
+        ------
+        InterruptedError
+            Where nobody will take them any more.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_closed or len(self._results) < self._limit)
+            if self._is_closed:
+                raise InterruptedError("training was stopped")
+
+    def end(self, error: BaseException | None) -> None:
+        with self._changed:
+            self._has_ended, self._error = True, error
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+    def batches(self, size: int) -> Generator[list[Finished], None, None]:
+        while batch := self._take(size):
+            yield batch
+        if self._error is not None:
+            raise self._error
+
+    def _take(self, size: int) -> list[Finished]:
+        """Take some; nothing where there will be no more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._results or self._has_ended)
+            batch = [self._results.popleft() for _ in range(min(size, len(self._results)))]
+            self._changed.notify_all()
+            return batch

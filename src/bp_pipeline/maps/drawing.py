@@ -1,0 +1,237 @@
+"""A map trained shard by shard on threads, and its boundary a second time, one ulp further.
+
+Owns the order of shards, what is in memory at a time (the result, and one shard a thread), and the
+shards of an unfinished map that are kept in a folder. What a shard is, is said in `pixels.py`.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from bp_pipeline.arrays import read_arrays, write_arrays
+from bp_pipeline.config.schema import RunConfig
+from bp_pipeline.core.training import Progress
+from bp_pipeline.ensemble import RunResult, train_runs
+from bp_pipeline.ensemble.cluster import train_shards
+from bp_pipeline.maps.boundary import boundary_pixels
+from bp_pipeline.maps.options import MapConfig
+from bp_pipeline.maps.pixels import Numbers, Outcomes, Pixels, pixels_of, train_pixels
+from bp_pipeline.maps.values import MapResult
+
+_SHARD_WORK = 1 << 29  # weights × samples × epochs: a third of a second
+_SHARD_NETWORKS = 64, 1 << 16  # at least, at most
+_SHARD_BYTES = 1 << 26  # of recorded losses and norms
+
+
+class KeptShards:
+    """The finished shards of a map that is not whole yet, a file each.
+
+    A file is there whole or not at all, and one that cannot be read counts as not there.
+
+    Parameters
+    ----------
+    folder
+        Of this map alone; None keeps nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    def read(self, numbers: Numbers) -> Outcomes | None:
+        """Return what was kept of these networks, if anything was."""
+        if self._folder is None or not self._path(numbers).is_file():
+            return None
+        try:
+            arrays = read_arrays(self._path(numbers))
+            always = {name: arrays[name] for name in Outcomes._fields[:-1]}
+        except (ValueError, KeyError):  # cut off by a power failure, or of another version
+            return None
+        if any(array.shape != numbers.shape for array in arrays.values()):
+            return None
+        return Outcomes(**always, loss_ratio=arrays.get("loss_ratio"))
+
+    def write(self, numbers: Numbers, outcomes: Outcomes) -> None:
+        """Keep what came of these networks."""
+        if self._folder is not None:
+            path = self._path(numbers)
+            new = path.with_suffix(".new.npz")
+            write_arrays(new, _named(outcomes))
+            new.replace(path)
+
+    def remove(self) -> None:
+        """Forget everything, once the map is whole."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _path(self, numbers: Numbers) -> Path:
+        assert self._folder is not None
+        return self._folder / f"{numbers[0]}-{numbers[-1]}.npz"
+
+
+def shard_size(pixels: Pixels) -> int:
+    """Return how many networks are trained at a time; it changes no bit."""
+    setup, n_weights = pixels.setup, len(pixels.initial)
+    work = n_weights * len(setup.inputs) * max(1, setup.epochs)
+    recorded = 24 * len(setup.recorded_epochs)  # bytes of a network's losses and norms
+    return int(np.clip(min(_SHARD_WORK // work, _SHARD_BYTES // recorded), *_SHARD_NETWORKS))
+
+
+def shards_of(n_networks: int, size: int) -> Iterator[Numbers]:
+    """Cut the numbers of networks into shards."""
+    for first in range(0, n_networks, size):
+        yield np.arange(first, min(first + size, n_networks))
+
+
+class Drawing:
+    """A map on its way: what is known of it, and which shards are missing.
+
+    Parameters
+    ----------
+    pixels
+        The map.
+    kept
+        Where finished shards are read from and written to.
+    size
+        Networks of a shard; by default about a third of a second's work.
+    """
+
+    def __init__(
+        self, pixels: Pixels, kept: KeptShards | None = None, size: int | None = None
+    ) -> None:
+        self._pixels, self._kept = pixels, kept or KeptShards(None)
+        self._flat = _room(pixels, pixels.n_networks)
+        self._missing: list[tuple[int, int]] = []
+        for numbers in shards_of(pixels.n_networks, size or shard_size(pixels)):
+            outcomes = self._kept.read(numbers)
+            if outcomes is None:
+                self._missing.append((int(numbers[0]), int(numbers[-1]) + 1))
+            else:
+                _fill(self._flat, numbers, outcomes)
+
+    @property
+    def n_missing(self) -> int:
+        """How many networks are still to be trained."""
+        return sum(end - first for first, end in self._missing)
+
+    @property
+    def n_missing_shards(self) -> int:
+        """In how many shards they are."""
+        return len(self._missing)
+
+    def finish(
+        self,
+        *,
+        engine: str,
+        threads: int | None = None,
+        progress: Progress | None = None,
+        shard_done: Callable[[], None] | None = None,
+    ) -> MapResult:
+        """Train what is missing.
+
+        Parameters
+        ----------
+        engine, threads
+            What trains, and how many shards at a time.
+        progress
+            Called with how many network-epochs were trained since the last call.
+        shard_done
+            Called after each shard.
+        """
+        shards = (np.arange(first, end) for first, end in self._missing)
+        train = partial(_train, self._pixels, engine)
+        for numbers, outcomes in train_shards(train, shards, threads=threads, progress=progress):
+            _fill(self._flat, numbers, outcomes)
+            self._kept.write(numbers, outcomes)
+            if shard_done is not None:
+                shard_done()
+        self._missing = []
+        return _as_map(self._pixels, self._flat, self._pixels.x[1], self._pixels.y[1])
+
+
+def train_all(
+    configs: Sequence[RunConfig], *, progress: Progress | None = None
+) -> Iterator[tuple[int, RunResult | MapResult | Exception]]:
+    """Train runs side by side, then maps one after another; return each with its index."""
+    maps = {index: config for index, config in enumerate(configs) if isinstance(config, MapConfig)}
+    runs = [index for index in range(len(configs)) if index not in maps]
+    for index, result in train_runs([configs[index] for index in runs], progress=progress):
+        yield runs[index], result
+    for index, config in maps.items():
+        try:
+            drawing = Drawing(pixels_of(config))
+            yield (
+                index,
+                drawing.finish(engine=config.engine, threads=config.threads, progress=progress),
+            )
+        except Exception as error:  # of this map alone: the others are to be drawn
+            yield index, error
+
+
+def count_ulp_flips(
+    pixels: Pixels,
+    result: MapResult,
+    boundary: str,
+    *,
+    engine: str,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Count the boundary's pixels that change sides when the x value moves up by one ulp."""
+    inside = result.inside(boundary)
+    rows, columns = np.nonzero(boundary_pixels(inside))
+    if not len(rows):
+        return 0
+    n_replicates = pixels.shape[2]
+    first = np.ravel_multi_index((rows, columns, np.zeros_like(rows)), pixels.shape)
+    numbers = (first[:, None] + np.arange(n_replicates)).ravel()
+    flat = _room(pixels, len(numbers))
+    shards = shards_of(len(numbers), shard_size(pixels))
+    train = partial(_train_one_ulp_further, pixels, engine, numbers)
+    for places, outcomes in train_shards(train, shards, threads=threads, progress=progress):
+        _fill(flat, places, outcomes)
+    moved = _as_map(pixels, flat, np.zeros(len(rows)), np.zeros(1)).inside(boundary)
+    return int((moved[0] != inside[rows, columns]).sum())
+
+
+def _train(
+    pixels: Pixels, engine: str, numbers: Numbers, progress: Progress
+) -> tuple[Numbers, Outcomes]:
+    return numbers, train_pixels(pixels, numbers, engine, progress)
+
+
+def _train_one_ulp_further(
+    pixels: Pixels, engine: str, all_numbers: Numbers, places: Numbers, progress: Progress
+) -> tuple[Numbers, Outcomes]:
+    numbers = all_numbers[places]
+    columns = np.unravel_index(numbers, pixels.shape)[1]
+    further = np.nextafter(pixels.x[1][columns], np.inf)
+    return places, train_pixels(pixels, numbers, engine, progress, further)
+
+
+def _room(pixels: Pixels, n_networks: int) -> Outcomes:
+    epochs = np.int32 if pixels.setup.epochs < 2**31 else np.int64
+    return Outcomes(
+        outcome=np.empty(n_networks, dtype=np.int8),
+        epochs_to_converge=np.empty(n_networks, dtype=epochs),
+        final_loss=np.empty(n_networks),
+        solved=np.empty(n_networks, dtype=bool),
+        loss_ratio=np.empty(n_networks) if pixels.keeps_loss_ratio else None,
+    )
+
+
+def _named(outcomes: Outcomes) -> dict[str, np.ndarray]:
+    return {name: array for name, array in outcomes._asdict().items() if array is not None}
+
+
+def _fill(flat: Outcomes, numbers: Numbers, outcomes: Outcomes) -> None:
+    for name, array in _named(flat).items():
+        array[numbers[0] : numbers[-1] + 1] = getattr(outcomes, name)
+
+
+def _as_map(pixels: Pixels, flat: Outcomes, x: np.ndarray, y: np.ndarray) -> MapResult:
+    n_replicates = pixels.shape[2]
+    shape: Sequence[int] = (len(y), len(x), *([n_replicates] if n_replicates > 1 else []))
+    return MapResult(x, y, **{name: array.reshape(shape) for name, array in _named(flat).items()})

@@ -1,0 +1,280 @@
+"""What happens in `bp map`: from a checked config to the recorded run, its picture and its page.
+
+Owns the order of things: find the map, or train what is missing of it; measure its boundary; record
+the run whole; show it; and zoom, each window a map of its own. How networks train is left to
+`drawing.py`, what a store gets to `record.py`.
+"""
+
+import re
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+from bp_pipeline.config import Composition, ConfigError, Job
+from bp_pipeline.digests import code_digest, digest_json
+from bp_pipeline.ensemble import engine_in_use, remarks_on_engines
+from bp_pipeline.maps.boundary import Boundary, measure_boundary, middle_of_boundary
+from bp_pipeline.maps.boundary_text import describe_boundary, describe_zooms
+from bp_pipeline.maps.drawing import Drawing, KeptShards, count_ulp_flips
+from bp_pipeline.maps.options import MapConfig, zoomed
+from bp_pipeline.maps.picture import paint, write_picture
+from bp_pipeline.maps.pixels import pixels_of
+from bp_pipeline.maps.record import MAP, PICTURE, ULP_FLIPS, Map, metrics_of, read_map, write_map
+from bp_pipeline.maps.viewer import write_viewer
+from bp_pipeline.terminal import counted, say, training_progress
+from bp_pipeline.tracking import Reader, TrackingError, Writer, open_for_writing
+from bp_pipeline.tracking.format import (
+    CODE_DIGEST,
+    COMMAND,
+    CONFIG_DIGEST,
+    KIND,
+    RESULT_DIGEST,
+    metrics_at_once,
+    run_tags,
+)
+from bp_pipeline.tracking.provenance import package_version
+
+REPORTS = Path("reports")
+PAGE = "map.html"
+_LONGEST_NAME = 80  # characters of a map's name in that of its folder
+
+
+@dataclass(frozen=True)
+class MeasuredMap:
+    """A map with what is said of its boundary."""
+
+    map: Map
+    boundary: Boundary
+    ulp_flips: int
+
+
+def run_maps(composition: Composition, n_zooms: int = 0) -> int:
+    """Draw maps one after another, and zoom into each; record and show each window.
+
+    Parameters
+    ----------
+    composition
+        Jobs whose configs are `MapConfig`s, and what was typed.
+    n_zooms
+        How often to go on in a tenth of the window.
+
+    Returns
+    -------
+    int
+        Exit code: 0, or 1 where the store failed after training had begun.
+
+    Raises
+    ------
+    TrackingError
+        Where the store cannot be used; nothing was trained then.
+    """
+    tracking = composition.jobs[0].config.tracking
+    if tracking.name == "off":
+        return _draw_all(composition, n_zooms, None)
+    with open_for_writing(tracking.uri, tracking.experiment) as writer:
+        try:
+            return _draw_all(composition, n_zooms, writer)
+        except TrackingError as error:
+            say(str(error))
+            return 1
+
+
+def show_map(reader: Reader, name: str | None, folder: Path | None = None) -> MeasuredMap:
+    """Write picture and page of a recorded map into a folder, and print what matters.
+
+    Parameters
+    ----------
+    reader
+        The store that the map is in.
+    name
+        As in `record.read_map`.
+    folder
+        Where to write; by default a folder of `reports/` named after the map.
+    """
+    map_ = read_map(reader, name)
+    boundary = measure_boundary(map_.result.inside(map_.config.map.boundary))
+    return _show(MeasuredMap(map_, boundary, int(map_.metrics.get(ULP_FLIPS, 0))), folder)
+
+
+# -------------------------------------------------------------------------------------- windows
+
+
+def _draw_all(composition: Composition, n_zooms: int, writer: Writer | None) -> int:
+    for job in composition.jobs:
+        assert isinstance(job.config, MapConfig)
+        name = _name(job, alone=len(composition.jobs) == 1)
+        _draw_windows(name, job.config, composition.command, n_zooms, writer)
+    return 0
+
+
+def _name(job: Job, *, alone: bool) -> str:
+    """Name a map by its axes, and by what varies or else by where it starts from."""
+    config = job.config
+    assert isinstance(config, MapConfig)
+    axes = " × ".join(axis.key.partition(".")[2] for axis in config.map.axes())
+    labels = config.labels
+    return f"{axes} · " + (f"{labels['activation']} · {labels['init']}" if alone else job.name)
+
+
+def _draw_windows(
+    name: str, config: MapConfig, command: str, n_zooms: int, writer: Writer | None
+) -> None:
+    windows = [_draw_window(name, config, command, writer)]
+    for level in range(1, n_zooms + 1):
+        further = _next_window(windows[-1])
+        if further is None:
+            break
+        windows.append(_draw_window(f"{name} · zoom {level}", further, command, writer))
+    if n_zooms:
+        print(describe_zooms([window.boundary for window in windows]))
+
+
+def _next_window(window: MeasuredMap) -> MapConfig | None:
+    config, result = window.map.config, window.map.result
+    middle = middle_of_boundary(result.inside(config.map.boundary))
+    if middle is None:
+        say("There is no boundary in this window to zoom into.")
+        return None
+    row, column = middle
+    try:
+        return zoomed(config, float(result.x[column]), float(result.y[row]))
+    except ConfigError:  # the pixels of the window would have the same values
+        say("Doubles have run out: a tenth of this window has no room for as many values.")
+        return None
+
+
+def _draw_window(name: str, config: MapConfig, command: str, writer: Writer | None) -> MeasuredMap:
+    if writer is None:
+        window, _ = _draw(name, config, command, KeptShards(None))
+        _show(window)
+        return window
+    digest = digest_json({"config": config.config_digest, "code": code_digest()})
+    with writer.lock_sweep(digest):
+        known = writer.find_same(config.config_digest, code_digest())
+        if known is not None and not config.sweep.rerun:
+            run_id = known.info.run_id
+            say(f"Complete: this map is run {run_id}. `sweep.rerun=true` draws it anew.")
+            return show_map(writer, run_id)
+        kept = KeptShards(writer.unfinished(digest))
+        window, seconds = _draw(name, config, command, kept)
+        window = _show(window, writer=writer, seconds=seconds)
+        kept.remove()
+        return window
+
+
+def _draw(
+    name: str, config: MapConfig, command: str, kept: KeptShards
+) -> tuple[MeasuredMap, float]:
+    """Train what is missing and measure the boundary; return the seconds that it took, too."""
+    pixels = pixels_of(config)
+    drawing = Drawing(pixels, kept)
+    n_networks, n_missing = pixels.n_networks, drawing.n_missing
+    done = f", {n_networks - n_missing:,} already done" if n_missing < n_networks else ""
+    say(f"{counted(n_missing, 'network')} to train for a map of {_size(config)} pixels{done}")
+    for remark in remarks_on_engines({config.engine}):
+        say(remark)
+    started, engine, threads = perf_counter(), config.engine, config.threads
+    shards = drawing.n_missing_shards
+    with training_progress(shards, n_missing * config.training.epochs, noun="shard") as progress:
+        result = drawing.finish(
+            engine=engine,
+            threads=threads,
+            progress=progress.count_network_epochs,
+            shard_done=progress.count_run,
+        )
+    boundary = measure_boundary(result.inside(config.map.boundary))
+    what = config.map.boundary
+    flips = count_ulp_flips(pixels, result, what, engine=engine, threads=threads)
+    map_ = Map("", name, command, config, result, {})
+    return MeasuredMap(map_, boundary, flips), perf_counter() - started
+
+
+# ---------------------------------------------------------------------------------------- shown
+
+
+def _show(
+    window: MeasuredMap,
+    folder: Path | None = None,
+    *,
+    writer: Writer | None = None,
+    seconds: float = 0.0,
+) -> MeasuredMap:
+    """Make the picture, record the map if there is where to, and print what matters."""
+    config, result = window.map.config, window.map.result
+    with TemporaryDirectory(prefix="bp_pipeline-") as made:
+        picture = Path(made) / PICTURE
+        _write_picture(picture, window)
+        if writer is not None:
+            window = replace(window, map=_record(window, picture, seconds, writer))
+        name = re.sub(r"[^\w.]+", "-", window.map.name)[:_LONGEST_NAME]
+        folder = folder or REPORTS / f"{name}-{config.config_digest[:8]}"
+        write_viewer(Path(made) / PAGE, window.map, picture, _boundary_text(window))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for file in (PICTURE, PAGE):
+                shutil.copyfile(Path(made) / file, folder / file)
+        except OSError as error:
+            raise TrackingError(
+                f"The map cannot be written to {folder}: {error}. "
+                "Name another folder: bp report RUN --out DIR."
+            ) from error
+    rates = ", ".join(f"{name} {100 * rate:.1f} %" for name, rate in result.rates().items())
+    print("\n".join([f"{window.map.name}: {rates}.", *_boundary_text(window)]))
+    print(f"Picture: {folder / PICTURE}\nPage: {folder / PAGE}")
+    if window.map.run_id:
+        print(f"Run {window.map.run_id}")
+    return window
+
+
+def _record(window: MeasuredMap, picture: Path, seconds: float, writer: Writer) -> Map:
+    map_ = window.map
+
+    def write(folder: Path) -> None:
+        write_map(folder, map_.config, map_.result)
+        shutil.copyfile(picture, folder / PICTURE)
+
+    metrics = metrics_of(map_.result, window.boundary, window.ulp_flips, seconds)
+    own = {KIND: MAP, COMMAND: map_.command, RESULT_DIGEST: map_.result.result_digest}
+    run_id = writer.record_files(
+        map_.config,
+        write,
+        metrics_at_once(metrics),
+        name=map_.name,
+        tags={**run_tags(map_.config, None), **own},
+        seconds=seconds,
+        engine=engine_in_use(map_.config.engine),
+    )
+    return replace(map_, run_id=run_id, metrics=metrics)
+
+
+def _write_picture(path: Path, window: MeasuredMap) -> None:
+    config, result = window.map.config, window.map.result
+    sizes, labels = "-".join(map(str, config.layer_sizes)), config.labels
+    title = (
+        f"{labels['task']} on {sizes} {labels['activation']}, {labels['init']}, "
+        f"{labels['optimizer']}, {config.training.epochs:,} epochs: {_size(config)} networks"
+    )
+    text = {
+        "Title": title,
+        "Software": f"bp_pipeline {package_version()}",
+        "Command": window.map.command,
+        CONFIG_DIGEST: config.config_digest,
+        CODE_DIGEST: code_digest(),
+        RESULT_DIGEST: result.result_digest,
+    }
+    x, y = config.map.axes()
+    painting = paint(result, config.map.boundary)
+    write_picture(path, painting, x, y, title=title, subtitle=_boundary_text(window)[0], text=text)
+
+
+def _size(config: MapConfig) -> str:
+    x, y = config.map.axes()
+    replicates = f" × {config.replicates}" if config.replicates > 1 else ""
+    return f"{x.n_pixels:,} × {y.n_pixels:,}{replicates}"
+
+
+def _boundary_text(window: MeasuredMap) -> list[str]:
+    options = window.map.config.map
+    return describe_boundary(window.boundary, options.boundary, options.x.key, window.ulp_flips)

@@ -1,0 +1,173 @@
+"""The networks of a map: from pixels to ensembles, shard by shard, and what came of each.
+
+Owns what a value of each key does to a network, in the very operations of `ensemble`, so that a
+pixel has the bits of a run with these values. A shard is a range of networks; it is made where it
+is trained, from the values of two axes and the initial weights of one pixel, and only what a map
+keeps of a network comes back.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int8, Int64, Integer
+
+from bp_pipeline.core.network import Parameters, PerNetwork
+from bp_pipeline.core.training import Progress, Setup, Trained
+from bp_pipeline.ensemble import initial_parameters, setup_of, train_function
+from bp_pipeline.maps.axes import Plane, random_plane
+from bp_pipeline.maps.options import (
+    INIT_SCALE,
+    LAST_LOSSES,
+    LAYER_FACTOR,
+    LEARNING_RATE,
+    MOMENTUM,
+    PLANE_U,
+    PLANE_V,
+    MapConfig,
+)
+
+# Sohl-Dickstein (2024): what is not finite, or larger, counts as 10⁶ times the first loss.
+_LARGEST_RATIO = 1e6
+
+Numbers = Int64[np.ndarray, " network"]
+
+
+class Outcomes(NamedTuple):
+    """What a map keeps of each network; the fields are those of `MapResult`."""
+
+    outcome: Int8[np.ndarray, " network"]
+    epochs_to_converge: Integer[np.ndarray, " network"]
+    final_loss: PerNetwork
+    solved: Bool[np.ndarray, " network"]
+    loss_ratio: PerNetwork | None
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """All networks of a map, as little as it takes to make any of them.
+
+    Network number k is replicate k mod R of pixel ⌊k/R⌋; pixels are numbered row by row.
+
+    Attributes
+    ----------
+    setup
+        What all of them share.
+    initial
+        Unscaled initial weights of the R replicates.
+    fixed
+        The value of each key that is not an axis, by its name.
+    x, y
+        Key and values of the columns and of the rows.
+    plane
+        The directions of u and v; None where a network has one weight.
+    keeps_loss_ratio
+        Whether `loss_ratio` is kept; all losses are recorded for it.
+    """
+
+    setup: Setup
+    initial: Parameters
+    fixed: Mapping[str, float]
+    x: tuple[str, Float64[np.ndarray, " x"]]
+    y: tuple[str, Float64[np.ndarray, " y"]]
+    plane: Plane | None
+    keeps_loss_ratio: bool
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns, replicates."""
+        return len(self.y[1]), len(self.x[1]), self.initial.shape[1]
+
+    @property
+    def n_networks(self) -> int:
+        """How many there are."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def networks(
+        self, numbers: Numbers, x_values: PerNetwork | None = None
+    ) -> tuple[Parameters, Float64[np.ndarray, "layer network"], PerNetwork]:
+        """Make some of the networks.
+
+        Parameters
+        ----------
+        numbers
+            Which ones.
+        x_values
+            For each a value in the place of its column's.
+
+        Returns
+        -------
+        tuple
+            Initial weights, the learning rate of each layer, momentum: `train`'s arguments.
+        """
+        rows, columns, replicates = np.unravel_index(numbers, self.shape)
+        x_values = self.x[1][columns] if x_values is None else x_values
+        values = {self.x[0]: x_values, self.y[0]: self.y[1][rows]}
+
+        def value_of(key: str) -> PerNetwork:
+            return values[key] if key in values else np.full(len(numbers), self.fixed[key])
+
+        parameters = self.initial[:, replicates] * value_of(INIT_SCALE)
+        if self.plane is not None:
+            for key, direction in zip((PLANE_U, PLANE_V), self.plane, strict=True):
+                if key in values:
+                    parameters = parameters + np.multiply.outer(direction, values[key])
+        rate = value_of(LEARNING_RATE)
+        n_layers = len(self.setup.architecture.shapes)
+        rates = [rate * value_of(f"{LAYER_FACTOR}{layer}") for layer in range(n_layers)]
+        return parameters, np.array(rates), value_of(MOMENTUM)
+
+
+def pixels_of(config: MapConfig) -> Pixels:
+    """Work out what all networks of a map are made of."""
+    unscaled = config.init.model_copy(update={"scale": 1.0})
+    initial = initial_parameters(config.model_copy(update={"init": unscaled}))
+    x, y = config.map.axes()
+    factors = {f"{LAYER_FACTOR}{n}": factor for n, factor in enumerate(config.layer_factors)}
+    optimizer, keeps_losses = config.optimizer, config.map.boundary == "loss_falls"
+    return Pixels(
+        setup=replace(setup_of(config), record=config.training.epochs + 1 if keeps_losses else 2),
+        initial=initial,
+        fixed={
+            LEARNING_RATE: optimizer.learning_rate,
+            MOMENTUM: optimizer.momentum,
+            INIT_SCALE: config.init_scale,
+            **factors,
+        },
+        x=(x.key, x.centres),
+        y=(y.key, y.centres),
+        plane=random_plane(config.map.plane_seed, len(initial)) if len(initial) > 1 else None,
+        keeps_loss_ratio=keeps_losses,
+    )
+
+
+def train_pixels(
+    pixels: Pixels,
+    numbers: Numbers,
+    engine: str,
+    progress: Progress | None = None,
+    x_values: PerNetwork | None = None,
+) -> Outcomes:
+    """Train some networks of a map; `numbers` and `x_values` are as in `Pixels.networks`."""
+    networks = pixels.networks(numbers, x_values)
+    trained = train_function(engine)(pixels.setup, *networks, progress=progress)
+    return Outcomes(
+        trained.outcome,
+        trained.epochs_to_converge,
+        trained.final_loss,
+        trained.solved,
+        _loss_ratio(trained) if pixels.keeps_loss_ratio else None,
+    )
+
+
+def _loss_ratio(trained: Trained) -> PerNetwork:
+    """Compute the mean of the last losses over the first one, in the order of the epochs."""
+    losses = trained.loss[-1 - LAST_LOSSES : -1]
+    with np.errstate(all="ignore"):
+        ratios = losses / trained.loss[0]
+    ratios = np.where(np.isfinite(ratios), np.minimum(ratios, _LARGEST_RATIO), _LARGEST_RATIO)
+    total = np.zeros(losses.shape[1])
+    for ratio in ratios:
+        total = total + ratio
+    return total / np.float64(LAST_LOSSES)

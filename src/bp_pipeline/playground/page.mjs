@@ -1,0 +1,485 @@
+// The page: settings, one network in training, and all replicates of the run in a worker.
+//
+// Owns what is shown when. The same script is the worker's.
+
+import { train } from "./backprop.mjs";
+import { Names, equationsOf, numbersOf, rounded, shortened, spell, symbolsOf } from "./equations.mjs";
+import { Player } from "./player.mjs";
+import { WrongEntry, changed, checkTogether, commandOf, overridesOf } from "./settings.mjs";
+import { Diagram, Surface, drawCurve } from "./drawing.mjs";
+import { differenceOf, digestsOf } from "./comparison.mjs";
+import { reasonsOf } from "./reasons.mjs";
+
+const FRAME = 9; // milliseconds of training in a frame, which leaves time to draw at 60 frames a second
+const DIGITS = 6; // of numbers put into a formula
+const MOST_WORK = 2e9; // weight updates that are done unasked: about half a minute
+const PAUSE = 300; // milliseconds without a new entry before all replicates are trained
+
+const $ = (id) => document.getElementById(id);
+
+class Page {
+  constructor(data) {
+    const { start, options } = data;
+    if (start.labels.init === "given") options.init.given = start.config.init;
+    this.data = data;
+    this.diagram = new Diagram($("diagram"), (about) => this.choose(about));
+    this.surface = new Surface($("surface"));
+    this.sample = 0;
+    this.about = null;
+    this.errors = new Map();
+    this.fillChoices();
+    this.listen();
+    this.readAddress();
+    requestAnimationFrame((time) => this.frame(time));
+  }
+
+  // Settings
+
+  get start() {
+    return { replicate: 0, ...this.data.start };
+  }
+
+  fillChoices() {
+    const { options, rules } = this.data;
+    for (const select of document.querySelectorAll("select[data-key]")) {
+      const values = rules[select.dataset.key]?.values ?? Object.keys(options[select.dataset.key]);
+      select.replaceChildren(...values.map((value) => new Option(value)));
+    }
+  }
+
+  enter(key, entry) {
+    try {
+      const next = changed(this.settings, key, entry, this.data);
+      this.errors.delete(key);
+      this.errors.delete("network.output");
+      if (key === "loss" && entry === "logistic") next.config.network.output = "sigmoid";
+      checkTogether(next);
+      if (JSON.stringify(next) === JSON.stringify(this.settings)) this.showSettings();
+      else this.use(next);
+    } catch (error) {
+      this.refuse(key, error);
+    }
+  }
+
+  refuse(key, error) {
+    if (!(error instanceof WrongEntry)) throw error;
+    this.errors.set($(error.key) ? error.key : key, error.message);
+    this.showErrors();
+  }
+
+  showErrors() {
+    for (const field of document.querySelectorAll("[data-key]")) {
+      const message = this.errors.get(field.dataset.key) ?? "";
+      field.setAttribute("aria-invalid", String(message !== ""));
+      $(`${field.dataset.key}-error`).textContent = message;
+    }
+  }
+
+  // Begin anew with checked settings.
+  use(settings, epoch = 0) {
+    this.settings = settings;
+    this.overrides = overridesOf(settings, this.data);
+    this.player = new Player(settings.config, settings.replicate);
+    this.player.goTo(epoch);
+    this.names = new Names({ sizes: sizesOf(this.player.network), rows: this.player.network.units.slice(0, -1).map(({ width }) => width) });
+    this.sample = Math.min(this.sample, this.player.network.targets.length - 1);
+    this.playing = false;
+    this.surface.build(settings.config);
+    this.showSettings();
+    this.build();
+    this.trainSoon();
+  }
+
+  showSettings() {
+    const { config, labels, replicate } = this.settings;
+    const shown = { ...labels, replicate, "network.hidden": config.network.hidden.join(", ") };
+    for (const field of document.querySelectorAll("[data-key]")) {
+      const { key } = field.dataset;
+      const value = key.split(".").reduce((section, name) => section?.[name], config);
+      const text = String(shown[key] ?? (typeof value === "number" ? spell(value) : value));
+      if (field.tagName === "SELECT" && ![...field.options].some((option) => option.value === text)) field.add(new Option(text));
+      if (!this.errors.has(key)) field.value = text;
+    }
+    $("replicates").disabled = labels.init === "given";
+    this.showErrors();
+    $("command").textContent = commandOf("train", this.overrides);
+    document.querySelectorAll("[data-correction]").forEach((button) => {
+      button.setAttribute("aria-pressed", String(this.isCorrected(this.data.corrections[button.dataset.correction])));
+    });
+  }
+
+  isCorrected({ made }) {
+    return Object.entries(made).every(([key, value]) => this.valueOf(key) === value);
+  }
+
+  valueOf(key) {
+    const { config, labels } = this.settings;
+    return labels[key] ?? key.split(".").reduce((section, name) => section[name], config);
+  }
+
+  correct(correction) {
+    const wanted = this.isCorrected(correction) ? correction.article : correction.made;
+    let next = this.settings;
+    for (const [key, value] of Object.entries(wanted)) next = changed(next, key, value, this.data);
+    this.errors.clear();
+    this.use(next);
+  }
+
+  // The state in the address
+
+  readAddress() {
+    const entries = new URLSearchParams(location.hash.slice(1));
+    let settings = this.start;
+    try {
+      if (entries.size > 0) settings = this.settingsOf(entries);
+      this.sample = Number(entries.get("sample") ?? 0);
+      this.about = entries.get("about");
+      $("problem").textContent = "";
+    } catch (error) {
+      if (!(error instanceof WrongEntry)) throw error;
+      $("problem").textContent = `The address is not a state of this page: ${error.message}`;
+      settings = this.start;
+    }
+    this.errors.clear();
+    this.use(settings, Number(entries.get("epoch") ?? 0) || 0);
+  }
+
+  settingsOf(entries) {
+    const { defaults, start } = this.data;
+    let settings = { ...structuredClone(defaults), path: start.path, replicate: 0 };
+    for (const [key, entry] of entries) {
+      if (["epoch", "sample", "about"].includes(key)) continue;
+      settings = changed(settings, key, entry, this.data);
+    }
+    checkTogether(settings);
+    return settings;
+  }
+
+  writeAddress() {
+    const { replicate } = this.settings;
+    const { about, sample, player } = this;
+    const epoch = player.isThere ? player.epoch : player.target;
+    const entries = new URLSearchParams([...this.overrides, ...Object.entries({ replicate, epoch, sample, about })]);
+    try {
+      history.replaceState(null, "", `#${entries}`);
+    } catch {
+      // a frame without an address of its own, as MLflow shows artifacts in
+    }
+  }
+
+  // One network
+
+  build() {
+    this.diagram.build(this.names, $("diagram").parentElement.clientWidth);
+    const hasSurface = this.surface.isPossible;
+    $("surface-figure").hidden = !hasSurface;
+    $("timeline").max = this.settings.config.training.epochs;
+    const names = Array.from({ length: this.names.last }, (_, l) => this.names.units(l + 1)).flat();
+    const weights = this.names.allWeights.map(({ name }) => name);
+    $("about").replaceChildren(...[...names, ...weights].map((name) => new Option(name)));
+    if (![...names, ...weights].includes(this.about)) this.about = names.at(-1);
+    $("about").value = this.about;
+    this.buildOutputs();
+    this.isStale = true;
+  }
+
+  buildOutputs() {
+    const { network } = this.player;
+    const inputs = Array.from({ length: this.names.sizes[0] }, (_, i) => `X${i + 1}`);
+    const outputs = this.names.units(this.names.last);
+    const head = document.createElement("tr");
+    for (const text of [...inputs, "target", ...outputs]) head.append(cell("th", text));
+    $("outputs").tHead.replaceChildren(head);
+    const rows = network.targets.map((targets, s) => {
+      const row = document.createElement("tr");
+      const { z, width, first } = network.units[0];
+      const radio = Object.assign(document.createElement("input"), { type: "radio", name: "sample", value: s });
+      radio.setAttribute("aria-label", `Sample ${s}`);
+      inputs.forEach((_, i) => row.append(cell("td", rounded(z[s * width + first + i], 3))));
+      row.firstChild.prepend(radio, " ");
+      row.append(cell("td", targets.map((y) => rounded(y, 3)).join(", ")), ...outputs.map(() => cell("td", "")));
+      row.addEventListener("click", () => this.chooseSample(s));
+      return row;
+    });
+    $("outputs").tBodies[0].replaceChildren(...rows);
+  }
+
+  choose(about) {
+    if ([...$("about").options].some((option) => option.value === about)) this.about = about;
+    $("about").value = this.about;
+    this.isStale = true;
+    this.writeAddress();
+  }
+
+  chooseSample(sample) {
+    this.sample = sample;
+    this.isStale = true;
+    this.writeAddress();
+  }
+
+  frame(time) {
+    const elapsed = Math.min(time - (this.time ?? time), 100);
+    this.time = time;
+    const { player } = this;
+    const before = player.epoch;
+    if (this.playing && player.isThere) {
+      this.owed = (this.owed ?? 0) + (elapsed * Number($("speed").value)) / 1000;
+      player.goTo(player.epoch + Math.floor(this.owed));
+      this.owed %= 1;
+    }
+    player.work(FRAME);
+    if (this.playing && player.isAtEnd) this.pause();
+    if (this.isStale || player.epoch !== before) this.draw();
+    requestAnimationFrame((next) => this.frame(next));
+  }
+
+  draw() {
+    this.isStale = false;
+    const { network, epoch, losses, config } = this.player;
+    this.surface.draw(network);
+    drawCurve($("curve"), losses, epoch, config.training.epochs);
+    this.drawOutputs(network);
+    this.drawEquations(network);
+    this.drawStatus(network);
+    this.describe(network);
+    const reasons = reasonsOf(network, config);
+    const texts = reasons.map(({ title, text }) => `${title} ${text}`).join();
+    if (texts === this.reasons) return;
+    this.reasons = texts;
+    $("why").replaceChildren(...reasons.map(reasonItem));
+  }
+
+  // What the pictures show, for who cannot see them.
+  describe({ targets, units, tolerance, finalLoss }) {
+    const { z, width } = units.at(-1);
+    const isWithin = (row, s) => row.every((y, o) => Math.abs(z[s * width + o] - y) < tolerance);
+    const n = targets.filter(isWithin).length;
+    const { losses, epoch } = this.player;
+    const labels = {
+      diagram: `The network, ${this.names.sizes.join("-")}, with weights and activations`,
+      surface: `Output over the inputs: ${n} of ${targets.length} samples are within the tolerance`,
+      curve: `Loss: ${rounded(losses[0], 4)} at the start, ${rounded(finalLoss, 4)} at epoch ${epoch}`,
+    };
+    for (const [id, label] of Object.entries(labels)) $(id).setAttribute("aria-label", label);
+  }
+
+  drawOutputs(network) {
+    const { z, width } = network.units.at(-1);
+    [...$("outputs").tBodies[0].rows].forEach((row, s) => {
+      row.classList.toggle("chosen", s === this.sample);
+      row.querySelector("input").checked = s === this.sample;
+      const cells = [...row.cells].slice(-width);
+      cells.forEach((each, o) => {
+        const value = z[s * width + o];
+        const isWithin = Math.abs(value - network.targets[s][o]) < network.tolerance;
+        each.textContent = `${rounded(value, 5)}${isWithin ? " ✓" : ""}`;
+        each.classList.toggle("within", isWithin);
+      });
+    });
+  }
+
+  drawEquations(network) {
+    const of = equationsOf(this.settings.config, network, this.names, this.sample, this.about);
+    const values = new Map();
+    network.units.forEach(({ z, width }, layer) => {
+      for (let i = 0; i < width; i++) values.set(this.names.unit(layer, layer === this.names.last ? i + Number(this.names.hasBias) : i), z[this.sample * width + i]);
+    });
+    this.diagram.draw(network, values, this.about);
+    $("equations").replaceChildren(...of.flatMap((each, i) => (each.part === of[i - 1]?.part ? [] : [partHead(each.part)]).concat(equationRow(each))));
+    $("of-sample").textContent = `for sample ${this.sample}, in the step after ${plural(this.player.epoch, "epoch")}`;
+  }
+
+  drawStatus(network) {
+    const { player } = this;
+    const epochs = this.settings.config.training.epochs;
+    const parts = [`epoch ${player.epoch.toLocaleString("en")} of ${epochs.toLocaleString("en")}`, `loss ${rounded(network.finalLoss, 5)}`];
+    const outcome = this.outcome(network);
+    $("status").replaceChildren(`${parts.join(" · ")} · `, Object.assign(document.createElement("span"), { textContent: outcome, className: outcome.split(" ")[0] }));
+    $("timeline").value = player.epoch;
+    $("timeline").setAttribute("aria-valuetext", `epoch ${player.epoch}, loss ${rounded(network.finalLoss, 3)}`);
+    $("back").disabled = $("start").disabled = player.epoch === 0;
+    $("step").disabled = $("end").disabled = player.isAtEnd;
+    $("play").textContent = this.playing ? "Pause" : "Play";
+    if (outcome === this.announced) return;
+    this.announced = outcome;
+    $("news").textContent = `${parts[0]}: ${outcome}`;
+  }
+
+  outcome(network) {
+    if (!network.finite) return `diverged at epoch ${network.epoch}`;
+    if (network.epochsToConverge >= 0) {
+      return `converged at epoch ${network.epochsToConverge}${network.solved ? "" : ", not solved now"}`;
+    }
+    return this.player.isAtEnd ? network.outcome : "not converged";
+  }
+
+  play() {
+    if (this.player.isAtEnd) this.player.goTo(0);
+    this.playing = true;
+    this.isStale = true;
+  }
+
+  pause() {
+    this.playing = false;
+    this.isStale = true;
+    this.writeAddress();
+  }
+
+  goTo(epoch) {
+    this.playing = false;
+    this.player.goTo(epoch);
+    this.isStale = true;
+    this.writeAddressSoon();
+  }
+
+  writeAddressSoon() {
+    clearTimeout(this.addressTimer);
+    this.addressTimer = setTimeout(() => this.writeAddress(), PAUSE);
+  }
+
+  // All replicates
+
+  trainSoon() {
+    this.worker?.terminate();
+    clearTimeout(this.trainTimer);
+    $("progress").value = 0;
+    for (const id of ["outcomes", "digest"]) $(id).textContent = "–";
+    this.say("", "");
+    const { config } = this.settings;
+    const weights = this.player.network.layers.reduce((sum, { w }) => sum + w.length, 0);
+    const work = config.replicates * config.training.epochs * weights * this.player.network.targets.length;
+    $("train").hidden = work <= MOST_WORK;
+    $("done").textContent = plural(config.replicates, "replicate");
+    if (work <= MOST_WORK) this.trainTimer = setTimeout(() => this.trainAll(), PAUSE);
+  }
+
+  trainAll() {
+    this.writeAddress();
+    const text = $("program").textContent;
+    const address = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+    this.worker = new Worker(address);
+    this.worker.onmessage = ({ data }) => (data.result ? this.showResult(data.result) : this.showProgress(data.done));
+    this.worker.onerror = ({ message }) => this.say(`The replicates could not be trained: ${message}`, "differs");
+    this.worker.postMessage(this.settings.config);
+    $("train").disabled = true;
+  }
+
+  showProgress(done) {
+    const { replicates } = this.settings.config;
+    $("progress").value = done / replicates;
+    $("done").textContent = `${done.toLocaleString("en")} of ${plural(replicates, "replicate")}`;
+  }
+
+  showResult(result) {
+    $("train").disabled = false;
+    const count = (outcome) => result.outcomes.filter((each) => each === outcome).length;
+    const counts = ["converged", "stalled", "diverged"].map((outcome) => `${count(outcome)} ${outcome}`);
+    $("outcomes").textContent = `${counts.join(", ")}; ${result.solved.filter(Boolean).length} solved`;
+    $("digest").textContent = result.result_digest;
+    const { recorded, start } = this.data;
+    if (!recorded) return;
+    if (JSON.stringify(this.settings.config) !== JSON.stringify(start.config)) {
+      this.say("These are not the settings of the recorded run.", "");
+    } else if (result.result_digest === recorded.digest) this.say("identical", "identical");
+    else this.say(differenceOf(result, recorded), "differs");
+  }
+
+  say(text, className) {
+    Object.assign($("verdict"), { textContent: text, className });
+  }
+
+  // Events
+
+  listen() {
+    document.querySelectorAll("[data-key]").forEach((field) => {
+      field.addEventListener("change", () => this.enter(field.dataset.key, field.value));
+    });
+    document.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
+    document.querySelectorAll("[data-correction]").forEach((button) => {
+      button.addEventListener("click", () => this.correct(this.data.corrections[button.dataset.correction]));
+    });
+    const clicks = {
+      "as-it-is": () => this.beginWithArticle(),
+      start: () => this.goTo(0),
+      back: () => this.goTo(this.player.epoch - 1),
+      step: () => this.goTo(this.player.epoch + 1),
+      end: () => this.goTo(this.settings.config.training.epochs),
+      play: () => (this.playing ? this.pause() : this.play()),
+      train: () => this.trainAll(),
+      copy: () => navigator.clipboard.writeText($("command").textContent),
+    };
+    for (const [id, act] of Object.entries(clicks)) $(id).addEventListener("click", act);
+    $("copy").hidden = !navigator.clipboard;
+    $("timeline").addEventListener("input", () => this.goTo(Number($("timeline").value)));
+    $("about").addEventListener("change", () => this.choose($("about").value));
+    const keys = { " ": "play", ArrowRight: "step", ArrowLeft: "back", Home: "start", End: "end" };
+    document.addEventListener("keydown", (event) => {
+      const isTyping = event.target.closest("input, select, button, pre, a");
+      if (isTyping || event.altKey || event.ctrlKey || event.metaKey || !(event.key in keys)) return;
+      event.preventDefault();
+      $(keys[event.key]).click();
+    });
+    addEventListener("hashchange", () => this.readAddress());
+    addEventListener("resize", () => this.build());
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => (this.isStale = true));
+  }
+
+  beginWithArticle() {
+    this.errors.clear();
+    this.use({ ...structuredClone(this.data.article), path: this.data.start.path, replicate: 0 });
+  }
+}
+
+// What is done in each part of a step.
+const PARTS = {
+  forward: ["Forward pass", "add up the inputs times their weights, then apply f"],
+  loss: ["Loss", "what this sample costs, in nats"],
+  deltas: ["Delta", "∂loss/∂a, brought back from the output"],
+  gradient: ["Gradient", "the activation at the start of the link times the delta at its end"],
+  update: ["Update", "a step against the gradient"],
+};
+const sizesOf = (network) => network.units.map(({ width, first }) => width - first);
+const plural = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
+const cell = (tag, textContent) => Object.assign(document.createElement(tag), { textContent });
+
+function reasonItem({ title, text, isFine }) {
+  const item = document.createElement("li");
+  item.classList.toggle("fine", isFine);
+  item.append(cell("b", title), ` ${text}`);
+  return item;
+}
+
+function partHead(part) {
+  const head = Object.assign(document.createElement("h3"), { textContent: PARTS[part][0] });
+  head.append(Object.assign(document.createElement("span"), { className: "note", textContent: ` ${PARTS[part][1]}` }));
+  return head;
+}
+
+function equationRow(equation) {
+  const short = shortened(equation);
+  const [symbols, numbers, result] = [symbolsOf(short), numbersOf(short, DIGITS), spell(equation.value)];
+  const row = Object.assign(document.createElement("div"), { className: "equation" });
+  const parts = Object.assign(document.createElement("div"), { className: "parts" });
+  const add = (className, textContent) => parts.append(Object.assign(document.createElement("span"), { className, textContent }), " ");
+  if (!(symbols === numbers && numbers === result)) add("symbols", `${equation.sign} ${symbols}`);
+  if (numbers !== symbols && numbers !== result) add("numbers", `= ${numbers}`);
+  add("result", `= ${result}`);
+  row.append(cell("span", equation.name), parts);
+  return row;
+}
+
+function listenAsWorker() {
+  let last = 0;
+  self.onmessage = async ({ data: config }) => {
+    const result = await train(config, (done) => {
+      if (performance.now() - last < 50 && done < config.replicates) return;
+      last = performance.now();
+      postMessage({ done });
+    });
+    const { outcomes, solved, losses, epochs, result_digest } = result;
+    postMessage({ result: { outcomes, solved, losses, epochs, result_digest, digests: digestsOf(result) } });
+  };
+}
+
+if (typeof document === "undefined") listenAsWorker();
+else window.page = new Page(JSON.parse($("data").textContent));

@@ -1,0 +1,163 @@
+"""Paths as MLflow takes them: URIs of embedded databases, and where artifacts are.
+
+A path may hold what means something else in a URI or in SQL (`%41`, `?x=1`, ` :15`, a quote); here
+is the one place that quotes it. Owns, too, that artifacts are found where the database is now,
+whatever path MLflow wrote down when they were made. How a store is opened is left to `store.py`.
+"""
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+from bp_pipeline.tracking.failures import TrackingError
+
+ARTIFACTS = "mlruns"  # MLflow's own name of the folder beside the database
+
+# Where MLflow writes down places of artifacts. It has no call that changes them (its issue 3144),
+# so that this is about its tables: a new one would be left as it is.
+_LOCATIONS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+    ("trace_tags", "value"),
+)
+
+
+def database_path(uri: str) -> Path:
+    """Return the file that a URI of SQLite names, as SQLAlchemy and so MLflow understand it.
+
+    Raises
+    ------
+    TrackingError
+        Where it names memory, a home folder as shells write it, or says more than a file's name.
+    """
+    from sqlalchemy import make_url
+
+    url = make_url(uri) if ":///" in uri else None
+    path, query = (url.database or "", dict(url.query)) if url else ("", {})
+    if path.startswith("file:") and query.get("uri") == "true":  # as `database_uri` writes it
+        path = unquote(path.removeprefix("file:"), errors="surrogateescape")
+        del query["uri"]
+    problem = ""
+    if path in ("", ":memory:"):
+        problem = "what is only in memory is lost. Use sqlite:///mlflow.db, or `tracking=off`."
+    elif query:
+        problem = "what follows its ? would be ignored. Leave that out."
+    elif path.startswith("~"):
+        home = os.path.expanduser(path)
+        problem = f"MLflow takes ~ for a folder of that name. Use sqlite:///{home}."
+    if problem:
+        raise TrackingError(f"`tracking.uri` must name a file, got {uri!r}: {problem}")
+    return Path(os.path.abspath(path))
+
+
+def database_uri(path: Path) -> str:
+    """Return the URI by which MLflow opens an embedded database, and no other file."""
+    if str(path).isprintable() and not {"%", "?"} & set(str(path)):
+        return f"sqlite:///{path}"
+    return readable_uri(path, {})
+
+
+def readable_uri(path: Path, query: dict[str, str]) -> str:
+    """Return such a URI, with what SQLite is to heed when it opens the file.
+
+    The path is quoted for SQLite, and once more where this SQLAlchemy takes quotes away (from 2.1).
+    With the driver's name MLflow takes it as it is, and makes no folder for it.
+    """
+    from sqlalchemy import URL
+
+    url = URL.create("sqlite+pysqlite", database=_file(path), query={**query, "uri": "true"})
+    return url.render_as_string()
+
+
+def connect(path: Path, query: dict[str, str], deadline: float) -> sqlite3.Connection:
+    """Open a database without MLflow, in autocommit mode."""
+    options = "&".join(f"{key}={value}" for key, value in query.items())
+    file = f"{_file(path)}?{options}"
+    return sqlite3.connect(file, timeout=deadline, isolation_level=None, uri=True)
+
+
+def artifact_location(folder: Path) -> str:
+    """Return how MLflow has to be told of a folder: it takes `%41` in a plain path for `A`."""
+    uri = folder.as_uri()
+    return str(folder) if uri == f"file://{folder}" else uri
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """Where the artifacts of a store are.
+
+    Attributes
+    ----------
+    root
+        The folder beside an embedded database.
+    moved
+        Locations of such folders, as MLflow wrote them down, whose files are in `root` now.
+    """
+
+    root: Path = Path()
+    moved: Sequence[str] = ()
+
+    def path(self, location: str) -> Path | None:
+        """Return the folder that a location of MLflow means, or None where it is no folder."""
+        for old in self.moved:
+            if location.startswith(f"{old}/"):
+                return self.root / location.removeprefix(f"{old}/")
+        return _local(location)
+
+
+def find_artifacts(database: sqlite3.Connection, path: Path) -> Artifacts:
+    """Find out which artifacts have moved together with their database, or were copied with it.
+
+    MLflow's own locations end with the experiment's id. Those in a folder of the same name
+    elsewhere have moved when one of them is here; of a store that holds no runs, when they are no
+    longer there. All others were chosen by somebody, or stayed where they were.
+    """
+    root = path.parent / ARTIFACTS
+    experiments: dict[str, list[str]] = {}
+    for number, location in database.execute(
+        "SELECT experiment_id, artifact_location FROM experiments"
+    ):
+        old, _, name = str(location).rpartition("/")
+        if name == str(number) and old != artifact_location(root) and _local(old) is not None:
+            experiments.setdefault(old, []).append(name)
+    [is_used] = database.execute("SELECT EXISTS (SELECT 1 FROM runs)").fetchone()
+    moved = [
+        old
+        for old, names in experiments.items()
+        if old.endswith(f"/{ARTIFACTS}")
+        and (any((root / name).exists() for name in names) or not (is_used or _exists(old)))
+    ]
+    return Artifacts(root, moved)
+
+
+def write_locations(database: sqlite3.Connection, artifacts: Artifacts) -> None:
+    """Write down where artifacts are now, so that MLflow's own UI and clients find them."""
+    new = artifact_location(artifacts.root)
+    for old in artifacts.moved:
+        for table, column in _LOCATIONS:
+            database.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                f"WHERE substr({column}, 1, ?) = ?",
+                (new, len(old) + 1, len(old) + 1, f"{old}/"),
+            )
+
+
+def _file(path: Path) -> str:
+    return f"file:{quote(os.fsencode(path))}"
+
+
+def _local(location: str) -> Path | None:
+    if location.startswith("file:"):
+        return Path(unquote(urlsplit(location).path, errors="surrogateescape"))
+    return Path(location) if location.startswith("/") else None
+
+
+def _exists(location: str) -> bool:
+    place = _local(location)
+    return place is not None and place.exists()

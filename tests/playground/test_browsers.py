@@ -1,0 +1,67 @@
+"""`backprop.mjs` and its page in Chromium and Firefox."""
+
+import json
+from pathlib import Path
+
+import pytest
+from browsers import BROWSERS, answer_of
+from checker import HERE, MODULE, conformance, training_vectors
+from runs import make_config
+
+from bp_pipeline.config.compose import compose
+from bp_pipeline.playground import write_playground
+
+ROOT = Path(__file__).parents[2]
+CHECK = """<!doctype html><meta charset="utf-8"><script type="module">
+import * as backprop from "./backprop.mjs";
+import { failures } from "./conformance.mjs";
+const vectors = await (await fetch("vectors.json")).json();
+const found = [];
+try { for await (const failure of failures(backprop, vectors)) found.push(failure); }
+catch (error) { found.push(String(error)); }
+await fetch("answer", { method: "POST", body: JSON.stringify(found) });
+</script>"""
+DIGEST = """<!doctype html><meta charset="utf-8"><iframe src="playground.html"></iframe>
+<script type="module">
+const frame = document.querySelector("iframe");
+await new Promise((loaded) => frame.addEventListener("load", loaded));
+const digest = frame.contentDocument.getElementById("digest");
+const isThere = () => /^[0-9a-f]{64}$/.test(digest.textContent);
+await new Promise((done) => {
+  const observer = new MutationObserver(() => isThere() && done());
+  observer.observe(digest, { childList: true, characterData: true, subtree: true });
+  if (isThere()) done();
+});
+await fetch("answer", { method: "POST", body: JSON.stringify(digest.textContent) });
+</script>"""
+
+
+@pytest.mark.parametrize("browser", BROWSERS)
+def test_the_module_conforms_and_has_the_digests_of_the_studies(
+    browser: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)  # where the weights of `published` are
+    vectors = conformance()
+    for study in ("tripwire", "published"):
+        jobs = compose([f"experiment={study}", "tracking=off"]).jobs
+        more = training_vectors([job.config for job in jobs])["trainings"]
+        vectors = {**vectors, "trainings": vectors["trainings"] + more}
+    pages = {
+        "check.html": CHECK,
+        "backprop.mjs": MODULE,
+        "conformance.mjs": (HERE / "conformance.mjs").read_text("utf-8"),
+        "vectors.json": json.dumps(vectors),
+    }
+    assert answer_of(browser, pages, "check.html", tmp_path) == []
+
+
+@pytest.mark.parametrize("browser", BROWSERS)
+def test_the_page_shows_the_digest_of_the_engines(browser: str, tmp_path: Path) -> None:
+    config = make_config({"replicates": 5, "training.epochs": 200})
+    write_playground(config, tmp_path / "playground.html")
+    pages = {
+        "digest.html": DIGEST,
+        "playground.html": (tmp_path / "playground.html").read_text("utf-8"),
+    }
+    [vector] = training_vectors([config])["trainings"]
+    assert answer_of(browser, pages, "digest.html", tmp_path) == vector["result_digest"]

@@ -1,0 +1,315 @@
+"""What a reader sees and does on the playground's page, in Chromium."""
+
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from bp_pipeline.config.compose import compose
+from bp_pipeline.config.errors import ConfigError
+from bp_pipeline.config.schema import RunConfig
+from bp_pipeline.ensemble import RunResult, train_runs
+from bp_pipeline.playground import ARTICLE, RecordedResult, write_playground
+
+DIGEST = re.compile(r"[0-9a-f]{64}")
+Open = Callable[..., Page]
+
+expect.set_options(timeout=8_000)  # milliseconds
+
+
+def composed(*overrides: str) -> RunConfig:
+    [job] = compose([*overrides, "tracking=off"]).jobs
+    return job.config
+
+
+def trained(config: RunConfig) -> RunResult:
+    [(_, result)] = train_runs([config])
+    assert isinstance(result, RunResult), result
+    return result
+
+
+@pytest.fixture
+def open_page(chromium: Browser, tmp_path: Path) -> Iterator[Open]:
+    """Open the page that starts from a config; what it asks for or complains of is a failure."""
+    complaints: list[str] = []
+    context = chromium.new_context(viewport={"width": 1440, "height": 1000})
+    path = tmp_path / "playground.html"
+
+    def open_page(
+        config: RunConfig | None = None, recorded: RecordedResult | None = None, address: str = ""
+    ) -> Page:
+        if config is not None:
+            write_playground(config, path, recorded)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("request", lambda request: complaints.extend(_foreign(request.url)))
+        page.goto(path.as_uri() + address)
+        return page
+
+    yield open_page
+    context.close()
+    assert complaints == []
+
+
+def _foreign(url: str) -> list[str]:
+    return [] if url.startswith(("file:", "blob:", "data:")) else [url]
+
+
+def enter(page: Page, key: str, text: str) -> Locator:
+    field = page.locator(f"[data-key='{key}']")
+    field.fill(text)
+    field.press("Tab")
+    return field
+
+
+def digest_of(page: Page) -> str:
+    shown = page.locator("#digest")
+    expect(shown).to_have_text(DIGEST)
+    return shown.inner_text()
+
+
+def asked(page: Page) -> RunConfig:
+    """Compose what the page's command asks for."""
+    program, command, *overrides = shlex.split(page.locator("#command").inner_text())
+    assert (program, command) == ("bp", "train")
+    return composed(*overrides)
+
+
+@pytest.fixture
+def article(open_page: Open) -> Page:
+    return open_page(composed(*ARTICLE))
+
+
+def test_the_page_is_one_small_file_that_loads_nothing(tmp_path: Path) -> None:
+    write_playground(composed(*ARTICLE), tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text("utf-8")
+    assert len(text.encode()) < 300_000
+    assert re.findall(r"\b(?:src|href)=|@import|url\(|\bimport\b.*\bfrom\b", text) == []
+    assert "default-src 'none'" in text
+    assert "unsafe" not in text
+
+
+def test_it_opens_on_the_article_which_never_learns(article: Page) -> None:
+    assert asked(article).config_digest == composed(*ARTICLE).config_digest
+    expect(article.locator("#why li")).to_have_count(2)
+    article.locator("#end").click()
+    expect(article.locator("#status")).to_contain_text("stalled")
+    assert digest_of(article) == trained(composed(*ARTICLE)).result_digest
+
+
+def test_each_correction_is_a_button(article: Page) -> None:
+    made = []
+    for button in article.locator("[data-correction]").all():
+        button.click()
+        expect(button).to_have_attribute("aria-pressed", "true")
+        config = asked(article)
+        made.append((config.loss.name, config.activation.name, config.labels["init"]))
+        assert digest_of(article) == trained(config).result_digest
+    assert made == [
+        ("logistic", "identity", "ones"),
+        ("logistic", "tanh", "ones"),
+        ("logistic", "tanh", "glorot_uniform"),
+    ]
+    expect(article.locator("#why li")).to_have_class("fine")
+    article.locator("#end").click()
+    expect(article.locator("#status")).to_contain_text("converged")
+    article.locator("[data-correction='1']").click()
+    assert asked(article).activation.name == "identity"
+    article.locator("#as-it-is").click()
+    assert asked(article).config_digest == composed(*ARTICLE).config_digest
+
+
+def test_epochs_go_forwards_and_back_with_the_same_bits(article: Page) -> None:
+    article.locator("[data-correction='1']").click()
+    equations, timeline = article.locator("#equations"), article.locator("#timeline")
+    timeline.fill("120")
+    expect(article.locator("#status")).to_contain_text("epoch 120")
+    there = equations.inner_text()
+    article.locator("#step").click()
+    expect(article.locator("#status")).to_contain_text("epoch 121")
+    assert equations.inner_text() != there
+    article.keyboard.press("Tab")
+    article.locator("h1").click()
+    for key in ("ArrowLeft", "ArrowLeft", "ArrowRight"):
+        article.keyboard.press(key)
+    expect(article.locator("#status")).to_contain_text("epoch 120")
+    assert equations.inner_text() == there
+    article.keyboard.press("Home")
+    expect(article.locator("#status")).to_contain_text("epoch 0")
+    article.keyboard.press(" ")
+    expect(article.locator("#play")).to_have_text("Pause")
+    expect(timeline).not_to_have_value("0")
+    article.keyboard.press(" ")
+    expect(article.locator("#play")).to_have_text("Play")
+
+
+def test_a_click_on_a_unit_or_weight_shows_its_equations(article: Page) -> None:
+    article.locator("svg .unit[data-about=Z1]").click()
+    expect(article.locator("#equations")).to_contain_text("W10·X0 + W11·X1 + W12·X2")
+    article.locator("svg .label[data-about=V02]").click()
+    expect(article.locator("#about")).to_have_value("V02")
+    article.get_by_label("Sample 3").check()
+    expect(article.locator("#equations")).to_contain_text("∂L/∂V02")
+    article.get_by_label("Equations of").select_option("W10")
+    expect(article.locator("#equations")).to_contain_text("X0·δ_Z1")
+
+
+WRONG_ENTRIES = [
+    ("optimizer.learning_rate", "-1"),
+    ("optimizer.learning_rate", "0"),
+    ("optimizer.learning_rate", "fast"),
+    ("optimizer.learning_rate", "nan"),
+    ("optimizer.momentum", "1"),
+    ("optimizer.momentum", "-0.5"),
+    ("network.hidden", "[0]"),
+    ("network.hidden", "[3,2.5]"),
+    ("network.hidden", "[x]"),
+    ("seed", "-1"),
+    ("seed", "9223372036854775808"),
+    ("seed", "1.5"),
+    ("replicates", "0"),
+    ("training.epochs", "-3"),
+    ("network.output", "identity"),
+]
+
+
+def test_a_wrong_entry_is_answered_beside_it_in_the_pipelines_words(open_page: Open) -> None:
+    page = open_page(composed())
+    before = page.locator("#command").inner_text()
+    for key, text in WRONG_ENTRIES:
+        field = page.locator(f"[data-key='{key}']")
+        is_list = field.evaluate("field => field.tagName") == "SELECT"
+        right = field.input_value()
+        field.select_option(text) if is_list else enter(page, key, text)
+        with pytest.raises(ConfigError) as refused:
+            composed(f"{key}={text}")
+        expect(page.locator(f"[id='{key}-error']")).to_have_text(str(refused.value))
+        expect(field).to_have_attribute("aria-invalid", "true")
+        assert page.locator("#command").inner_text() == before
+        field.select_option(right) if is_list else enter(page, key, right)
+        expect(field).to_have_attribute("aria-invalid", "false")
+
+
+def test_a_replicate_that_is_not_there_is_refused(article: Page) -> None:
+    enter(article, "replicate", "100")
+    expect(article.locator("[id='replicate-error']")).to_contain_text("0 to 99, got 100")
+    enter(article, "replicate", "99")
+    expect(article.locator("[id='replicate-error']")).to_be_empty()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        "activation=softplus init=he_normal network.hidden=[4,3] optimizer.momentum=0.9",
+        "task=parity task.bits=4 network.hidden=[5] seed=9223372036854775807 replicates=2",
+        "init=constant init.value=-0.25 init.noise=1e-05 loss=squared_error replicates=2",
+        "activation=leaky_relu activation.slope=0.2 training.tolerance=0.1 loss.reduction=sum",
+        "task=table task.inputs=[[0.5],[1]] task.targets=[[0,1],[1,0]] network.bias=false",
+    ],
+)
+def test_the_command_trains_what_the_page_trains(open_page: Open, overrides: str) -> None:
+    config = composed("replicates=2", *overrides.split(), "training.epochs=100")
+    page = open_page(config)
+    assert asked(page).config_digest == config.config_digest
+    assert digest_of(page) == trained(config).result_digest
+
+
+def test_given_weights_come_with_the_page(open_page: Open) -> None:
+    given = Path(__file__).parents[2] / "experiments/published/trask.npz"
+    config = composed(
+        "init=given", f"init.path={given}", "network.bias=false", "network.hidden=[4]",
+        "task=table", "task.inputs=[[0,0,1],[0,1,1],[1,0,1],[1,1,1]]",
+    )  # fmt: skip
+    page = open_page(config)
+    assert asked(page).config_digest == config.config_digest
+    digest = digest_of(page)
+    assert digest == trained(config).result_digest
+    enter(page, "network.hidden", "5")
+    expect(page.locator("[id='network.hidden-error']")).to_contain_text("`init.path` must hold")
+    enter(page, "network.hidden", "4")
+    other = open_page(address=page.evaluate("location.hash"))
+    assert digest_of(other) == digest
+
+
+def test_an_address_is_a_state(open_page: Open) -> None:
+    page = open_page(composed(*ARTICLE))
+    page.locator("[data-key='activation']").select_option("sigmoid")
+    enter(page, "network.hidden", "4, 2")
+    enter(page, "replicate", "3")
+    page.get_by_label("Sample 2").check()
+    page.get_by_label("Equations of").select_option("w[2][1, 2]")
+    page.locator("#timeline").fill("77")
+    expect(page.locator("#status")).to_contain_text("epoch 77")
+    expect(page).to_have_url(re.compile("epoch=77"))
+    shown = [page.locator(place).inner_text() for place in ("#command", "#status", "#equations")]
+    other = open_page(address=page.evaluate("location.hash"))
+    expect(other.locator("#status")).to_contain_text("epoch 77")
+    assert [
+        other.locator(place).inner_text() for place in ("#command", "#status", "#equations")
+    ] == shown
+
+
+def test_an_address_that_is_no_state_is_refused(open_page: Open) -> None:
+    page = open_page(composed(*ARTICLE), address="#activation=tanhh")
+    expect(page.locator("#problem")).to_contain_text("`activation` must be one of")
+    page = open_page(address="#colour=red")
+    expect(page.locator("#problem")).to_contain_text("`colour` must")
+
+
+def recorded_of(config: RunConfig) -> RecordedResult:
+    result = trained(config)
+    return RecordedResult("a run", result.result_digest, result.arrays)
+
+
+def test_a_recorded_result_is_compared(open_page: Open) -> None:
+    config = composed("replicates=4", "training.epochs=300")
+    recorded = recorded_of(config)
+    page = open_page(config, recorded)
+    expect(page.locator("#verdict")).to_have_class("identical")
+    enter(page, "seed", "1")
+    digest_of(page)
+    expect(page.locator("#verdict")).not_to_have_class("identical")
+
+
+def test_a_wrong_digest_is_told_as_such(open_page: Open) -> None:
+    config = composed("replicates=4", "training.epochs=300")
+    recorded = recorded_of(config)
+    page = open_page(config, recorded._replace(digest="0" * 64))
+    expect(page.locator("#verdict")).to_have_class("differs")
+
+
+def test_the_first_replicate_and_epoch_that_differ_are_named(open_page: Open) -> None:
+    config = composed("replicates=4", "training.epochs=300", "training.record=10")
+    recorded = recorded_of(config)
+    loss = recorded.arrays["loss"].copy()
+    loss[2, 5] = np.nextafter(loss[2, 5], 1)
+    loss[3, 0] = 7
+    wrong = recorded._replace(digest="0" * 64, arrays={**recorded.arrays, "loss": loss})
+    page = open_page(config, wrong)
+    verdict = page.locator("#verdict")
+    expect(verdict).to_have_class("differs")
+    expect(verdict).to_contain_text(f"replicate 2, at epoch {recorded.arrays['epochs'][5]}")
+    expect(verdict).to_contain_text(repr(float(loss[2, 5])))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_narrow_screen_shows_all_of_it(chromium: Browser, tmp_path: Path, scheme: str) -> None:
+    write_playground(composed("network.hidden=[4,4]"), tmp_path / "page.html")
+    context = chromium.new_context(viewport={"width": 400, "height": 800}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    expect(page.locator("#digest")).to_have_text(DIGEST)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    context.close()
+
+
+def test_every_control_has_a_name(article: Page) -> None:
+    tree = article.locator("main").aria_snapshot()
+    controls = re.findall(r"- (button|combobox|textbox|slider|radio|progressbar|img)\b(.*)", tree)
+    assert len(controls) > 25
+    assert [kind for kind, rest in controls if '"' not in rest] == []
