@@ -54,13 +54,12 @@ def _litter(folder: Path) -> list[Path]:
     [
         (
             "nonsense",
-            "`bp` must be followed by a command, got 'nonsense'. There are: train, report, "
-            "list, reproduce, explain, ui.",
+            f"`bp` must be followed by a command, got 'nonsense'. There are: {', '.join(cli.COMMANDS)}.",
         ),
         (
             "trian",
-            "`bp` must be followed by a command, got 'trian'. Did you mean `bp train`? There are: "
-            "train, report, list, reproduce, explain, ui.",
+            "`bp` must be followed by a command, got 'trian'. Did you mean `bp train`? "
+            f"There are: {', '.join(cli.COMMANDS)}.",
         ),
         (
             "train activation=tahn",

@@ -145,7 +145,7 @@ def test_a_reordered_sum_is_noticed(monkeypatch):
 
 def digests(engine: str) -> dict[str, str]:
     """Digest what an engine makes of ensembles with every activation, loss, and initializer."""
-    he = {"name": "variance_scaling", "scale": 2.0, "fan": "in"}
+    he = {"name": "variance_scaling", "variance_factor": 2.0, "fan": "in"}
     options = {
         "normal": {"name": "normal", "std": 1.0},
         "truncated": {**he, "distribution": "truncated_normal"},

@@ -178,7 +178,7 @@ def test_replicates_have_a_row_each_with_nulls_where_there_is_nothing(
     written = replace(result, final_loss=final_loss, epochs_to_converge=epochs)
     module.write_result(tmp_path, written)
     table = pd.read_parquet(tmp_path / "replicates.parquet", dtype_backend="numpy_nullable")
-    assert list(table) == ["replicate", "outcome", "epochs_to_converge", "final_loss"]
+    assert list(table) == ["replicate", "outcome", "epochs_to_converge", "final_loss", "solved"]
     assert table["replicate"].tolist() == list(range(9))
     assert table["outcome"].tolist() == result.outcome.tolist()
     assert table["final_loss"].isna().tolist() == [True] + 8 * [False]
@@ -226,6 +226,7 @@ def test_large_results_are_written_without_a_copy(tmp_path: Path) -> None:
         outcome_code=np.zeros(n, dtype=np.int8),
         epochs_to_converge=np.full(n, -1),
         final_loss=np.zeros(n),
+        solved=np.zeros(n, dtype=bool),
         initial_weights=weights,
         final_weights=weights,
         trajectory={"epoch": np.arange(20)},
