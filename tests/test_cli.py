@@ -54,7 +54,8 @@ def _litter(folder: Path) -> list[Path]:
     [
         (
             "nonsense",
-            f"`bp` must be followed by a command, got 'nonsense'. There are: {', '.join(cli.COMMANDS)}.",
+            "`bp` must be followed by a command, got 'nonsense'. "
+            f"There are: {', '.join(cli.COMMANDS)}.",
         ),
         (
             "trian",
