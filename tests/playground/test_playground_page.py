@@ -298,6 +298,19 @@ def test_the_first_replicate_and_epoch_that_differ_are_named(open_page: Open) ->
     expect(verdict).to_contain_text(repr(float(loss[2, 5])))
 
 
+def test_it_trains_in_a_frame_without_an_origin(chromium: Browser, tmp_path: Path) -> None:
+    """As MLflow shows the files of a run."""
+    config = composed("replicates=3", "training.epochs=100")
+    write_playground(config, tmp_path / "page.html", recorded_of(config))
+    frame = '<iframe sandbox="allow-scripts" src="page.html" width="1200" height="900"></iframe>'
+    (tmp_path / "outer.html").write_text(frame, encoding="utf-8")
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto((tmp_path / "outer.html").as_uri())
+    expect(page.frame_locator("iframe").locator("#verdict")).to_have_class("identical")
+    context.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_narrow_screen_shows_all_of_it(chromium: Browser, tmp_path: Path, scheme: str) -> None:
     write_playground(composed("network.hidden=[4,4]"), tmp_path / "page.html")
