@@ -138,7 +138,9 @@ def test_epochs_go_forwards_and_back_with_the_same_bits(article: Page) -> None:
         article.keyboard.press(key)
     expect(article.locator("#status")).to_contain_text("epoch 120")
     assert equations.inner_text() == there
-    article.evaluate("for (const id of ['back', 'back', 'step']) document.getElementById(id).click()")
+    article.evaluate(
+        "for (const id of ['back', 'back', 'step']) document.getElementById(id).click()"
+    )
     expect(article.locator("#status")).to_contain_text("epoch 119")
     article.keyboard.press("Home")
     expect(article.locator("#status")).to_contain_text("epoch 0")
