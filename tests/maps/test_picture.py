@@ -1,5 +1,7 @@
 """Pictures: the very pixels, told apart without colours, and what the file says of itself."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -104,3 +106,16 @@ def test_a_window_of_a_few_ulp_can_be_drawn(tmp_path):
     write_picture(tmp_path / "map.png", paint(some_result(8, 8), "solved"), x, x,
                   title="", subtitle="", text={})  # fmt: skip
     assert (tmp_path / "map.png").is_file()
+
+
+def test_the_legend_of_one_value_is_one_colour(tmp_path):
+    some = some_result(700, 600)
+    all_alike = np.full_like(some.outcome, CONVERGED)
+    solved = all_alike == CONVERGED
+    result = replace(some, outcome=all_alike, solved=solved, epochs_to_converge=0 * all_alike + 7)
+    write_picture(tmp_path / "map.png", paint(result, "solved"), *axes(700, 600),
+                  title="", subtitle="", text={})  # fmt: skip
+    with Image.open(tmp_path / "map.png") as picture:
+        legend = np.asarray(picture.convert("RGB")).astype(int)[place(700, 600).top + 620 :]
+    coloured = legend[(np.ptp(legend, axis=2) > 20) & (legend.max(axis=2) > 100)]  # no frame
+    assert {*map(tuple, coloured)} == {tuple(paint(result, "solved").pixels[0, 0])}

@@ -100,8 +100,8 @@ def _kinds(
     if boundary == "loss_falls":
         assert result.loss_ratio is not None
         ratio = np.maximum(result.loss_ratio, _LEAST)
-        yield inside, "last losses over the first", LIGHT, ratio
-        yield outside, "the same, 1 and above", DARK, ratio
+        yield inside, "loss fell: its end over its start", LIGHT, ratio
+        yield outside, "loss did not fall: the same", DARK, ratio
         return
     what = "converged" if boundary == "converged" else "solved"
     epochs = np.maximum(result.epochs_to_converge, 1).astype(np.float64)
@@ -201,17 +201,20 @@ def _draw_axes(axes: "Axes", x: Axis, y: Axis) -> None:
 def _ticks(axis: Axis, number: int) -> tuple[list[float], list[str], list[float]]:
     """Choose ticks as shares of an axis: (major, their labels, minor).
 
-    Decades where there are two at least; round numbers while six digits tell them apart; else, deep
-    in a zoom, both ends.
+    Decades where there are two at least; on a shorter logarithmic axis 1, 2 and 5 times them; round
+    numbers while six digits tell them apart; else, deep in a zoom, both ends.
     """
     from matplotlib.ticker import MaxNLocator
 
     def within(values: np.ndarray) -> np.ndarray:
         return values[(values >= axis.low) & (values <= axis.high)]
 
-    if axis.scale == "log" and axis.high / axis.low >= 100:
+    if axis.scale == "log":
         exponents = np.arange(np.floor(np.log10(axis.low)), np.ceil(np.log10(axis.high)) + 1)
-        decades = within(10.0**exponents)
+        decades, three = (within(np.outer(10.0**exponents, n).ravel()) for n in ([1], [1, 2, 5]))
+        if axis.high / axis.low < 100 and len(three) > 2:
+            return _shares(axis, three), [f"{value:g}" for value in three], []
+    if axis.scale == "log" and axis.high / axis.low >= 100:
         if len(decades) > 2 * number:
             return _shares(axis, decades), _thinned(decades, number), []
         minor = within(np.outer(10.0**exponents, np.arange(2, 10)).ravel())
@@ -254,7 +257,8 @@ def _draw_legend(
 
 
 def _draw_bar(axes: "Axes", scale: ColourScale) -> None:
-    axes.imshow(_table(scale.colours)[None], aspect="auto", extent=(0, 1, 0, 1))
+    n_colours = 256 if scale.high > scale.low else 1
+    axes.imshow(_table(scale.colours)[None, :n_colours], aspect="auto", extent=(0, 1, 0, 1))
     axes.set_title(scale.title, fontsize=_FONT - 1, loc="left")
     axis = Axis("", scale.low, scale.high, "log" if scale.is_log else "linear", 2)
     if scale.high > scale.low:
