@@ -112,7 +112,9 @@ def jax_by_hand(workload: Workload, cores: int, block_size: int) -> Train:
     def gradient(weights: Any, units: Any, y: Any) -> Any:
         delta, gradients = units[-1] - y, []
         for w, z in zip(weights[::-1], units[-2::-1], strict=True):
-            gradients.append(jnp.concatenate([total(delta)[None], total(z[:, :, None] * delta[:, None])]))
+            gradients.append(
+                jnp.concatenate([total(delta)[None], total(z[:, :, None] * delta[:, None])])
+            )
             back = sum(w[1:, o] * delta[:, o, None] for o in range(w.shape[1]))
             delta = (1 - z * z) * back
         return gradients[::-1]
