@@ -245,8 +245,8 @@ def test_one_run_says_what_came_out_and_has_no_parent(bp: Bp, tmp_path: Path) ->
     name = "tanh · glorot_uniform · lr=0.5 · epochs=50 · record=5 · replicates=10"
     assert run.info.run_name == name
     assert "mlflow.parentRunId" not in run.data.tags
-    n_converged = round(10 * run.data.metrics["converged/rate"])
-    said = f"{name}: {n_converged} of 10 converged ("
+    n_solved = round(10 * run.data.metrics["solved/rate"])
+    said = f"{name}: {n_solved} of 10 solved ("
     assert done.stdout.startswith(said)
     assert done.stdout.endswith(f" nats. Run {run.info.run_id}.\n")
 
