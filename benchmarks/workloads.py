@@ -1,8 +1,9 @@
 """What is timed: one ensemble, trained by ours and by others' code.
 
-Each contender trains networks on parity in float64 (of two bits it is XOR). Ours and JAX's do the same besides: they record
-the loss at the same epochs, note when a network first converged, and look whether loss and weights
-are finite. PyTorch and scikit-learn train one network after the other, as their users do.
+Each contender trains networks on parity in float64 (of two bits it is XOR). Ours and JAX's do the
+same besides: they record the loss at the same epochs, note when a network first converged, and look
+whether loss and weights are finite. PyTorch and scikit-learn train one network after the other, as
+their users do.
 
 A contender is a function that makes all ready and gives back another one, which trains once and
 returns the number of network-epochs.
@@ -310,7 +311,8 @@ def scikit_learn(workload: Workload, cores: int) -> Train:
         model = MLPClassifier(
             workload.sizes[1:-1], activation="tanh", solver="sgd", learning_rate_init=LEARNING_RATE,
             momentum=MOMENTUM, nesterovs_momentum=False, alpha=0.0, max_iter=epochs,
-            batch_size=1 if workload.online else len(x), shuffle=False, tol=0.0, n_iter_no_change=epochs,
+            batch_size=1 if workload.online else len(x), shuffle=False, tol=0.0,
+            n_iter_no_change=epochs,
         )  # fmt: skip
         import warnings
 
