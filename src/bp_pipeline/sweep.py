@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from bp_pipeline.config import Composition, ConfigError, Job, RunConfig
 from bp_pipeline.config.keys import Tracking
-from bp_pipeline.digests import code_digest, digest_json
+from bp_pipeline.digests import code_changed, code_digest, digest_json
 from bp_pipeline.ensemble import (
     RunResult,
     batches_of_results,
@@ -260,6 +260,11 @@ class _Training:
                     progress.count_run()
         for _, line in sorted(printed.items()):
             print(line)
+        if code_changed():
+            say(
+                "The code that trains was edited meanwhile. These are results of the code as it "
+                f"was when the command began ({code_digest()[:8]}…)."
+            )
         if failures:
             say("\n  ".join([f"{counted(len(failures), 'run')} failed:", *failures]))
         return int(bool(failures))
