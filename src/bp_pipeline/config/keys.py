@@ -294,10 +294,13 @@ class Cluster(Section):
             )
         if len(given) == 2:
             raise ValueError(
-                f"`cluster.workers` must be left out where there is a scheduler, got {self.workers} "
-                f"and {self.scheduler!r}. Leave one out."
+                f"`cluster.workers` must be left out where there is a scheduler, got "
+                f"{self.workers} and {self.scheduler!r}. Leave one out."
             )
         return self
+
+
+LOCAL = Cluster(name="local")
 
 
 class Sweep(Section):

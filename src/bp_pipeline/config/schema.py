@@ -63,9 +63,7 @@ class RunConfig(keys.Section):
     )
     threads: int | None = keys.integer("`null`: all cores", "2", 0, "all", default=None, ge=1)
     tracking: keys.Tracking = Field(description="where runs are kept; `off`: nowhere")
-    cluster: keys.Cluster = Field(
-        default=keys.Cluster(name="local"), description="where networks train"
-    )
+    cluster: keys.Cluster = Field(default=keys.LOCAL, description="where networks train")
     sweep: keys.Sweep
     labels: dict[str, str] = Field(default_factory=dict)
     _given: GivenWeights | None = PrivateAttr(None)

@@ -85,7 +85,8 @@ def connect(asked: Cluster, threads: int, tell: Callable[[str], None]) -> "Itera
         with _client(started) as client:
             yield DaskCluster(client, tell)
     finally:
-        started.close(timeout=1)
+        with suppress(Exception):  # what is slow to end does so when this process has
+            started.close(timeout=1)
 
 
 @contextmanager
@@ -98,7 +99,8 @@ def _client(scheduler: str | LocalCluster | None) -> Iterator[Client]:
     try:
         client = Client(scheduler, timeout=_CONNECT, set_as_default=False, name="bp_pipeline")
     except (OSError, ValueError, TypeError) as error:  # TLS without a key is a TypeError
-        reason = (str(error.__cause__ or error) or type(error).__name__).splitlines()[0]
+        said = str(error.__cause__ or error).partition("\n")[0].rpartition("] ")[2]
+        reason = said or type(error).__name__
         raise ConfigError(
             f"`cluster.scheduler` must be a Dask scheduler that answers, got {scheduler!r} "
             f"({reason}). Start one: dask scheduler"
