@@ -40,7 +40,8 @@ _POLL = 0.1  # seconds in which a caller's wish to stop is noticed
 _SHARDS_A_SLOT = 2  # one that is trained, and one that waits to be, or to be fetched
 _SHARD_MEMORY = 4 * SHARD_BYTES  # of a thread: results of two shards, and their making
 _PAUSE = 0.8  # of its memory: there Dask gives a worker no more work
-_TRIES = 3  # of a shard, each on four workers that die of it or with it
+_DEATHS = 12  # of workers that a shard survives; what it kills more of is its own fault
+_DEATHS_IN_DASK = 4  # after which Dask gives a shard up: its default, three failures allowed
 
 _DECISIVE = {"code": "code_digest", "numpy": "NumPy", "numba": "Numba"}
 
@@ -129,7 +130,7 @@ def _start_workers(n_workers: int, threads: int) -> LocalCluster:
                     n_workers=n_workers,
                     threads_per_worker=threads,
                     security=True,
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",  # its port is a free one
                     silence_logs=logging.CRITICAL + 1,
                 )
             )
@@ -149,11 +150,11 @@ def _start_workers(n_workers: int, threads: int) -> LocalCluster:
 
 
 class _Waiting(NamedTuple):
-    """A shard on its way: what it is, the future of its result, and how often it was sent."""
+    """A shard on its way: what it is, the future of its result, and how many workers it had."""
 
     shard: Any
     future: Any
-    tries: int
+    deaths: int
 
 
 class DaskCluster:
@@ -168,7 +169,7 @@ class DaskCluster:
         self._described: dict[str, dict[str, Any]] = {}
         self._is_alone = False
         self._looked = monotonic()
-        refusals = self._admit_new()
+        _, refusals = self._admit_new()
         if refusals and not any(self._slots.values()):
             raise ConfigError("\n".join(["No worker of this cluster may train.", *refusals]))
         for line in refusals:
@@ -200,7 +201,7 @@ class DaskCluster:
         in_flight: dict[str, _Waiting] = {}
         ended: SimpleQueue[str] = SimpleQueue()
 
-        def send(shard: Task, tries: int) -> None:
+        def send(shard: Task, deaths: int = 0) -> None:
             self._check_connection()
             future = self._client.submit(
                 _on_worker,
@@ -208,20 +209,30 @@ class DaskCluster:
                 resources={self._resource: 1},
                 pure=False,
             )
-            in_flight[future.key] = _Waiting(shard, future, tries)
+            in_flight[future.key] = _Waiting(shard, future, deaths)
             future.add_done_callback(lambda future: ended.put(future.key))
 
         try:
             while True:
                 room = _SHARDS_A_SLOT * self.n_at_a_time - len(in_flight)
                 for shard in islice(left, max(0, room)):
-                    send(shard, 1)
+                    send(shard)
                 if not in_flight:
                     return
-                shard, future, tries = in_flight.pop(self._next(ended, count))
+                key = self._next(ended, count)
+                if key is None:  # the workers that had them are gone, and Dask would wait for these
+                    again = [*in_flight.values()]
+                    self._forget([waiting.future for waiting in again])
+                    in_flight.clear()
+                    for shard, _, deaths in again:
+                        send(shard, deaths + 1)
+                    continue
+                if key not in in_flight:  # one that was sent again
+                    continue
+                shard, future, deaths = in_flight.pop(key)
                 result = self._result_of(future)
-                if isinstance(result, KilledWorker) and tries < _TRIES:
-                    send(shard, tries + 1)
+                if isinstance(result, KilledWorker) and deaths < _DEATHS:
+                    send(shard, deaths + _DEATHS_IN_DASK)
                     continue
                 outcome, network_epochs = (result, 0) if isinstance(result, Exception) else result
                 del future, result  # so that workers forget it
@@ -230,14 +241,17 @@ class DaskCluster:
         finally:
             self._forget([waiting.future for waiting in in_flight.values()])
 
-    def _next(self, ended: "SimpleQueue[str]", count: Progress) -> str:
-        """Wait for a shard to end; meanwhile look at who has joined."""
+    def _next(self, ended: "SimpleQueue[str]", count: Progress) -> str | None:
+        """Wait for a shard to end, and return its key; None where all workers are new ones."""
         while True:
             if monotonic() - self._looked > _LOOK:
-                for line in self._admit_new():
+                was_alone, refusals = self._admit_new()
+                for line in refusals:
                     self._tell(line)
                 self._tell_if_alone()
                 self._looked = monotonic()
+                if was_alone and any(self._slots.values()):
+                    return None
             try:
                 return ended.get(timeout=_POLL)
             except Empty:
@@ -272,17 +286,24 @@ class DaskCluster:
 
     # ------------------------------------------------------------------------------- workers
 
-    def _admit_new(self) -> list[str]:
-        """Let workers that have joined offer what shards ask for; return why some may not."""
+    def _admit_new(self) -> tuple[bool, list[str]]:
+        """Let workers that have joined offer what shards ask for.
+
+        Returns
+        -------
+        tuple
+            Whether none of the workers from before is left, and why new ones may not train.
+        """
         self._check_connection()
         try:
             present = self._client.nthreads(callback_timeout=_ANSWER)
         except (OSError, AttributeError) as error:  # of a connection that was closed meanwhile
             raise self._lost(error) from error
         self._slots = {address: n for address, n in self._slots.items() if address in present}
+        was_alone = not any(self._slots.values())
         new = [address for address in present if address not in self._slots]
         if not new:
-            return []
+            return was_alone, []
         answers = self._client.run(versions, workers=new, on_error="return")
         known = self._client.scheduler_info(n_workers=-1)["workers"]
         refusals = []
@@ -302,7 +323,7 @@ class DaskCluster:
             same = [address for address in new if self._slots.get(address) == n_slots]
             if same:
                 self._client.run(_offer, self._resource, n_slots, workers=same, on_error="ignore")
-        return refusals
+        return was_alone, refusals
 
     def _problem_with(
         self, answer: Mapping[str, str | None] | Exception, facts: Mapping[str, Any]
