@@ -7,6 +7,7 @@ of this process; it then offers a resource, named after these versions, which sh
 Dask itself hands the shards of a worker that died to others, also to ones that join later.
 """
 
+import asyncio
 import logging
 import os
 import pickle
@@ -20,11 +21,20 @@ from importlib import metadata
 from itertools import islice
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import dask
 import numpy as np
-from distributed import CancelledError, Client, KilledWorker, LocalCluster, Worker, get_worker
+from distributed import (
+    CancelledError,
+    Client,
+    KilledWorker,
+    LocalCluster,
+    Security,
+    Worker,
+    get_worker,
+    rpc,
+)
 
 from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.config.keys import Cluster
@@ -32,7 +42,9 @@ from bp_pipeline.core.training import Progress
 from bp_pipeline.digests import code_digest
 from bp_pipeline.ensemble.cluster import SHARD_BYTES, ClusterLost, Outcome, Task
 
-_CONNECT = 3.0  # seconds; with the start of `bp`, a user waits five for a scheduler that is silent
+Made = TypeVar("Made")
+
+_CONNECT = 2.5  # seconds; with the start of `bp`, a user waits five for a scheduler that is silent
 _ANSWER = 30.0  # seconds that a scheduler may take later on, when it is busy
 _TRANSFER = 600.0  # seconds for a shard's result on a slow network
 _LOOK = 1.0  # seconds between looks at who has joined
@@ -98,10 +110,12 @@ def _client(scheduler: str | LocalCluster | None) -> Iterator[Client]:
             "`cluster.scheduler=tcp://HOST:8786`, or start workers here: `cluster.workers=2`."
         )
     try:
+        if isinstance(scheduler, str):
+            _in_thread(lambda: asyncio.run(asyncio.wait_for(_identity(scheduler), _CONNECT)))
         client = Client(scheduler, timeout=_CONNECT, set_as_default=False, name="bp_pipeline")
-    except (OSError, ValueError, TypeError) as error:  # TLS without a key is a TypeError
+    except Exception as error:  # what answers may be anything, and TLS may lack a key
         said = str(error.__cause__ or error).partition("\n")[0].rpartition("] ")[2]
-        reason = said or type(error).__name__
+        reason = said or f"no answer within {_CONNECT:g} seconds"
         raise ConfigError(
             f"`cluster.scheduler` must be a Dask scheduler that answers, got {scheduler!r} "
             f"({reason}). Start one: dask scheduler"
@@ -113,40 +127,57 @@ def _client(scheduler: str | LocalCluster | None) -> Iterator[Client]:
             client.close(timeout=1)
 
 
+async def _identity(scheduler: str) -> None:
+    """Ask a scheduler what it is; where it takes connections and is silent, `Client` would hang."""
+    arguments = Security().get_connection_args("client")
+    async with rpc(scheduler, timeout=_CONNECT, connection_args=arguments) as asked:
+        await asked.identity(n_workers=0)
+
+
 def _start_workers(n_workers: int, threads: int) -> LocalCluster:
     """Start scheduler and workers on this machine, which nobody else can use: they speak TLS.
 
     Their processes never see the Ctrl-C that is meant for this one: what a thread has blocked when
     it starts a process is blocked in that process, too.
     """
-    started: list[LocalCluster | Exception] = []
 
-    def start() -> None:
+    def start() -> LocalCluster:
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            started.append(
-                LocalCluster(
-                    n_workers=n_workers,
-                    threads_per_worker=threads,
-                    security=True,
-                    dashboard_address="127.0.0.1:0",  # its port is a free one
-                    silence_logs=logging.CRITICAL + 1,
-                )
-            )
-        except Exception as error:  # the caller raises it
-            started.append(error)
+        return LocalCluster(
+            n_workers=n_workers,
+            threads_per_worker=threads,
+            security=True,
+            dashboard_address="127.0.0.1:0",  # its port is a free one
+            silence_logs=logging.CRITICAL + 1,
+        )
 
-    starter = threading.Thread(target=start, daemon=True)
-    starter.start()
-    starter.join()
-    [cluster] = started
-    if isinstance(cluster, Exception):
+    try:
+        return _in_thread(start)
+    except Exception as error:  # whatever keeps a machine from starting processes
         raise ConfigError(
             f"`cluster.workers` must be as many as can be started here, got {n_workers} "
-            f"({type(cluster).__name__}: {cluster}). Try `cluster.workers=2`."
-        ) from cluster
-    return cluster
+            f"({type(error).__name__}: {error}). Try `cluster.workers=2`."
+        ) from error
+
+
+def _in_thread(make: Callable[[], Made]) -> Made:
+    """Return what a thread of its own makes, or raise its error; a signal ends the waiting."""
+    made: list[Made] = []
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            made.append(make())
+        except Exception as error:  # the caller raises it
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join()
+    for error in errors:
+        raise error
+    return made[0]
 
 
 class _Waiting(NamedTuple):
