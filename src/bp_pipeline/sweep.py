@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING, Literal
 from filelock import FileLock, Timeout
 
 from bp_pipeline.config import Composition, ConfigError, Job, RunConfig
-from bp_pipeline.config.keys import Tracking
 from bp_pipeline.digests import code_changed, code_digest, digest_json
 from bp_pipeline.ensemble import (
+    ClusterLost,
     RunResult,
     batches_of_results,
     engine_in_use,
     in_words,
+    open_cluster,
     remarks_on_engines,
 )
 from bp_pipeline.report import (
@@ -60,6 +61,7 @@ from bp_pipeline.tracking import (
 )
 
 if TYPE_CHECKING:
+    from bp_pipeline.ensemble.dask_cluster import DaskCluster
     from bp_pipeline.tracking.reader import Run
 
 REPORTS = Path("reports")
@@ -80,28 +82,36 @@ def run_jobs(composition: Composition) -> int:
     Returns
     -------
     int
-        Exit code: 0, or 1 where a run failed (the others are recorded all the same), the store
-        failed after training had begun, or the report could not be made.
+        Exit code: 0, or 1 where a run failed (the others are recorded all the same), the store or
+        the cluster failed after training had begun, or the report could not be made.
 
     Raises
     ------
     ConfigError
-        Where jobs ask for different stores.
+        Where jobs ask for different stores or clusters, or the cluster cannot be used.
     TrackingError
         Where the store cannot be used; nothing was trained then.
     """
     training = _Training(composition.jobs)
-    tracking = _common_store(composition.jobs)
-    if tracking.name == "off":
-        return training.run()
-    with open_for_writing(tracking.uri, tracking.experiment) as writer:
-        try:
-            if composition.sweep_name is None:
-                return training.run(writer)
-            return _run_sweep(composition, composition.sweep_name, training, writer)
-        except TrackingError as error:
-            say(str(error))
-            return 1
+    for section, another in (("tracking", "store"), ("cluster", "place")):
+        _check_common(composition.jobs, section, another)
+    tracking = composition.jobs[0].config.tracking
+    try:
+        if tracking.name == "off":
+            with training.in_its_place():
+                return training.run()
+        with open_for_writing(tracking.uri, tracking.experiment) as writer:
+            try:
+                if composition.sweep_name is not None:
+                    return _run_sweep(composition, composition.sweep_name, training, writer)
+                with training.in_its_place():
+                    return training.run(writer)
+            except TrackingError as error:
+                say(str(error))
+                return 1
+    except ClusterLost as error:
+        say(str(error))
+        return 1
 
 
 def _run_sweep(composition: Composition, name: str, training: "_Training", writer: Writer) -> int:
@@ -121,16 +131,17 @@ def _run_sweep(composition: Composition, name: str, training: "_Training", write
                 return 0
             parent, runs, training = None, [], _Training(composition.jobs)
         others = {run.info.run_id for run in begun if run is not parent}
-        try:
-            if parent is None:
-                run_id = writer.start_sweep(name, frozen)
-            else:
-                run_id = writer.resume_sweep(parent, frozen)
-                writer.kill_unfinished(runs)
-            return _finish_sweep(run_id, frozen.sweep_digest, training, writer)
-        except BaseException:
-            writer.abandon(frozen.sweep_digest, others, training.account)
-            raise
+        with training.in_its_place():
+            try:
+                if parent is None:
+                    run_id = writer.start_sweep(name, frozen)
+                else:
+                    run_id = writer.resume_sweep(parent, frozen)
+                    writer.kill_unfinished(runs)
+                return _finish_sweep(run_id, frozen.sweep_digest, training, writer)
+            except BaseException:
+                writer.abandon(frozen.sweep_digest, others, training.account)
+                raise
 
 
 def _finish_sweep(run_id: str, digest: str, training: "_Training", writer: Writer) -> int:
@@ -146,15 +157,14 @@ def _finish_sweep(run_id: str, digest: str, training: "_Training", writer: Write
     return max(status, int(not is_shown))
 
 
-def _common_store(jobs: Sequence[Job]) -> Tracking:
-    tracking = jobs[0].config.tracking
-    other = next((job.config.tracking for job in jobs if job.config.tracking != tracking), None)
+def _check_common(jobs: Sequence[Job], section: str, another: str) -> None:
+    first, *others = (getattr(job.config, section) for job in jobs)
+    other = next((other for other in others if other != first), None)
     if other is not None:
         raise ConfigError(
-            f"`tracking` must be the same for all jobs of a sweep, got {tracking} and {other}. "
-            "Start one sweep for each store."
+            f"`{section}` must be the same for all jobs of a sweep, got {first} and {other}. "
+            f"Start one sweep for each {another}."
         )
-    return tracking
 
 
 def _freeze(composition: Composition) -> FrozenSweep:
@@ -203,6 +213,18 @@ class _Training:
         self._colours = run_colours([job.config for job in jobs])
         self._states: list[State] = ["missing"] * len(jobs)
         self.left = [*range(len(jobs))]
+        self._cluster: DaskCluster | None = None
+
+    @contextmanager
+    def in_its_place(self) -> Iterator[None]:
+        """Connect to the cluster that the jobs ask for, if there is something to train."""
+        config = self._jobs[0].config
+        with ExitStack() as opened:
+            if self.left:
+                self._cluster = opened.enter_context(
+                    open_cluster(config.cluster, config.threads, say)
+                )
+            yield
 
     def leave_out(self, attempts: "Sequence[Run]") -> None:
         """Leave out the jobs that have a run with its result."""
@@ -244,7 +266,8 @@ class _Training:
         with ExitStack() as opened:
             progress = opened.enter_context(training_progress(len(configs), self.network_epochs))
             size, count = writer.n_at_once if writer else 1, progress.count_network_epochs
-            for trained in opened.enter_context(batches_of_results(configs, size, progress=count)):
+            batches = batches_of_results(configs, size, progress=count, cluster=self._cluster)
+            for trained in opened.enter_context(batches):
                 batch = [(self.left[index], result) for index, result in trained]
                 recorded = self._record(batch, started, writer, sweep)
                 for (n, result), outcome in zip(batch, recorded, strict=True):
@@ -302,6 +325,7 @@ class _Training:
                 raise result
             run = trained_run(
                 config, result, name=name, sweep=sweep, engine=engine_in_use(config.engine),
+                cluster=self._cluster.description if self._cluster else None,
                 # MLflow's lists begin with the newest: a millisecond makes it the sweep's order.
                 start_time=int(started * 1000) - n, colour=self._colours[n],
             )  # fmt: skip

@@ -8,18 +8,22 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bp_pipeline.arrays import read_arrays, write_arrays
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.core.training import Progress
-from bp_pipeline.ensemble import RunResult, train_runs
+from bp_pipeline.ensemble import ClusterLost, RunResult, train_runs
 from bp_pipeline.ensemble.cluster import train_shards
 from bp_pipeline.maps.boundary import boundary_pixels
 from bp_pipeline.maps.options import MapConfig
 from bp_pipeline.maps.pixels import Numbers, Outcomes, Pixels, pixels_of, train_pixels
 from bp_pipeline.maps.values import MapResult
+
+if TYPE_CHECKING:
+    from bp_pipeline.ensemble.dask_cluster import DaskCluster
 
 _SHARD_WORK = 1 << 29  # weights × samples × epochs: a third of a second
 _SHARD_NETWORKS = 64, 1 << 16  # at least, at most
@@ -128,6 +132,7 @@ class Drawing:
         threads: int | None = None,
         progress: Progress | None = None,
         shard_done: Callable[[], None] | None = None,
+        cluster: "DaskCluster | None" = None,
     ) -> MapResult:
         """Train what is missing.
 
@@ -139,10 +144,15 @@ class Drawing:
             Called with how many network-epochs were trained since the last call.
         shard_done
             Called after each shard.
+        cluster
+            Where to train instead of on threads of this process.
         """
         shards = (np.arange(first, end) for first, end in self._missing)
         train = partial(_train, self._pixels, engine)
-        for numbers, outcomes in train_shards(train, shards, threads=threads, progress=progress):
+        trained = train_shards(train, shards, threads=threads, progress=progress, cluster=cluster)
+        for numbers, outcomes in trained:
+            if isinstance(outcomes, Exception):
+                raise outcomes
             _fill(self._flat, numbers, outcomes)
             self._kept.write(numbers, outcomes)
             if shard_done is not None:
@@ -152,20 +162,28 @@ class Drawing:
 
 
 def train_all(
-    configs: Sequence[RunConfig], *, progress: Progress | None = None
+    configs: Sequence[RunConfig],
+    *,
+    progress: Progress | None = None,
+    cluster: "DaskCluster | None" = None,
 ) -> Iterator[tuple[int, RunResult | MapResult | Exception]]:
     """Train runs side by side, then maps one after another; return each with its index."""
     maps = {index: config for index, config in enumerate(configs) if isinstance(config, MapConfig)}
     runs = [index for index in range(len(configs)) if index not in maps]
-    for index, result in train_runs([configs[index] for index in runs], progress=progress):
+    trained = train_runs([configs[n] for n in runs], progress=progress, cluster=cluster)
+    for index, result in trained:
         yield runs[index], result
     for index, config in maps.items():
         try:
             drawing = Drawing(pixels_of(config))
             yield (
                 index,
-                drawing.finish(engine=config.engine, threads=config.threads, progress=progress),
+                drawing.finish(
+                    engine=config.engine, threads=config.threads, progress=progress, cluster=cluster
+                ),
             )
+        except ClusterLost:
+            raise
         except Exception as error:  # of this map alone: the others are to be drawn
             yield index, error
 
@@ -178,6 +196,7 @@ def count_ulp_flips(
     engine: str,
     threads: int | None = None,
     progress: Progress | None = None,
+    cluster: "DaskCluster | None" = None,
 ) -> int:
     """Count the boundary's pixels that change sides when the x value moves up by one ulp."""
     inside = result.inside(boundary)
@@ -190,25 +209,26 @@ def count_ulp_flips(
     flat = _room(pixels, len(numbers))
     shards = shards_of(len(numbers), shard_size(pixels))
     train = partial(_train_one_ulp_further, pixels, engine, numbers)
-    for places, outcomes in train_shards(train, shards, threads=threads, progress=progress):
+    trained = train_shards(train, shards, threads=threads, progress=progress, cluster=cluster)
+    for places, outcomes in trained:
+        if isinstance(outcomes, Exception):
+            raise outcomes
         _fill(flat, places, outcomes)
     moved = _as_map(pixels, flat, np.zeros(len(rows)), np.zeros(1)).inside(boundary)
     return int((moved[0] != inside[rows, columns]).sum())
 
 
-def _train(
-    pixels: Pixels, engine: str, numbers: Numbers, progress: Progress
-) -> tuple[Numbers, Outcomes]:
-    return numbers, train_pixels(pixels, numbers, engine, progress)
+def _train(pixels: Pixels, engine: str, numbers: Numbers, progress: Progress) -> Outcomes:
+    return train_pixels(pixels, numbers, engine, progress)
 
 
 def _train_one_ulp_further(
     pixels: Pixels, engine: str, all_numbers: Numbers, places: Numbers, progress: Progress
-) -> tuple[Numbers, Outcomes]:
+) -> Outcomes:
     numbers = all_numbers[places]
     columns = np.unravel_index(numbers, pixels.shape)[1]
     further = np.nextafter(pixels.x[1][columns], np.inf)
-    return places, train_pixels(pixels, numbers, engine, progress, further)
+    return train_pixels(pixels, numbers, engine, progress, further)
 
 
 def _room(pixels: Pixels, n_networks: int) -> Outcomes:

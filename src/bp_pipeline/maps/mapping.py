@@ -7,14 +7,16 @@ the run whole; show it; and zoom, each window a map of its own. How networks tra
 
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 from bp_pipeline.config import Composition, ConfigError, Job
 from bp_pipeline.digests import code_digest, digest_json
-from bp_pipeline.ensemble import engine_in_use, remarks_on_engines
+from bp_pipeline.ensemble import ClusterLost, engine_in_use, open_cluster, remarks_on_engines
 from bp_pipeline.maps.boundary import Boundary, measure_boundary, middle_of_boundary
 from bp_pipeline.maps.boundary_text import describe_boundary, describe_zooms
 from bp_pipeline.maps.drawing import Drawing, KeptShards, count_ulp_flips
@@ -35,6 +37,9 @@ from bp_pipeline.tracking.format import (
     run_tags,
 )
 from bp_pipeline.tracking.provenance import package_version
+
+if TYPE_CHECKING:
+    from bp_pipeline.ensemble.dask_cluster import DaskCluster
 
 REPORTS = Path("reports")
 PAGE = "map.html"
@@ -63,22 +68,28 @@ def run_maps(composition: Composition, n_zooms: int = 0) -> int:
     Returns
     -------
     int
-        Exit code: 0, or 1 where the store failed after training had begun.
+        Exit code: 0, or 1 where the store or the cluster failed after training had begun.
 
     Raises
     ------
+    ConfigError
+        Where the cluster cannot be used.
     TrackingError
         Where the store cannot be used; nothing was trained then.
     """
     tracking = composition.jobs[0].config.tracking
-    if tracking.name == "off":
-        return _draw_all(composition, n_zooms, None)
-    with open_for_writing(tracking.uri, tracking.experiment) as writer:
-        try:
-            return _draw_all(composition, n_zooms, writer)
-        except TrackingError as error:
-            say(str(error))
-            return 1
+    try:
+        if tracking.name == "off":
+            return _draw_all(composition, n_zooms, None)
+        with open_for_writing(tracking.uri, tracking.experiment) as writer:
+            try:
+                return _draw_all(composition, n_zooms, writer)
+            except TrackingError as error:
+                say(str(error))
+                return 1
+    except ClusterLost as error:
+        say(str(error))
+        return 1
 
 
 def show_map(reader: Reader, name: str | None, folder: Path | None = None) -> MeasuredMap:
@@ -147,7 +158,7 @@ def _next_window(window: MeasuredMap) -> MapConfig | None:
 
 def _draw_window(name: str, config: MapConfig, command: str, writer: Writer | None) -> MeasuredMap:
     if writer is None:
-        window, _ = _draw(name, config, command, KeptShards(None))
+        window, *_ = _draw(name, config, command, KeptShards(None))
         _show(window)
         return window
     digest = digest_json({"config": config.config_digest, "code": code_digest()})
@@ -158,16 +169,30 @@ def _draw_window(name: str, config: MapConfig, command: str, writer: Writer | No
             say(f"Complete: this map is run {run_id}. `sweep.rerun=true` draws it anew.")
             return show_map(writer, run_id)
         kept = KeptShards(writer.unfinished(digest))
-        window, seconds = _draw(name, config, command, kept)
-        window = _show(window, writer=writer, seconds=seconds)
+        window, seconds, where = _draw(name, config, command, kept)
+        window = _show(window, writer=writer, seconds=seconds, where=where)
         kept.remove()
         return window
 
 
 def _draw(
     name: str, config: MapConfig, command: str, kept: KeptShards
+) -> tuple[MeasuredMap, float, Mapping[str, Any] | None]:
+    """Train what is missing and measure the boundary.
+
+    Returns
+    -------
+    tuple
+        The map, the seconds that it took, and the cluster that trained it, if any.
+    """
+    with open_cluster(config.cluster, config.threads, say) as cluster:
+        window, seconds = _train(name, config, command, kept, cluster)
+        return window, seconds, cluster.description if cluster else None
+
+
+def _train(
+    name: str, config: MapConfig, command: str, kept: KeptShards, cluster: "DaskCluster | None"
 ) -> tuple[MeasuredMap, float]:
-    """Train what is missing and measure the boundary; return the seconds that it took, too."""
     pixels = pixels_of(config)
     drawing = Drawing(pixels, kept)
     n_networks, n_missing = pixels.n_networks, drawing.n_missing
@@ -183,10 +208,11 @@ def _draw(
             threads=threads,
             progress=progress.count_network_epochs,
             shard_done=progress.count_run,
+            cluster=cluster,
         )
     boundary = measure_boundary(result.inside(config.map.boundary))
     what = config.map.boundary
-    flips = count_ulp_flips(pixels, result, what, engine=engine, threads=threads)
+    flips = count_ulp_flips(pixels, result, what, engine=engine, threads=threads, cluster=cluster)
     map_ = Map("", name, command, config, result, {})
     return MeasuredMap(map_, boundary, flips), perf_counter() - started
 
@@ -200,6 +226,7 @@ def _show(
     *,
     writer: Writer | None = None,
     seconds: float = 0.0,
+    where: Mapping[str, Any] | None = None,
 ) -> MeasuredMap:
     """Make the picture, record the map if there is where to, and print what matters."""
     config, result = window.map.config, window.map.result
@@ -207,7 +234,7 @@ def _show(
         picture = Path(made) / PICTURE
         _write_picture(picture, window)
         if writer is not None:
-            window = replace(window, map=_record(window, picture, seconds, writer))
+            window = replace(window, map=_record(window, picture, seconds, writer, where))
         name = re.sub(r"[^\w.]+", "-", window.map.name)[:_LONGEST_NAME]
         folder = folder or REPORTS / f"{name}-{config.config_digest[:8]}"
         write_viewer(Path(made) / PAGE, window.map, picture, _boundary_text(window))
@@ -228,7 +255,13 @@ def _show(
     return window
 
 
-def _record(window: MeasuredMap, picture: Path, seconds: float, writer: Writer) -> Map:
+def _record(
+    window: MeasuredMap,
+    picture: Path,
+    seconds: float,
+    writer: Writer,
+    where: Mapping[str, Any] | None,
+) -> Map:
     map_ = window.map
 
     def write(folder: Path) -> None:
@@ -245,6 +278,7 @@ def _record(window: MeasuredMap, picture: Path, seconds: float, writer: Writer) 
         tags={**run_tags(map_.config, None), **own},
         seconds=seconds,
         engine=engine_in_use(map_.config.engine),
+        cluster=where,
     )
     return replace(map_, run_id=run_id, metrics=metrics)
 

@@ -235,15 +235,18 @@ def read_config(folder: Path, parse: Callable[..., RunConfig] = parse_config) ->
     return parse(raw, given_weights=given if given.is_file() else folder / INITIAL_WEIGHTS)
 
 
-def write_environment(folder: Path, config: RunConfig, engine: str) -> None:
+def write_environment(
+    folder: Path, config: RunConfig, engine: str, cluster: Mapping[str, Any] | None = None
+) -> None:
     """Write what the run was made with."""
-    text = _environment_text(engine, config.threads or joblib.cpu_count())
+    where = json.dumps(cluster)  # a value that the cache can take
+    text = _environment_text(engine, config.threads or joblib.cpu_count(), where)
     (folder / "environment.json").write_text(text, encoding="utf-8")
 
 
 @cache
-def _environment_text(engine: str, threads: int) -> str:
-    return json.dumps(environment(engine, threads), indent=1)
+def _environment_text(engine: str, threads: int, cluster: str) -> str:
+    return json.dumps(environment(engine, threads, json.loads(cluster)), indent=1)
 
 
 def read_environment(folder: Path) -> dict[str, Any]:

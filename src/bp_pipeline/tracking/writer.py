@@ -181,6 +181,7 @@ class Writer(Reader):
         tags: Mapping[str, str],
         seconds: float,
         engine: str,
+        cluster: Mapping[str, Any] | None = None,
     ) -> str:
         """Record what was trained, whole, whatever it consists of; return its id. It is FINISHED.
 
@@ -192,13 +193,13 @@ class Writer(Reader):
             Writes what came of it into a folder.
         metrics, tags
             What MLflow shows of it.
-        name, seconds, engine
-            What it is called, how long ago it began, and what trained it.
+        name, seconds, engine, cluster
+            What it is called, how long ago it began, what trained it, and where.
         """
 
         def write_files(folder: Path) -> None:
             names.write_config(folder, config)
-            names.write_environment(folder, config, engine)
+            names.write_environment(folder, config, engine, cluster)
             write(folder)
 
         run = EndedRun(
