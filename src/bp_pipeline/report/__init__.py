@@ -24,6 +24,7 @@ clock, run id, path or machine decides a byte of them. Versions of what draws an
 
 from pathlib import Path
 
+from bp_pipeline.playground import RecordedResult, write_playground
 from bp_pipeline.report.champion import Champion, NoChampion, choose_champion, tasks
 from bp_pipeline.report.files import (
     escape_markdown,
@@ -40,6 +41,8 @@ from bp_pipeline.report.sections import outline
 from bp_pipeline.report.sentences import overview
 from bp_pipeline.report.sweep_data import Sweep
 from bp_pipeline.report.sweep_reader import load_sweep, read_sweep
+from bp_pipeline.tracking import TrackingError
+from bp_pipeline.tracking.format import read_config, read_result
 
 __all__ = [
     "Champion",
@@ -60,11 +63,29 @@ __all__ = [
 
 
 def write_report(findings: Findings, folder: Path) -> None:
-    """Write `report.html`, `report.md`, and each table as CSV, Markdown and LaTeX."""
+    """Write `report.html`, `report.md`, each table as CSV, Markdown and LaTeX, and playgrounds."""
     report = outline(findings)
     write_tables(printed_tables(findings), folder)
     write_markdown(report, folder / "report.md")
-    write_page(report, folder / "report.html")
+    write_page(report, folder / "report.html", _write_playgrounds(findings.sweep, folder))
+
+
+def _write_playgrounds(sweep: Sweep, folder: Path) -> dict[str, str]:
+    """Write a page that trains the champion of each task anew; return its file by the task."""
+    written = {}
+    for task in tasks(sweep):
+        champion, file = choose_champion(sweep, task), f"playground-{task}.html"
+        if isinstance(champion, NoChampion):
+            continue
+        try:
+            with sweep.open_files(champion.run_id) as run:
+                config, arrays = read_config(run), read_result(run)
+                recorded = RecordedResult(champion.run_name, champion.result_digest, arrays)
+                write_playground(config, folder / file, recorded, champion.replicate)
+        except (OSError, ValueError, TrackingError):  # the report says so where it reads them
+            continue
+        written[task] = file
+    return written
 
 
 def describe(findings: Findings) -> str:
