@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import DIGEST, record, start_sweep
 from mlflow import MlflowClient
+from small_runs import DIGEST, record, start_sweep
 
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult

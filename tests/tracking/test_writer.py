@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from conftest import DIGEST, JOBS, record, start_sweep
 from mlflow import MlflowClient
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
+from small_runs import DIGEST, JOBS, record, start_sweep
 
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult

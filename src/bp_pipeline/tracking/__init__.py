@@ -4,6 +4,7 @@ Nothing outside this package imports MLflow, and nothing in it does so before a 
 because that takes seconds.
 
     format.py        names and files of a run and of a sweep, both ways
+    chart_points.py  which points of a curve MLflow is told
     reader.py        finds sweeps, their runs and their files
     writer.py        the one writer of sweeps and runs
     ended_run.py     a run as a value, before it is written

@@ -25,6 +25,7 @@ from bp_pipeline.config.schema import KEYS, RunConfig, parse_config
 from bp_pipeline.core.training import OUTCOMES
 from bp_pipeline.digests import code_digest
 from bp_pipeline.ensemble import CURVES, SUMMARY, RunResult, curves, summary
+from bp_pipeline.tracking import chart_points
 from bp_pipeline.tracking.provenance import environment, git_state, package_version
 
 if TYPE_CHECKING:
@@ -89,22 +90,24 @@ def params(config: RunConfig) -> "list[Param]":
 def metrics(config: RunConfig, result: RunResult) -> "list[Metric]":
     """Return the curves, with the epoch as step, and the summary; what is not finite is left out.
 
-    MLflow stores a NaN such that `metric < x` finds it, and an infinity as the largest number.
+    MLflow stores a NaN such that `metric < x` finds it, and an infinity as the largest number. Of
+    a curve it gets the points that its charts need; `curves.npz` has those of all recorded epochs.
     """
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    epochs = result.epochs.tolist()
     points = [
         Metric(name, value, now, epoch)
         for name, values in curves(result).items()
-        for epoch, value, is_finite in zip(
-            epochs, values.tolist(), np.isfinite(values).tolist(), strict=True
-        )
-        if is_finite
+        for epoch, value in _shown(result.epochs[np.isfinite(values)], values[np.isfinite(values)])
     ]
     log_rate = math.log10(config.optimizer.learning_rate)
     return points + metrics_at_once({**summary(result), LOG_LEARNING_RATE: log_rate})
+
+
+def _shown(epochs: np.ndarray, values: np.ndarray) -> list[tuple[int, float]]:
+    every = list(zip(epochs.tolist(), values.tolist(), strict=True))
+    return [every[n] for n in chart_points.shown(*zip(*every, strict=True))] if every else []
 
 
 def run_tags(config: RunConfig, sweep: tuple[str, str] | None) -> dict[str, str]:
