@@ -27,10 +27,11 @@ from bp_pipeline.digests import code_digest
 from bp_pipeline.ensemble import CURVES, SUMMARY, RunResult, curves, summary
 from bp_pipeline.tracking import chart_points
 from bp_pipeline.tracking.provenance import environment, git_state, package_version
+from bp_pipeline.tracking.recorded import Recorded
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow.entities import DatasetInput, Metric, Param, Run
+    from mlflow.entities import DatasetInput, Metric, Param
 
 LEARNING_RATE = "optimizer.learning_rate"
 LOG_LEARNING_RATE = f"{LEARNING_RATE}/log10"  # a metric, since a param's axis is never logarithmic
@@ -148,7 +149,7 @@ def dataset(config: RunConfig) -> "DatasetInput":
     return DatasetInput(Dataset(**table.to_dict()), [InputTag("mlflow.data.context", "training")])
 
 
-def runs_table(runs: "Iterable[Run]") -> "pd.DataFrame":
+def runs_table(runs: Iterable[Recorded]) -> "pd.DataFrame":
     """Read runs back into a table that has every column, whichever of them the runs have.
 
     Returns
@@ -166,17 +167,17 @@ def runs_table(runs: "Iterable[Run]") -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=[*columns]).astype(dict.fromkeys(METRICS, float))
 
 
-def _row(run: "Run", texts: dict[str, Any]) -> dict[str, Any]:
-    for text in run.data.params.values():
+def _row(run: Recorded, texts: dict[str, Any]) -> dict[str, Any]:
+    for text in run.params.values():
         if text not in texts:
             texts[text] = _number_or_text(text)
     return {
-        "run_id": run.info.run_id,
-        "name": run.info.run_name,
-        "status": run.info.status,
-        **{key: texts[text] for key, text in run.data.params.items()},
-        **run.data.metrics,
-        **{key: text for key, text in run.data.tags.items() if key.startswith("bp.")},
+        "run_id": run.run_id,
+        "name": run.name,
+        "status": run.status,
+        **{key: texts[text] for key, text in run.params.items()},
+        **run.metrics,
+        **{key: text for key, text in run.tags.items() if key.startswith("bp.")},
     }
 
 
