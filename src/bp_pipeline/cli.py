@@ -258,7 +258,7 @@ def report(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder to write to")
     chosen = parser.parse_args(arguments)
     from bp_pipeline.maps import MAP, show_map
-    from bp_pipeline.sweep import report_sweep
+    from bp_pipeline.publish import report_sweep
     from bp_pipeline.tracking import TrackingError, open_for_reading
 
     try:
