@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bp_pipeline.arrays import read_arrays, write_arrays
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.core.training import Progress
-from bp_pipeline.ensemble import RunResult, train_runs
+from bp_pipeline.ensemble import ClusterLost, RunResult, train_runs
 from bp_pipeline.ensemble.cluster import train_shards
 from bp_pipeline.maps.boundary import boundary_pixels
 from bp_pipeline.maps.options import MapConfig
@@ -28,6 +29,9 @@ from bp_pipeline.maps.pixels import (
     pixels_of,
     train_pixels,
 )
+
+if TYPE_CHECKING:
+    from bp_pipeline.ensemble.dask_cluster import DaskCluster
 
 _SHARD_WORK = 1 << 29  # weights × samples × epochs: a third of a second
 _SHARD_NETWORKS = 64, 1 << 16  # at least, at most
@@ -134,6 +138,7 @@ class Drawing:
         threads: int | None = None,
         progress: Progress | None = None,
         shard_done: Callable[[], None] | None = None,
+        cluster: "DaskCluster | None" = None,
     ) -> MapResult:
         """Train what is missing.
 
@@ -145,10 +150,15 @@ class Drawing:
             Called with how many network-epochs were trained since the last call.
         shard_done
             Called after each shard.
+        cluster
+            Where to train instead of on threads of this process.
         """
         shards = (np.arange(first, end) for first, end in self._missing)
         train = partial(_train, self._pixels, engine)
-        for numbers, outcomes in train_shards(train, shards, threads=threads, progress=progress):
+        trained = train_shards(train, shards, threads=threads, progress=progress, cluster=cluster)
+        for numbers, outcomes in trained:
+            if isinstance(outcomes, Exception):
+                raise outcomes
             _fill(self._flat, numbers, outcomes)
             self._kept.write(numbers, outcomes)
             if shard_done is not None:
@@ -158,20 +168,26 @@ class Drawing:
 
 
 def train_all(
-    configs: Sequence[RunConfig], *, progress: Progress | None = None
+    configs: Sequence[RunConfig],
+    *,
+    progress: Progress | None = None,
+    cluster: "DaskCluster | None" = None,
 ) -> Iterator[tuple[int, RunResult | MapResult | Exception]]:
     """Train runs side by side, then maps one after another; return each with its index."""
     maps = {index: config for index, config in enumerate(configs) if isinstance(config, MapConfig)}
     runs = [index for index in range(len(configs)) if index not in maps]
-    for index, result in train_runs([configs[index] for index in runs], progress=progress):
+    trained = train_runs([configs[n] for n in runs], progress=progress, cluster=cluster)
+    for index, result in trained:
         yield runs[index], result
     for index, config in maps.items():
         try:
             drawing = Drawing(pixels_of(config))
-            yield (
-                index,
-                drawing.finish(engine=config.engine, threads=config.threads, progress=progress),
+            drawn = drawing.finish(
+                engine=config.engine, threads=config.threads, progress=progress, cluster=cluster
             )
+            yield index, drawn
+        except ClusterLost:
+            raise
         except Exception as error:  # of this map alone: the others are to be drawn
             yield index, error
 
@@ -184,6 +200,7 @@ def count_ulp_flips(
     engine: str,
     threads: int | None = None,
     progress: Progress | None = None,
+    cluster: "DaskCluster | None" = None,
 ) -> int:
     """Count the boundary's pixels that change sides when the x value moves up by one ulp."""
     inside = result.inside(boundary)
@@ -197,16 +214,17 @@ def count_ulp_flips(
     flat = _room(pixels, len(numbers))
     shards = (numbers[places] for places in shards_of(len(numbers), shard_size(pixels)))
     train = partial(_train, moved, engine)
-    for shard, outcomes in train_shards(train, shards, threads=threads, progress=progress):
+    trained = train_shards(train, shards, threads=threads, progress=progress, cluster=cluster)
+    for shard, outcomes in trained:
+        if isinstance(outcomes, Exception):
+            raise outcomes
         _fill(flat, np.searchsorted(numbers, shard), outcomes)
     a_row = replace(pixels, x=(key, values[columns]), y=(pixels.y[0], pixels.y[1][:1]))
     return int((_as_map(a_row, flat).inside(boundary)[0] != inside[rows, columns]).sum())
 
 
-def _train(
-    pixels: Pixels, engine: str, numbers: Numbers, progress: Progress
-) -> tuple[Numbers, Outcomes]:
-    return numbers, train_pixels(pixels, numbers, engine, progress)
+def _train(pixels: Pixels, engine: str, numbers: Numbers, progress: Progress) -> Outcomes:
+    return train_pixels(pixels, numbers, engine, progress)
 
 
 def _room(pixels: Pixels, n_networks: int) -> Outcomes:

@@ -7,14 +7,16 @@ the run whole; show it; and zoom, each window a map of its own. How networks tra
 
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 from bp_pipeline.config import Composition, ConfigError, Job
 from bp_pipeline.digests import code_digest, digest_json
-from bp_pipeline.ensemble import engine_in_use, remarks_on_engines
+from bp_pipeline.ensemble import ClusterLost, engine_in_use, open_cluster, remarks_on_engines
 from bp_pipeline.maps.boundary import describe_zooms, middle_of_boundary
 from bp_pipeline.maps.drawing import Drawing, KeptShards, count_ulp_flips
 from bp_pipeline.maps.options import MapConfig, zoomed
@@ -44,6 +46,11 @@ from bp_pipeline.tracking.format import (
 )
 from bp_pipeline.tracking.provenance import package_version
 
+if TYPE_CHECKING:
+    from bp_pipeline.ensemble.dask_cluster import DaskCluster
+
+Where = Mapping[str, Any] | None  # what a cluster says of itself
+
 REPORTS = Path("reports")
 PAGE = "map.html"
 _LONGEST_NAME = 80  # characters of a map's name in that of its folder
@@ -62,22 +69,28 @@ def run_maps(composition: Composition, n_zooms: int = 0) -> int:
     Returns
     -------
     int
-        Exit code: 0, or 1 where the store failed after training had begun.
+        Exit code: 0, or 1 where the store or the cluster failed after training had begun.
 
     Raises
     ------
+    ConfigError
+        Where the cluster cannot be used.
     TrackingError
         Where the store cannot be used; nothing was trained then.
     """
     tracking = composition.jobs[0].config.tracking
-    if tracking.name == "off":
-        return _draw_all(composition, n_zooms, None)
-    with open_for_writing(tracking.uri, tracking.experiment) as writer:
-        try:
-            return _draw_all(composition, n_zooms, writer)
-        except TrackingError as error:
-            say(str(error))
-            return 1
+    try:
+        if tracking.name == "off":
+            return _draw_all(composition, n_zooms, None)
+        with open_for_writing(tracking.uri, tracking.experiment) as writer:
+            try:
+                return _draw_all(composition, n_zooms, writer)
+            except TrackingError as error:
+                say(str(error))
+                return 1
+    except ClusterLost as error:
+        say(str(error))
+        return 1
 
 
 def show_map(reader: Reader, name: str | None, folder: Path | None = None) -> Map:
@@ -144,7 +157,7 @@ def next_window(map_: Map) -> MapConfig | None:
 
 def _draw_window(name: str, config: MapConfig, command: str, writer: Writer | None) -> Map:
     if writer is None:
-        return _show(_draw(name, config, command, KeptShards(None)))
+        return _show(_draw(name, config, command, KeptShards(None))[0])
     digest = digest_json({"config": config.config_digest, "code": code_digest()})
     with writer.lock_sweep(digest):
         known = writer.find_same(config.config_digest, code_digest())
@@ -153,13 +166,22 @@ def _draw_window(name: str, config: MapConfig, command: str, writer: Writer | No
             say(f"Complete: this map is run {run_id}. `sweep.rerun=true` draws it anew.")
             return show_map(writer, run_id)
         kept = KeptShards(writer.unfinished(digest))
-        map_ = _show(_draw(name, config, command, kept), writer=writer)
+        map_, where = _draw(name, config, command, kept)
+        map_ = _show(map_, writer=writer, where=where)
         kept.remove()
         return map_
 
 
-def _draw(name: str, config: MapConfig, command: str, kept: KeptShards) -> Map:
-    """Train what is missing of a map and measure its boundary."""
+def _draw(name: str, config: MapConfig, command: str, kept: KeptShards) -> tuple[Map, Where]:
+    """Train what is missing of a map and measure its boundary; return where that was done, too."""
+    with open_cluster(config.cluster, config.threads, say) as cluster:
+        map_ = _train(name, config, command, kept, cluster)
+        return map_, cluster.description if cluster else None
+
+
+def _train(
+    name: str, config: MapConfig, command: str, kept: KeptShards, cluster: "DaskCluster | None"
+) -> Map:
     pixels, engine, threads = pixels_of(config), config.engine, config.threads
     drawing = Drawing(pixels, kept)
     n_networks, n_missing = pixels.n_networks, drawing.n_missing
@@ -174,9 +196,10 @@ def _draw(name: str, config: MapConfig, command: str, kept: KeptShards) -> Map:
             threads=threads,
             progress=progress.count_network_epochs,
             shard_done=progress.count_run,
+            cluster=cluster,
         )
     what = config.map.boundary
-    flips = count_ulp_flips(pixels, result, what, engine=engine, threads=threads)
+    flips = count_ulp_flips(pixels, result, what, engine=engine, threads=threads, cluster=cluster)
     measures = {ULP_FLIPS: flips, SECONDS: perf_counter() - started}
     map_ = Map("", name, command, config, result, measures)
     return replace(map_, metrics=metrics_of(map_))
@@ -185,13 +208,19 @@ def _draw(name: str, config: MapConfig, command: str, kept: KeptShards) -> Map:
 # ---------------------------------------------------------------------------------------- shown
 
 
-def _show(map_: Map, folder: Path | None = None, *, writer: Writer | None = None) -> Map:
+def _show(
+    map_: Map,
+    folder: Path | None = None,
+    *,
+    writer: Writer | None = None,
+    where: Where = None,
+) -> Map:
     """Make the picture, record the map if there is where to, and print what matters."""
     with TemporaryDirectory(prefix="bp_pipeline-") as made:
         picture = Path(made) / PICTURE
         _write_picture(picture, map_)
         if writer is not None:
-            map_ = replace(map_, run_id=_record(map_, picture, writer))
+            map_ = replace(map_, run_id=_record(map_, picture, writer, where))
         name = re.sub(r"[^\w.]+", "-", map_.name)[:_LONGEST_NAME]
         folder = folder or REPORTS / f"{name}-{map_.config.config_digest[:8]}"
         write_viewer(Path(made) / PAGE, map_, picture)
@@ -212,7 +241,7 @@ def _show(map_: Map, folder: Path | None = None, *, writer: Writer | None = None
     return map_
 
 
-def _record(map_: Map, picture: Path, writer: Writer) -> str:
+def _record(map_: Map, picture: Path, writer: Writer, where: Where) -> str:
     """Record a map and return its run's id."""
 
     def write(folder: Path) -> None:
@@ -228,6 +257,7 @@ def _record(map_: Map, picture: Path, writer: Writer) -> str:
         tags={**run_tags(map_.config, None), **own},
         seconds=map_.metrics[SECONDS],
         engine=engine_in_use(map_.config.engine),
+        cluster=where,
     )
 
 

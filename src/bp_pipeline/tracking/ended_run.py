@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult
@@ -53,6 +53,7 @@ def trained_run(
     sweep: tuple[str, str] | None,
     start_time: int,
     engine: str,
+    cluster: Mapping[str, Any] | None = None,
     colour: str | None = None,
 ) -> EndedRun:
     """Return a trained run; it is FINISHED.
@@ -67,15 +68,15 @@ def trained_run(
         Run id and digest of the sweep it belongs to, if any.
     start_time
         When training began, in milliseconds since 1970.
-    engine
-        What trained it.
+    engine, cluster
+        What trained it, and where, if not in this process.
     colour
         In MLflow's charts, as in HTML; by default MLflow's own choice.
     """
 
     def write_files(folder: Path) -> None:
         names.write_config(folder, config)
-        names.write_environment(folder, config, engine)
+        names.write_environment(folder, config, engine, cluster)
         names.write_result(folder, result)
 
     tags = {**names.run_tags(config, sweep), names.RESULT_DIGEST: result.result_digest}

@@ -8,29 +8,20 @@ is left to `reproduce/`.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from bp_pipeline.tracking import format as names
 from bp_pipeline.tracking.ended_run import time_before
 from bp_pipeline.tracking.failures import TrackingError, failures_explained
 from bp_pipeline.tracking.reader import Reader, latest_attempts
+from bp_pipeline.tracking.recorded import Recorded, of_mlflow
 from bp_pipeline.tracking.writer import Writer
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow.entities import Run
 
 REPRODUCTIONS = "bp_pipeline/reproductions"
 _MOST_LINKS = 20  # in the description, whose length is limited; the table names every run
-
-
-class Recorded(NamedTuple):
-    """A run as the store has it, without its artifacts."""
-
-    run_id: str
-    name: str
-    status: str
-    tags: Mapping[str, str]
 
 
 class RunsToVerify(Reader):
@@ -49,7 +40,7 @@ class RunsToVerify(Reader):
     def of_sweep(self, name: str | None) -> list[Recorded]:
         """Find the runs of a sweep, the newest by default: one a job, whatever its status."""
         runs = latest_attempts(self.runs_of(self.find_sweep(name).info.run_id))
-        return sorted(map(_recorded, runs), key=lambda run: (run.name, run.run_id))
+        return sorted(runs, key=lambda run: (run.name, run.run_id))
 
     def sample(self, n: int, seed: int) -> list[Recorded]:
         """Draw finished runs, so that consecutive seeds walk through all there are.
@@ -57,7 +48,7 @@ class RunsToVerify(Reader):
         MLflow draws run ids at random: in their order, each seed takes the next `n` of the circle.
         """
         has_result = f"attributes.status = 'FINISHED' AND tags.`{names.RESULT_DIGEST}` != ''"
-        runs = sorted(map(_recorded, self._search(has_result)), key=lambda run: run.run_id)
+        runs = sorted(map(of_mlflow, self._search(has_result)), key=lambda run: run.run_id)
         return [runs[(seed * n + i) % len(runs)] for i in range(min(n, len(runs)))]
 
     def record_reproduction(
@@ -107,7 +98,7 @@ class RunsToVerify(Reader):
             )
         if names.N_JOBS in run.data.tags:
             raise TrackingError(f"Run {run_id} is a sweep. Use `bp reproduce --sweep {run_id}`.")
-        return _recorded(run)
+        return of_mlflow(run)
 
 
 class _Verifications(Writer):
@@ -154,10 +145,6 @@ class _Verifications(Writer):
         with failures_explained(self.uri, f"find run {run_id}"):
             experiment_id = self._client.get_run(run_id).info.experiment_id
         return f"#/experiments/{experiment_id}/runs/{run_id}"
-
-
-def _recorded(run: "Run") -> Recorded:
-    return Recorded(run.info.run_id, run.info.run_name, run.info.status, run.data.tags)
 
 
 def _table(verdicts: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
