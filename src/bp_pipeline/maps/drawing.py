@@ -154,7 +154,7 @@ class Drawing:
             Where to train instead of on threads of this process.
         """
         shards = (np.arange(first, end) for first, end in self._missing)
-        train = partial(_train, self._pixels, engine)
+        train = partial(train_pixels, self._pixels, engine)
         trained = train_shards(train, shards, threads=threads, progress=progress, cluster=cluster)
         for numbers, outcomes in trained:
             if isinstance(outcomes, Exception):
@@ -213,7 +213,7 @@ def count_ulp_flips(
     numbers = (first[:, None] + np.arange(n_replicates)).ravel()
     flat = _room(pixels, len(numbers))
     shards = (numbers[places] for places in shards_of(len(numbers), shard_size(pixels)))
-    train = partial(_train, moved, engine)
+    train = partial(train_pixels, moved, engine)
     trained = train_shards(train, shards, threads=threads, progress=progress, cluster=cluster)
     for shard, outcomes in trained:
         if isinstance(outcomes, Exception):
@@ -221,10 +221,6 @@ def count_ulp_flips(
         _fill(flat, np.searchsorted(numbers, shard), outcomes)
     a_row = replace(pixels, x=(key, values[columns]), y=(pixels.y[0], pixels.y[1][:1]))
     return int((_as_map(a_row, flat).inside(boundary)[0] != inside[rows, columns]).sum())
-
-
-def _train(pixels: Pixels, engine: str, numbers: Numbers, progress: Progress) -> Outcomes:
-    return train_pixels(pixels, numbers, engine, progress)
 
 
 def _room(pixels: Pixels, n_networks: int) -> Outcomes:

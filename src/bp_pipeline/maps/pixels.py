@@ -131,7 +131,7 @@ def pixels_of(config: MapConfig) -> Pixels:
 
 
 def train_pixels(
-    pixels: Pixels, numbers: Numbers, engine: str, progress: Progress | None = None
+    pixels: Pixels, engine: str, numbers: Numbers, progress: Progress | None = None
 ) -> Outcomes:
     """Train some networks of a map."""
     trained = train_function(engine)(pixels.setup, *pixels.networks(numbers), progress=progress)
