@@ -1,8 +1,8 @@
 """Runs that are to be verified, and what MLflow is told of it.
 
-Owns which runs of a store a request means, and the record of a verification: a run of its own in
-the experiment `REPRODUCTIONS`, and tags on the runs that were verified. What a verification does
-is left to `reproduce/`.
+Owns which runs of a store a request means, whether what MLflow shows of a run is what its files
+come to, and the record of a verification: a run of its own in the experiment `REPRODUCTIONS`, and
+tags on the runs that were verified. What a verification does is left to `reproduce/`.
 """
 
 from collections import Counter
@@ -10,9 +10,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bp_pipeline.config.schema import RunConfig
+from bp_pipeline.ensemble import RunResult
 from bp_pipeline.tracking import format as names
 from bp_pipeline.tracking.ended_run import time_before
 from bp_pipeline.tracking.failures import TrackingError, failures_explained
+from bp_pipeline.tracking.provenance import package_version
 from bp_pipeline.tracking.reader import Reader, latest_attempts
 from bp_pipeline.tracking.writer import Writer
 
@@ -25,12 +28,49 @@ _MOST_LINKS = 20  # in the description, whose length is limited; the table names
 
 
 class Recorded(NamedTuple):
-    """A run as the store has it, without its artifacts."""
+    """A run as the store has it, without its artifacts; `shown` is `format.as_row` of it."""
 
     run_id: str
     name: str
     status: str
     tags: Mapping[str, str]
+    shown: Mapping[str, Any]
+
+
+def disagreement(
+    shown: Mapping[str, Any], config: RunConfig, result: RunResult | None = None
+) -> str:
+    """Say where MLflow shows something else of a run than its files hold.
+
+    Parameters
+    ----------
+    shown
+        Its params, metrics and tags, as a row of `format.runs_table` or `format.as_row`.
+    config, result
+        What its files hold; without a result metrics are not compared.
+
+    Returns
+    -------
+    str
+        The first disagreement, as a clause; empty where there is none. A digest that another
+        version of this package has written may be defined otherwise, and is none.
+    """
+    for key, value in names.shown_params(config).items():
+        if key in shown and not _same(shown[key], value):
+            return f"MLflow's {key} is {shown[key]}, that of config.yaml is {value}"
+    same_version = shown.get(names.VERSION) == package_version()
+    if same_version and shown.get(names.CONFIG_DIGEST) != config.config_digest:
+        return "config.yaml no longer has the digest that was recorded"
+    expected = {} if result is None else names.latest_metrics(config, result)
+    for name, number in expected.items():
+        if not _same(shown.get(name), number):
+            return f"MLflow's {name} is {shown.get(name)}, the files come to {number}"
+    return ""
+
+
+def _same(shown: Any, value: Any) -> bool:
+    """Whether two values are equal; in a table NaN stands for none."""
+    return bool(shown == value) or (value is None and shown != shown)
 
 
 class RunsToVerify(Reader):
@@ -157,7 +197,8 @@ class _Verifications(Writer):
 
 
 def _recorded(run: "Run") -> Recorded:
-    return Recorded(run.info.run_id, run.info.run_name, run.info.status, run.data.tags)
+    info = run.info
+    return Recorded(info.run_id, info.run_name, info.status, run.data.tags, names.as_row(run))
 
 
 def _table(verdicts: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
