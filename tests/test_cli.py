@@ -54,7 +54,8 @@ def _litter(folder: Path) -> list[Path]:
     [
         (
             "nonsense",
-            f"`bp` must be followed by a command, got 'nonsense'. There are: {', '.join(cli.COMMANDS)}.",
+            "`bp` must be followed by a command, got 'nonsense'. "
+            f"There are: {', '.join(cli.COMMANDS)}.",
         ),
         (
             "trian",
@@ -265,9 +266,12 @@ def test_a_signal_ends_training_with_its_code(name: str, code: int, folder: Path
         text=True,
     )
     assert process.stderr
-    process.stderr.readline()  # what it is going to do: training has begun, or is about to
-    process.send_signal(signal.Signals[name])
-    _, errors = process.communicate(timeout=60)
+    try:
+        process.stderr.readline()  # what it is going to do: training has begun, or is about to
+        process.send_signal(signal.Signals[name])
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == code
     assert errors.splitlines()[-1] == "Interrupted."
     assert "Traceback" not in errors

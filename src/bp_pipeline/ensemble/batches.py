@@ -55,12 +55,13 @@ def batches_of_results(
             waiting.end(error)
 
     trainer = threading.Thread(target=train, name="trainer")
-    trainer.start()
-    try:
+    try:  # around the start too: a signal may come before it returns
+        trainer.start()
         yield waiting.batches(size)
     finally:
         waiting.close()
-        trainer.join()
+        if trainer.is_alive():
+            trainer.join()
 
 
 class _Waiting:
