@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 from filelock import FileLock, Timeout
 
-from bp_pipeline.config import Composition, ConfigError, Job, RunConfig
+from bp_pipeline.config import Composition, ConfigError, Job, RunConfig, compose
 from bp_pipeline.config.keys import Tracking
 from bp_pipeline.digests import code_digest, digest_json
 from bp_pipeline.ensemble import (
@@ -35,12 +35,20 @@ from bp_pipeline.report import (
     Findings,
     NoChampion,
     Sweep,
+    asked_in_words,
+    best_measures,
     choose_champion,
+    compare_two,
     describe,
     escape_markdown,
+    is_better,
+    load_sweep,
+    print_comparison,
     print_report,
     read_sweep,
     tasks,
+    what_was_asked,
+    write_comparison,
     write_report,
 )
 from bp_pipeline.terminal import counted, say, training_progress
@@ -54,6 +62,7 @@ from bp_pipeline.tracking import (
     failed_run,
     latest_attempts,
     model_name,
+    open_for_reading,
     open_for_writing,
     run_colours,
     trained_run,
@@ -67,6 +76,40 @@ _LONGEST_NAME = 80  # characters of a sweep's name in that of its folder
 
 State = Literal["finished", "failed", "missing"]
 Parent = tuple[str, str]  # a sweep's run id and digest
+
+
+def train(overrides: Sequence[str] = ()) -> Sweep:
+    """Train a sweep as `bp train --multirun OVERRIDES` does, and read it.
+
+    What was trained before is not trained again. Progress and what came out are printed.
+
+    Parameters
+    ----------
+    overrides
+        As typed, such as `["activation=tanh,relu", "optimizer.learning_rate=0.3,1"]`.
+
+    Returns
+    -------
+    Sweep
+        Whose `runs` have a `status` each: one that failed is no error here.
+
+    Raises
+    ------
+    ConfigError
+        Where a value is wrong, or nothing is to be kept, so that nothing could be read.
+    TrackingError
+        Where the store cannot be used.
+    """
+    composition = compose(["--multirun", *overrides])
+    tracking = _common_store(composition.jobs)
+    if tracking.name == "off":
+        raise ConfigError("`tracking` must be a store that can be read, got off. Leave it out.")
+    run_jobs(composition)
+    with open_for_reading(tracking.uri, tracking.experiment) as reader:
+        begun = reader.sweeps(_freeze(composition).sweep_digest)
+        ours = (run for run in begun if run.data.tags["bp.code_digest"] == code_digest())
+        run_id = next(ours).info.run_id
+    return load_sweep(run_id, uri=tracking.uri, experiment=tracking.experiment)
 
 
 def run_jobs(composition: Composition) -> int:
@@ -123,7 +166,8 @@ def _run_sweep(composition: Composition, name: str, training: "_Training", write
         others = {run.info.run_id for run in begun if run is not parent}
         try:
             if parent is None:
-                run_id = writer.start_sweep(name, frozen)
+                _tell_of_namesake(name, frozen.sweep_digest, composition.jobs, writer)
+                run_id = writer.start_sweep(name, frozen, [job.config for job in composition.jobs])
             else:
                 run_id = writer.resume_sweep(parent, frozen)
                 writer.kill_unfinished(runs)
@@ -131,6 +175,18 @@ def _run_sweep(composition: Composition, name: str, training: "_Training", write
         except BaseException:
             writer.abandon(frozen.sweep_digest, others, training.account)
             raise
+
+
+def _tell_of_namesake(name: str, digest: str, jobs: Sequence[Job], writer: Writer) -> None:
+    """Say what differs from the newest sweep of this name that has another content."""
+    named = (run for run in writer.sweeps() if run.info.run_name == name)
+    other = next((run for run in named if run.data.tags["bp.sweep_digest"] != digest), None)
+    if other is None:
+        return
+    params = [job.config.params() for job in jobs]
+    asked = what_was_asked(writer.load_runs(other.info.run_id), params)
+    said = f"Sweep {other.info.run_id} has the same name, and asked otherwise"
+    say(f"{said}: {asked_in_words(asked)}.")
 
 
 def _finish_sweep(run_id: str, digest: str, training: "_Training", writer: Writer) -> int:
@@ -141,7 +197,7 @@ def _finish_sweep(run_id: str, digest: str, training: "_Training", writer: Write
     if training.left:
         writer.write_speed(run_id, perf_counter() - started, training.network_epochs)
     writer.write_account(run_id, training.account)
-    is_shown = _show(writer, run_id)
+    is_shown = _show(writer, run_id, training.account)
     writer.finish(run_id, training.account.status)
     return max(status, int(not is_shown))
 
@@ -226,8 +282,7 @@ class _Training:
     @property
     def network_epochs(self) -> int:
         """Networks times epochs that are left to be trained."""
-        configs = (self._jobs[n].config for n in self.left)
-        return sum(config.replicates * config.training.epochs for config in configs)
+        return _network_epochs([self._jobs[n].config for n in self.left])
 
     def run(self, writer: Writer | None = None, sweep: Parent | None = None) -> int:
         """Train what is left and record each run as it finishes; return the exit code.
@@ -241,12 +296,14 @@ class _Training:
         if writer is not None and writer.remark:
             say(writer.remark)
         started, failures, printed = time(), [], {}
+        before = started
         with ExitStack() as opened:
             progress = opened.enter_context(training_progress(len(configs), self.network_epochs))
             size, count = writer.n_at_once if writer else 1, progress.count_network_epochs
             for trained in opened.enter_context(batches_of_results(configs, size, progress=count)):
                 batch = [(self.left[index], result) for index, result in trained]
-                recorded = self._record(batch, started, writer, sweep)
+                recorded = self._record(batch, started, time() - before, writer, sweep)
+                before = time()
                 for (n, result), outcome in zip(batch, recorded, strict=True):
                     job = self._jobs[n]
                     self._states[n] = "failed" if isinstance(outcome, Exception) else "finished"
@@ -273,13 +330,22 @@ class _Training:
         self,
         batch: Sequence[tuple[int, RunResult | Exception]],
         started: float,
+        seconds: float,
         writer: Writer | None,
         sweep: Parent | None,
     ) -> list[str | Exception]:
-        """Record runs; return of each its id, or its error, which is recorded then."""
+        """Record runs; return of each its id, or its error, which is recorded then.
+
+        The seconds since others were recorded are shared among them by networks times epochs.
+        """
         if writer is None:
             return [result if isinstance(result, Exception) else "" for _, result in batch]
-        ended = [self._ended_run(n, result, started, sweep) for n, result in batch]
+        work = [_network_epochs([self._jobs[n].config]) for n, _ in batch]
+        per_network_epoch = seconds / max(1, sum(work))
+        ended = [
+            self._ended_run(n, result, started, of_run * per_network_epoch, sweep)
+            for (n, result), of_run in zip(batch, work, strict=True)
+        ]
         outcomes = writer.record_all([run for run, _ in ended])
         for (n, _), outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Exception):
@@ -288,7 +354,12 @@ class _Training:
         return [error or run_id for (_, error), run_id in zip(ended, outcomes, strict=True)]
 
     def _ended_run(
-        self, n: int, result: RunResult | Exception, started: float, sweep: Parent | None
+        self,
+        n: int,
+        result: RunResult | Exception,
+        started: float,
+        seconds: float,
+        sweep: Parent | None,
     ) -> tuple[EndedRun, Exception | None]:
         """Return what is to be recorded of a job, and its error, if there is one."""
         name, config = self._jobs[n].name, self._jobs[n].config
@@ -299,10 +370,15 @@ class _Training:
                 config, result, name=name, sweep=sweep, engine=engine_in_use(config.engine),
                 # MLflow's lists begin with the newest: a millisecond makes it the sweep's order.
                 start_time=int(started * 1000) - n, colour=self._colours[n],
+                seconds=seconds,
             )  # fmt: skip
         except Exception as error:  # of this run alone: the others are to be recorded
             return failed_run(config, error, name=name, sweep=sweep), error
         return run, None
+
+
+def _network_epochs(configs: Sequence[RunConfig]) -> int:
+    return sum(config.replicates * config.training.epochs for config in configs)
 
 
 def states_of(
@@ -337,12 +413,12 @@ def states_of(
     return states
 
 
-def _show(writer: Writer, run_id: str) -> bool:
+def _show(writer: Writer, run_id: str, account: Account) -> bool:
     """Report a sweep, which is whole also where that fails; return whether it did not."""
     try:
         findings = Findings(read_sweep(writer, run_id))
         with _report_of(findings) as made:
-            is_well = _show_in_mlflow(writer, findings, made)
+            is_well = _show_in_mlflow(writer, findings, made, account)
             _publish(findings, made)
         return is_well
     except Exception as error:  # whatever it is, it is told
@@ -351,7 +427,7 @@ def _show(writer: Writer, run_id: str) -> bool:
         return False
 
 
-def _show_in_mlflow(writer: Writer, findings: Findings, made: Path) -> bool:
+def _show_in_mlflow(writer: Writer, findings: Findings, made: Path, account: Account) -> bool:
     """Log a report, and make the comparison, champions and description, as far as MLflow lets us.
 
     Returns
@@ -370,21 +446,48 @@ def _show_in_mlflow(writer: Writer, findings: Findings, made: Path) -> bool:
             say(remark)
             remarks.append(escape_markdown(remark))
     with _tried("The description", errors):
-        writer.write_description(sweep.run_id, "\n\n".join([*remarks, describe(findings)]))
+        writer.write_best(sweep.run_id, best_measures(findings))
+        finding, text = describe(findings)
+        text = "\n\n".join([text, *remarks])
+        writer.write_description(sweep.run_id, finding, text, account)
     return not any(map(_is_bug, errors))
 
 
-def _crown(writer: Writer, sweep: Sweep, task: str) -> str:
-    """Register the champion of a task, once, and return which it is."""
+def _crown(writer: Writer, sweep: Sweep, task: str, *, at_any_rate: bool = False) -> str:
+    """Register the champion of a task, once, serve it where it is better; return which it is."""
     chosen = choose_champion(sweep, task)
     if isinstance(chosen, NoChampion):
         return chosen.reason
     name = model_name(task)
     tags = {"bp.result_digest": chosen.result_digest, "bp.replicate": str(chosen.replicate)}
-    version = writer.register(chosen.network, name=name, run_id=chosen.run_id, tags=tags)
-    said = f"Champion: {chosen.run_name}, replicate {chosen.replicate}, is models:/{name}/{version}"
+    who = f"{chosen.run_name}, replicate {chosen.replicate}"
+    run = sweep.runs.set_index("run_id").loc[chosen.run_id].to_dict()
+    rate = f"{run['solved/rate']:.0%} of its {run['replicates']:,.0f} networks solve {task}"
+    version = writer.register(
+        chosen.network, name=name, run_id=chosen.run_id, tags=tags,
+        description=f"{who}, of sweep {sweep.name} ({sweep.run_id}): {rate}.",
+    )  # fmt: skip
+    said = f"Champion: {who}, is models:/{name}/{version}"
+    crowned = writer.champion(name)
+    if at_any_rate or crowned is None or crowned[0] == version or is_better(run, crowned[1]):
+        writer.crown(name, version)
+    else:
+        said += f"; the alias stays with version {crowned[0]}, {crowned[1]['name']}, no worse"
     others = "; ".join(chosen.unread)
     return f"{said} (others may be better: {others})" if others else said
+
+
+def crown_champions(writer: Writer, name: str | None) -> None:
+    """Make the champions of a sweep the ones that are served, whatever was; say which they are.
+
+    Raises
+    ------
+    TrackingError
+        Where there is no such sweep, or the store cannot be used.
+    """
+    sweep = read_sweep(writer, name)
+    for task in tasks(sweep):
+        say(_crown(writer, sweep, task, at_any_rate=True))
 
 
 @contextmanager
@@ -430,6 +533,24 @@ def report_sweep(reader: Reader, name: str | None = None, folder: Path | None = 
         _publish(findings, made, folder)
 
 
+def compare_sweeps(reader: Reader, first: str, second: str, folder: Path | None = None) -> None:
+    """Write what differs between two sweeps into a folder, and print what matters.
+
+    Raises
+    ------
+    TrackingError
+        Where there is no such sweep, it cannot be read, or the folder cannot be written.
+    """
+    sweeps = [read_sweep(reader, name) for name in (first, second)]
+    two = compare_two(*sweeps)
+    names = "-".join(sweep.digest[:8] for sweep in sweeps)
+    with TemporaryDirectory(prefix="bp_pipeline-") as made:
+        write_comparison(two, Path(made))
+        folder = _copied(Path(made), folder or REPORTS / f"compare-{names}", "bp compare A B")
+    print_comparison(two)
+    print(f"Written to {folder}")
+
+
 @contextmanager
 def _report_of(findings: Findings) -> Iterator[Path]:
     with TemporaryDirectory(prefix="bp_pipeline-") as made:
@@ -443,6 +564,12 @@ def _publish(findings: Findings, made: Path, folder: Path | None = None) -> None
         # Named after the sweep, without what a path had better not hold.
         name = re.sub(r"[^\w.]+", "-", findings.sweep.name)[:_LONGEST_NAME]
         folder = REPORTS / f"{name}-{findings.sweep.digest[:8]}"
+    _copied(made, folder, "bp report")
+    print_report(findings)
+    print(f"Written to {folder}")
+
+
+def _copied(made: Path, folder: Path, command: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file in made.iterdir():
@@ -450,7 +577,6 @@ def _publish(findings: Findings, made: Path, folder: Path | None = None) -> None
     except OSError as error:
         raise TrackingError(
             f"The report cannot be written to {folder}: {error}. "
-            "Name another folder: bp report --out DIR."
+            f"Name another folder: {command} --out DIR."
         ) from error
-    print_report(findings)
-    print(f"Written to {folder}")
+    return folder

@@ -142,7 +142,8 @@ def test_latex_has_only_signs_that_pdflatex_knows(files: dict[str, str]) -> None
 
 
 def test_a_description_says_it_in_a_paragraph(sweep: Sweep) -> None:
-    text = describe(Findings(sweep))
+    finding, text = describe(Findings(sweep))
+    assert finding.startswith("Best is ")
     numbers = re.findall(r"\d+", text)
     assert numbers[:3] == ["12", "100", "144"]  # runs, networks that differ, networks
     assert "| tanh" in text

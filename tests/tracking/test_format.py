@@ -18,7 +18,7 @@ from runs import make_config
 from bp_pipeline.arrays import write_arrays
 from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.config.schema import RunConfig
-from bp_pipeline.digests import code_digest, digest_arrays
+from bp_pipeline.digests import code_digest
 from bp_pipeline.ensemble import RunResult, curves, summary, train_runs
 from bp_pipeline.tracking import FrozenSweep, Writer
 from bp_pipeline.tracking import format as module

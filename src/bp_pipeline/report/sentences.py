@@ -38,10 +38,8 @@ _LOST = 5e-4  # a smaller share of networks that lost their convergence again is
 
 
 def overview(findings: Findings) -> list[str]:
-    """Say in a few sentences what came out and what was asked."""
-    if findings.outcomes.empty:
-        return [came_out(findings)]
-    parts = [came_out(findings), question(findings), headline(findings)]
+    """Say in a few sentences what came out and what was asked, but for the headline."""
+    parts = [came_out(findings), question(findings)]
     parts += [selection_bias(findings)] if len(findings.tasks) == 1 else []
     return [part for part in parts if part]
 
@@ -59,7 +57,19 @@ def came_out(findings: Findings) -> str:
         return f"{finished}, but no result can be read."
     unread = counted(findings.n_unread, "run")
     but = f"; the results of {unread} cannot be read" if findings.n_unread else ""
-    return f"{finished}; of {_ends(findings)}{but}."
+    return f"{finished}; of {_ends(findings)}{but}.{_corrupt(findings)}"
+
+
+def _corrupt(findings: Findings) -> str:
+    """Say of which runs what MLflow shows, or one file, is not what the files come to."""
+    runs = findings.sweep.runs
+    corrupt = runs[runs["run_id"].isin(findings.sweep.corrupt)]
+    if corrupt.empty:
+        return ""
+    first = corrupt.iloc[0]
+    more = f", and {count(len(corrupt) - 1)} more" if len(corrupt) > 1 else ""
+    reason = findings.sweep.corrupt[first["run_id"]]
+    return f" Corrupt: {first['name']} ({reason}){more}; `bp reproduce` names them all."
 
 
 def _ends(findings: Findings) -> str:

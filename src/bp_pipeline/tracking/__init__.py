@@ -6,7 +6,7 @@ because that takes seconds.
     format.py        names and files of a run and of a sweep, both ways
     reader.py        finds sweeps, their runs and their files
     writer.py        the one writer of sweeps and runs
-    ended_run.py     a run as a value, before it is written
+    ended_run.py     a run as a value, before it is written; run_picture.py, its preview
     transaction.py   many runs in one transaction of the embedded store
     verification.py  finds runs to verify, and writes what came of it
     provenance.py    versions, machine and source tree that a run is made with

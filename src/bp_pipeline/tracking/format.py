@@ -88,6 +88,15 @@ def params(config: RunConfig) -> "list[Param]":
     return [Param(key, str(value)[:MAX_PARAM_VAL_LENGTH]) for key, value in config.params().items()]
 
 
+def common_params(configs: Sequence[RunConfig]) -> "list[Param]":
+    """Return the params that all of some runs share."""
+    shared = params(configs[0]) if configs else []
+    for config in configs[1:]:
+        values = config.params()
+        shared = [one for one in shared if str(values.get(one.key)).startswith(one.value)]
+    return shared
+
+
 def metrics(config: RunConfig, result: RunResult) -> "list[Metric]":
     """Return the curves, with the epoch as step, and the summary; what is not finite is left out.
 
@@ -335,7 +344,7 @@ def result_of(
         epochs_to_converge=epochs.astype(np.int64),
         solved=replicates["solved"],
         final_loss=final_loss,
-        **{**dict.fromkeys(_WEIGHTS, dict[str, np.ndarray]()), **weights},
+        **{kind: weights.get(kind, {}) for kind in _WEIGHTS},
     )
 
 
