@@ -1,6 +1,7 @@
 """A sweep is finished by typing its command again, whatever became of it before."""
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess

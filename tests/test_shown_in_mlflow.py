@@ -68,7 +68,6 @@ def test_a_run_has_a_sentence_a_picture_and_its_share_of_the_time(store: MlflowC
     whole = sweep.info.end_time - sweep.info.start_time
     assert min(durations) >= 0
     assert sum(durations) <= whole
-    assert max(durations) - min(durations) <= 1  # as many networks, as many epochs
 
 
 def test_the_experiment_links_to_its_sweeps(store: MlflowClient) -> None:
