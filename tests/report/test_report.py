@@ -44,7 +44,7 @@ def test_labels_are_text_wherever_they_go(make_sweep: Make, tmp_path: Path) -> N
     assert "<script" not in files["report.html"]
     assert "&lt;script&gt;" in files["report.html"]
     assert "<script" not in files["report.md"]
-    assert "<script" not in describe(Findings(sweep))
+    assert "<script" not in "".join(describe(Findings(sweep)))
     assert r"\& 100 \% \_\$\textbackslash" in files["summary.tex"]
     rows = [line for line in files["rates.md"].splitlines() if line.startswith("|")]
     assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1

@@ -181,12 +181,12 @@ def matters(findings: Findings) -> str:
     rows = findings.factors
     most, share = rows["factor"].iloc[0], rows["eta_squared"].iloc[0]
     if rows["eta_squared"].isna().all():
-        return "All runs have the same convergence rate, so no factor matters here."
+        return "All runs have the same rate of solving, so no factor matters here."
     if len(rows) == 1:
         return f"All variance between runs goes with {the(most)}: nothing else varies."
     if rows["factor"].iloc[-1] != INTERPLAY:
         return (
-            f"The convergence rate varies most with {the(most)}; how much is no share of a whole, "
+            f"The rate of solving varies most with {the(most)}; how much is no share of a whole, "
             "since this grid has gaps and its factors overlap."
         )
     interplay = rows["eta_squared"].iloc[-1]
@@ -213,7 +213,7 @@ def tests(findings: Findings) -> str:
         values = how_many(2, axis).removeprefix("2 ")
         parts.append(f"{is_significant.sum()} of {len(table)} differences between {values}")
         unsure.append(table[~is_significant])
-    text = f"Tests find {listing(parts)} in how often they converge (Holm, each table a family)."
+    text = f"Tests find {listing(parts)} in how often they solve it (Holm, each table a family)."
     return " ".join(
         part
         for part in (text, _unsure(pd.concat(unsure, ignore_index=True)), _untested(findings))

@@ -41,6 +41,7 @@ _KEYS = (  # of a config, that a report needs, also where no run has them
     "training.tolerance", "training.stop_when_converged", "training.record_weights", "replicates",
     "seed", "experiment", "bp.result_digest", "bp.code_digest", "bp.version",
 )  # fmt: skip
+_UNDECIDED = ("bp", "engine", "threads", "tracking", "sweep", "cluster")  # groups of columns
 _KINDS = ("initial", "final", "trajectory")  # of weights
 
 OpenFiles = Callable[[str], AbstractContextManager[Path]]
@@ -221,6 +222,11 @@ def complete(runs: pd.DataFrame) -> pd.DataFrame:
     """Add the columns that no run has, and leave out MLflow's measures."""
     runs = runs.reindex(columns=[*dict.fromkeys([*runs.columns, *_DESCRIBED, *_KEYS])])
     return runs.drop(columns=[*MEASURES], errors="ignore")
+
+
+def is_config_key(column: str) -> bool:
+    """Whether a column of `Sweep.runs` is a config key that decides a result."""
+    return "/" not in column and column.split(".")[0] not in (*_DESCRIBED, *_UNDECIDED)
 
 
 def grid_axes(runs: pd.DataFrame) -> list[str]:

@@ -28,10 +28,17 @@ from bp_pipeline.report.page import write_page
 from bp_pipeline.report.printed_tables import PrintedTable
 from bp_pipeline.report.sections import Outline, Section
 from bp_pipeline.report.statistics import fisher, mcnemar
-from bp_pipeline.report.sweep_data import HIGH, LEARNING_RATE, LOW, RATE, Sweep, deterministic
+from bp_pipeline.report.sweep_data import (
+    HIGH,
+    LEARNING_RATE,
+    LOW,
+    RATE,
+    Sweep,
+    deterministic,
+    is_config_key,
+)
 from bp_pipeline.terminal import counted
 
-_NO_REQUEST = ("engine", "threads", "tracking", "sweep", "cluster", "experiment")
 _DRAWN_ALIKE = ("task", "network.hidden", "network.bias", "init.path")  # keys that choose the draws
 _MOST_VALUES = 8  # of a key that are listed
 _ON_TERMINAL = 20  # rows
@@ -95,8 +102,7 @@ def what_was_asked(
     keys = dict.fromkeys([*first.columns, *second.columns])
     rows = []
     for key in keys:
-        group = key.split(".")[0]
-        if "/" in key or group in (*_NO_REQUEST, "bp", "run_id", "name", "status"):
+        if not is_config_key(key) or key == "experiment":
             continue
         values = [_values(runs, key) for runs in (first, second)]
         if values[0] != values[1]:
