@@ -73,7 +73,7 @@ def test_a_sweep_over_tasks_is_told_task_by_task(tmp_path: Path) -> None:
     names = [section["id"] for section in page.select("section")]
     kinds = ["grid", "survival", "loss", "tests"]
     of_parts = [f"{kind}{part}" for part in ("", "-1", "-2") for kind in kinds]
-    assert names == [*of_parts, "runs", "basis"]
+    assert names == [*of_parts, "runs", "definitions", "setting", "basis"]
     topics = [page.select_one(f"#grid{n} .eyebrow").get_text() for n in ("", "-1", "-2")]
     assert [topic.split(" · ")[1] for topic in topics] == [
         "parity, bits 2",
@@ -113,6 +113,31 @@ def test_the_page_is_self_contained_and_made_for_phones(sweep: Sweep, tmp_path: 
     assert len(page.select("svg")) >= 4
     ids = [tag["id"] for tag in page.select("[id]")]
     assert len(ids) == len(set(ids))
+
+
+def test_the_page_defines_its_words_and_prints_the_whole_setting(
+    sweep: Sweep, tmp_path: Path
+) -> None:
+    page = page_of(sweep, tmp_path)
+    facts = {
+        section: {
+            name.get_text(): value.get_text()
+            for name, value in zip(
+                page.select(f"#{section} dt"), page.select(f"#{section} dd"), strict=True
+            )
+        }
+        for section in ("definitions", "setting")
+    }
+    assert {"converged", "solved", "stalled", "diverged", "nats", "95 % interval", "p"} <= {
+        *facts["definitions"]
+    }
+    setting = facts["setting"]
+    expected = {"loss": "logistic", "loss.reduction": "mean", "optimizer.momentum": "0"}
+    expected |= {"network.output": "sigmoid", "training.tolerance": "0.4"}
+    expected |= {"optimizer.learning_rate": "1, 3", "network.hidden": "[3]"}
+    assert {key: setting[key] for key in expected} == expected
+    assert "bound 1" in setting["init uniform"]
+    assert not {"engine", "threads", "tracking.uri"} & {*setting}
 
 
 def test_a_long_table_is_not_listed_whole(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from mlflow import MlflowClient
@@ -22,7 +23,7 @@ from stores import Store
 
 import bp_pipeline
 from bp_pipeline.config.errors import ConfigError
-from bp_pipeline.reproduce import Request, reproduce
+from bp_pipeline.reproduce import Request, recorded, reproduce
 from bp_pipeline.tracking import NothingYet, RunsToVerify, TrackingError
 
 BP = Path(sys.executable).with_name("bp")
@@ -219,9 +220,17 @@ def test_an_environment_that_is_gone_is_not_needed(verify: Any, tanh: Path) -> N
         (None, "seed", 1, 0, "initial_weights/layer_1"),
     ],
 )
-def test_an_altered_config_is_drifted_from_where_it_shows(
-    section: str | None, key: str, value: Any, epoch: int, array: str, verify: Any, tanh: Path
+def test_another_training_is_drifted_from_where_it_shows(
+    section: str | None,
+    key: str,
+    value: Any,
+    epoch: int,
+    array: str,
+    verify: Any,
+    tanh: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(recorded, "disagreement", lambda *_: "")  # as if it trained otherwise
     raw = yaml.safe_load((tanh / "config.yaml").read_text())
     (raw[section] if section else raw)[key] = value
     (tanh / "config.yaml").write_text(yaml.safe_dump(raw))
@@ -234,12 +243,43 @@ def test_an_altered_config_is_drifted_from_where_it_shows(
     assert set(verdict["differs"]) == {"config"}
 
 
-def test_an_altered_config_is_drifted_even_with_the_same_result(verify: Any, tanh: Path) -> None:
+@pytest.mark.parametrize(("key", "value"), [("tolerance", 0.4 + 2**-53), ("epochs", 39)])
+def test_an_altered_config_is_corrupt(key: str, value: float, verify: Any, tanh: Path) -> None:
     raw = yaml.safe_load((tanh / "config.yaml").read_text())
-    raw["training"]["tolerance"] = 0.40000000000000001 + 2**-53
+    raw["training"][key] = value
     (tanh / "config.yaml").write_text(yaml.safe_dump(raw))
     verdict = verify(TANH)[TANH]
-    assert (verdict["verdict"], verdict["first_epoch"]) == ("drifted", None)
+    assert verdict["verdict"] == "corrupt"
+    assert f"training.{key}" in verdict["reason"]
+
+
+def test_an_altered_final_loss_is_corrupt(verify: Any, tanh: Path) -> None:
+    table = pd.read_parquet(tanh / "replicates.parquet")
+    table.loc[0, "final_loss"] += 1e-9
+    table.to_parquet(tanh / "replicates.parquet")
+    verdict = verify(TANH)[TANH]
+    assert (verdict["verdict"], "final_loss" in verdict["reason"]) == ("corrupt", True)
+
+
+@pytest.mark.parametrize(
+    "name", ["solved/rate", "loss/p90", "weight_norm/median", "optimizer.learning_rate/log10"]
+)
+def test_an_altered_metric_is_corrupt(name: str, verify: Any, store: Store) -> None:
+    before = MlflowClient().get_run(store.runs[TANH]).data.metrics[name]
+
+    def write(value: float) -> None:
+        with closing(sqlite3.connect(store.folder / "mlflow.db")) as database, database:
+            database.execute(
+                "UPDATE latest_metrics SET value = ? WHERE run_uuid = ? AND key = ?",
+                (value, store.runs[TANH], name),
+            )
+
+    write(0.123)
+    try:
+        verdict = verify(TANH)[TANH]
+    finally:
+        write(before)
+    assert (verdict["verdict"], name in verdict["reason"]) == ("corrupt", True)
 
 
 DUMP = """
@@ -302,6 +342,7 @@ def test_what_differs_around_a_drift_is_named(
     (tanh / "environment.json").write_text(json.dumps(made_with))
     raw = yaml.safe_load((tanh / "config.yaml").read_text())
     (tanh / "config.yaml").write_text(yaml.safe_dump({**raw, "seed": 1}))
+    monkeypatch.setattr(recorded, "disagreement", lambda *_: "")
     verdict = verify(TANH, engine="compiled")[TANH]
     assert set(verdict["differs"]) == {"config", "engine", "cpu model", "packages"}
     assert verdict["differs"]["engine"] == ["numpy", "compiled"]

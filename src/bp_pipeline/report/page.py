@@ -51,7 +51,7 @@ class DrawnNetwork(NamedTuple):
     outputs: list[str]
 
 
-def write_page(report: Outline, path: Path, playgrounds: Mapping[str, str]) -> None:
+def write_page(report: Outline, path: Path, playgrounds: Mapping[str, str] | None = None) -> None:
     """Write the page, which links the playground of each task's champion."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -67,7 +67,7 @@ def write_page(report: Outline, path: Path, playgrounds: Mapping[str, str]) -> N
     with figures.drawing():
         parts = [_pictures(part, number) for number, part in enumerate(report.parts)]
     limits = {"open_rows": _OPEN_ROWS, "most_rows": MOST_ROWS, "most_listed": MOST_LISTED}
-    html = template.render(report=report, parts=parts, playgrounds=playgrounds, **limits)
+    html = template.render(report=report, parts=parts, playgrounds=playgrounds or {}, **limits)
     path.write_text(html, encoding="utf-8", newline="\n")
 
 

@@ -68,7 +68,7 @@ class Verdict:
         values = asdict(self)
         del values["difference"]
         found = self.difference or (None,) * len(Difference._fields)
-        keys = ("first_epoch", "array", "ulp", "largest_ulp")
+        keys = ("first_epoch", "array", "ulp", "largest_ulp", "relative")
         return {**values, **dict(zip(keys, found, strict=True))}
 
 
@@ -136,6 +136,8 @@ def details(verdict: Verdict) -> str:
 
 def _where(difference: Difference) -> str:
     at = f"from epoch {difference.epoch} on, {difference.array}"
+    if difference.relative is not None:
+        return f"{at} by up to {difference.relative:.2g} of its largest value, across a sign"
     if difference.ulp is None:
         return at
     later = difference.largest_ulp or 0
