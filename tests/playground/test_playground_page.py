@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from bp_pipeline.config.compose import compose
@@ -314,13 +315,16 @@ def test_it_trains_in_a_frame_without_an_origin(chromium: Browser, tmp_path: Pat
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_narrow_screen_shows_all_of_it(chromium: Browser, tmp_path: Path, scheme: str) -> None:
+def test_a_narrow_screen_shows_all_of_it_to_everyone(
+    chromium: Browser, tmp_path: Path, scheme: str
+) -> None:
     write_playground(composed("network.hidden=[4,4]"), tmp_path / "page.html")
     context = chromium.new_context(viewport={"width": 400, "height": 800}, color_scheme=scheme)
     page = context.new_page()
     page.goto((tmp_path / "page.html").as_uri())
     expect(page.locator("#digest")).to_have_text(DIGEST)
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    assert Axe().run(page).response["violations"] == []
     context.close()
 
 
