@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from commands import run_bp
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from runs import make_config
@@ -33,9 +34,7 @@ def command(*arguments: str) -> list[str]:
 
 
 def bp(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command(*arguments), cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done
+    return run_bp(*arguments, cwd=folder, code=0)
 
 
 @pytest.fixture(scope="module")

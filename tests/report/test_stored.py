@@ -1,8 +1,6 @@
 """A sweep in a real store: what is read of it, when, and that nothing of it stays open."""
 
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from commands import run_bp
 
 from bp_pipeline import load_sweep
 from bp_pipeline.report import Champion, Findings, Sweep, choose_champion
@@ -19,7 +18,6 @@ from bp_pipeline.report.sentences import came_out
 from bp_pipeline.report.sweep_reader import read_files
 from bp_pipeline.tracking import TrackingError
 
-BP = Path(sys.executable).with_name("bp")
 ASKED = [
     "init=given", "init.path=given.npz", "optimizer.learning_rate=1,3", "training.epochs=300",
     "engine=numpy", "threads=1",
@@ -27,7 +25,7 @@ ASKED = [
 
 
 def bp(folder: Path, *arguments: str) -> str:
-    done = subprocess.run([BP, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    done = run_bp(*arguments, cwd=folder, code=0)
     return done.stdout + done.stderr
 
 

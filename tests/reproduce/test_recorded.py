@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from commands import run_bp
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from stores import Store
@@ -62,8 +63,8 @@ def test_what_nobody_touched_is_identical(engine: str | None, verify: Any, store
 
 
 def test_the_command_line(store: Store, tmp_path: Path) -> None:
-    command = [BP, "reproduce", store.runs[TANH], "--json", tmp_path / "verdicts.json"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    command = ["reproduce", store.runs[TANH], "--json", tmp_path / "verdicts.json"]
+    done = run_bp(*command, cwd=tmp_path)
     assert (done.returncode, done.stderr.splitlines()[0]) == (0, "1 run to train again, 5 networks")
     assert TANH in done.stdout
     assert done.stdout.splitlines()[-1] == "1 run: 1 identical"
@@ -425,7 +426,7 @@ def test_without_a_store_the_request_is_refused(
     for request in (Request(), Request(sample=3), Request(sweep="abc", studies=[])):
         with pytest.raises(NothingYet, match="There is no store"):
             reproduce(request)
-    done = subprocess.run([BP, "reproduce", "abc"], capture_output=True, text=True)
+    done = run_bp("reproduce", "abc", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("There is no store")
     assert not list(tmp_path.iterdir())
