@@ -1,4 +1,4 @@
-"""From a command line to checked jobs, and tab completion: `bp train` as a Hydra application.
+"""From a command line to checked jobs, and completed overrides: `bp train` as a Hydra application.
 
 Owns how Hydra is started, so that all its flags work and its errors reach the user as one message,
 and the place where it ends: its launchers, ours or its own, hand every job over here. Training
