@@ -209,6 +209,8 @@ def _run(arguments: Sequence[str]) -> int:
         except Exception as error:
             from bp_pipeline.config.errors import Refusal
 
+            if isinstance(error, MemoryError):
+                return _refuse(f"`bp {name}` must fit into memory: {error}. Ask for less.")
             if not isinstance(error, Refusal):
                 raise
             return _refuse(str(error))
