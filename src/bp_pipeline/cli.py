@@ -258,7 +258,7 @@ def report(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder to write to")
     chosen = parser.parse_args(arguments)
     from bp_pipeline.maps import MAP, show_map
-    from bp_pipeline.sweep import report_sweep
+    from bp_pipeline.publish import report_sweep
     from bp_pipeline.tracking import open_for_reading
 
     with open_for_reading(None, chosen.experiment) as reader:
@@ -282,16 +282,52 @@ def list_(arguments: Sequence[str]) -> int:
     return OK
 
 
+def champion(arguments: Sequence[str]) -> int:
+    """Run `bp champion [SWEEP]`."""
+    parser = _sweep_parser("bp champion", "Make the champion of a sweep the one that is served.")
+    chosen = parser.parse_args(arguments)
+    from bp_pipeline.publish import crown_champions
+    from bp_pipeline.tracking import open_for_reading, open_for_writing
+
+    with open_for_reading(None, chosen.experiment) as reader:  # which makes no store
+        run_id = reader.find_sweep(chosen.sweep).info.run_id
+    with open_for_writing(None, chosen.experiment) as writer:
+        crown_champions(writer, run_id)
+    return OK
+
+
+def compare(arguments: Sequence[str]) -> int:
+    """Run `bp compare SWEEP SWEEP [--out DIR]`."""
+    description = "Compare two sweeps: what was asked, and what came out, with tests."
+    parser = _Parser("bp compare", description=description)
+    parser.add_argument("sweeps", nargs=2, metavar="SWEEP", help="id, digest or name, or beginning")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="folder to write to")
+    chosen = _in_experiment(parser).parse_args(arguments)
+    from bp_pipeline.publish import compare_sweeps
+    from bp_pipeline.tracking import open_for_reading
+
+    with open_for_reading(None, chosen.experiment) as reader:
+        first, second = chosen.sweeps
+        compare_sweeps(reader, first, second, chosen.out)
+    return OK
+
+
 def reproduce(arguments: Sequence[str]) -> int:
     """Run `bp reproduce [RUN…] [--sweep ID] [--sample N] [--baselines [STUDY…]]`."""
     parser = _reproduce_parser()
     chosen = parser.parse_args(arguments)
     if chosen.studies is None and (chosen.update or chosen.quick):
         parser.error("--update and --quick belong to --baselines: add it")
+    overrides = [word for word in chosen.runs if word.startswith("cluster")]
+    chosen.runs = [word for word in chosen.runs if word not in overrides]
+    from bp_pipeline.config import compose
+    from bp_pipeline.config.keys import LOCAL
     from bp_pipeline.reproduce import Request
     from bp_pipeline.reproduce import reproduce as verify
 
-    return verify(Request(**vars(chosen)))
+    jobs = compose(overrides, program="bp reproduce").jobs if overrides else ()
+    cluster = jobs[0].config.cluster if jobs else LOCAL
+    return verify(Request(**vars(chosen), cluster=cluster))
 
 
 def explain(arguments: Sequence[str]) -> int:
@@ -370,6 +406,8 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "map": draw_map,
     "report": report,
     "list": list_,
+    "compare": compare,
+    "champion": champion,
     "reproduce": reproduce,
     "explain": explain,
     "playground": playground,
@@ -385,6 +423,8 @@ When does back-propagation learn XOR? Sweeps, tracked in MLflow, and their repor
   map         train a network for every pixel of two axes: bp map [OVERRIDES] [--zoom N]
   report      write and print the report of a sweep: bp report [SWEEP] [--out DIR]
   list        list the sweeps and maps of this store, with what was best in each: bp list
+  compare     what differs between two sweeps, tested: bp compare SWEEP SWEEP
+  champion    make a sweep's champion the one that is served: bp champion SWEEP
   reproduce   train recorded runs again and compare bits: bp reproduce [RUN…] [--sweep ID]
   explain     show one training step, number by number: bp explain [OVERRIDES] [--sample N] …
   playground  write a page that trains in the browser: bp playground [OVERRIDES | RUN]
@@ -415,7 +455,7 @@ def _reproduce_parser() -> _Parser:
         "Exit code: 0 all identical, 1 any is not, 2 the request is wrong.",
     )
     add = parser.add_argument
-    add("runs", metavar="RUN", nargs="*", help="run id")
+    add("runs", metavar="RUN", nargs="*", help="run id; or where to train, as in cluster=dask")
     add("--sweep", metavar="SWEEP", help="all runs of this sweep")
     add("--sample", metavar="N", type=_positive, help="N finished runs of the experiment")
     today = date.today().toordinal()
