@@ -80,6 +80,13 @@ def _litter(folder: Path) -> list[Path]:
         ("train activation=tanh,relu", "`activation` must be one value, got tanh,relu."),
         ("train init=null", "`init` must be the name of an option, got null."),
         ("train --config-dir nowhere", "`--config-dir` must be a folder, got "),
+        ("train --experimental-rerun no", "`--experimental-rerun` must be a file of Hydra's, got"),
+        (
+            "report --nonsense",
+            "`bp report` cannot be asked so: unrecognized arguments: --nonsense.",
+        ),
+        ("reproduce --sample 0", "`bp reproduce` cannot be asked so: argument --sample: must be"),
+        ("map --zoom x", "`bp map` cannot be asked so: argument --zoom: must be"),
         ("train --nonsense", "`bp train` cannot be asked so: unrecognized arguments: --nonsense."),
         ("train seed=${nothing}", "`seed` must be a value or lead to one: Interpolation key"),
         ("train optimizer.learning_rate=-1", "`optimizer.learning_rate` must be > "),
@@ -97,6 +104,7 @@ def test_a_wrong_request_is_one_message_and_code_2(
     assert "Traceback" not in done.stderr
     assert "HYDRA_FULL_ERROR" not in done.stderr
     assert done.stderr.count("must") <= 1
+    assert done.stderr.count("\n") == 1
     assert _litter(folder) == []
 
 
@@ -123,7 +131,7 @@ def test_what_is_wrong_with_any_job_is_said_before_the_first_one_trains(folder: 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("--help", ["usage: bp COMMAND", "train ", "report ", "explain "]),
+        ("--help", ["usage: bp COMMAND", *(f"  {name} " for name in cli.COMMANDS)]),
         ("--version", ["bp 0."]),
         ("train --help", ["usage: bp train", "identity, leaky_relu", "learning_rate: 0.5"]),
         ("train --help optimizer=online_gd", ["name: online_gd"]),

@@ -5,13 +5,17 @@ import pty
 import re
 import select
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+
+from bp_pipeline.tracking import open_for_writing
 
 BP = Path(sys.executable).with_name("bp")
 BASH = shutil.which("bash")
@@ -40,11 +44,12 @@ class Terminal:
             "PS1": PROMPT,
             "TERM": "dumb",
         }
+        inherited = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
         self._master, slave = pty.openpty()
         self._bash = subprocess.Popen(
             [str(BASH), "--norc", "--noprofile", "-i"],
             cwd=folder,
-            env={**os.environ, **variables},
+            env={**inherited, **variables},
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -72,10 +77,33 @@ class Terminal:
         os.close(self._master)
 
 
+def keep_a_sweep(folder: Path) -> None:
+    """Put a store there with one sweep, of a name, a digest and an id that are known."""
+    with open_for_writing(f"sqlite:///{folder}/mlflow.db", "bp_pipeline"):
+        pass
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database, database:
+        [experiment] = database.execute(
+            "SELECT experiment_id FROM experiments WHERE name = 'bp_pipeline'"
+        ).fetchone()
+        database.execute(
+            "INSERT INTO runs (run_uuid, name, status, start_time, lifecycle_stage, experiment_id,"
+            " artifact_uri, source_type, user_id) VALUES ('ab12', 'seed', 'FINISHED', 1, 'active',"
+            " ?, '', 'LOCAL', '')",
+            [experiment],
+        )
+        for key, value in {"bp.n_jobs": "1", "bp.sweep_digest": "cd34"}.items():
+            database.execute("INSERT INTO tags VALUES (?, ?, 'ab12')", [key, value])
+
+
 @pytest.fixture(scope="module")
 def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     """Return a bash in which completion is installed as the help page says."""
-    opened = Terminal(tmp_path_factory.mktemp("terminal"))
+    folder = tmp_path_factory.mktemp("terminal")
+    for study in ("quick", "other"):
+        (folder / "experiments" / study).mkdir(parents=True)
+        (folder / "experiments" / study / "baseline.json").touch()
+    keep_a_sweep(folder)
+    opened = Terminal(folder)
     opened.read_until(PROMPT)
     opened.type('eval "$(bp train -sc install=bash)"; echo inst""alled\n')
     opened.read_until("installed\r\n" + PROMPT)
@@ -97,6 +125,15 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
         ("bp train --mul", "bp train --multirun"),
         ("bp train -m activation=tanh,re", "activation=tanh,relu"),
         ("bp train -m optimizer=batch_gd,on", "optimizer=batch_gd,online_gd"),
+        ("bp map --zo", "bp map --zoom"),
+        ("bp report --o", "bp report --out"),
+        ("bp train --cfg hy", "bp train --cfg hydra"),
+        ("bp explain --format m", "bp explain --format md"),
+        ("bp reproduce --engine=n", "--engine=numpy"),
+        ("bp reproduce --baselines quick ot", "--baselines quick other"),
+        ("bp report see", "bp report seed"),
+        ("bp ui ab", "bp ui ab12"),
+        ("bp reproduce --sweep cd", "--sweep cd34"),
     ],
 )
 def test_tab_completes(typed: str, completed: str, terminal: Terminal) -> None:

@@ -23,7 +23,7 @@ from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 OK, FAILED, WRONG_REQUEST = 0, 1, 2
 _EXPERIMENT = "bp_pipeline"  # where `bp report` looks: the default of `tracking.experiment`
@@ -32,6 +32,13 @@ _STOPS = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, `kill` or scancel, and a ter
 _COLLECT_AFTER = 100_000  # objects; recording makes many, and with 700 spends a tenth on garbage
 # What writing fails with where it cannot be helped, such as a full disk or a reader that has left.
 _UNWRITTEN = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        from bp_pipeline.config.errors import Refusal
+
+        raise Refusal(f"`{self.prog}` cannot be asked so: {message}. See `{self.prog} --help`.")
 
 
 class Stopped(KeyboardInterrupt):
@@ -194,15 +201,23 @@ def _exit_code(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    """Run a command; the one place where whatever is refused becomes a message."""
     name, *rest = arguments or [""]
-    if name in COMMANDS:
-        return COMMANDS[name](rest)
+    if name in COMMANDS or name in _COMPLETION:
+        try:
+            return COMMANDS[name](rest) if name in COMMANDS else _complete(arguments)
+        except Exception as error:
+            from bp_pipeline.config.errors import Refusal
+
+            if isinstance(error, MemoryError):
+                return _refuse(f"`bp {name}` must fit into memory: {error}. Ask for less.")
+            if not isinstance(error, Refusal):
+                raise
+            return _refuse(str(error))
     if name in ("-h", "--help"):
         print(_HELP)
     elif name == "--version":
         print(f"bp {version('bp_pipeline')}")
-    elif name in _COMPLETION:
-        return _complete(arguments)
     else:
         return _refuse(_no_such_command(name))
     return OK
@@ -212,80 +227,58 @@ def train(arguments: Sequence[str]) -> int:
     """Run `bp train [OVERRIDES] [--multirun]`: a Hydra application."""
     if not set(_COMPLETION).isdisjoint(arguments):
         return _complete(arguments)
-    from bp_pipeline.config import ConfigError, compose
+    from bp_pipeline.config import compose
 
-    try:
-        composition = compose(arguments)
-    except ConfigError as error:
-        return _refuse(str(error))
+    composition = compose(arguments)
     if not composition.jobs:  # Hydra was only asked to show something
         return OK
     from bp_pipeline.sweep import run_jobs
-    from bp_pipeline.tracking import TrackingError
 
-    try:
-        return run_jobs(composition)
-    except (ConfigError, TrackingError) as error:
-        return _refuse(str(error))
+    return run_jobs(composition)
 
 
 def draw_map(arguments: Sequence[str]) -> int:
     """Run `bp map [OVERRIDES] [--zoom N]`: a Hydra application."""
-    parser = ArgumentParser(prog="bp map", add_help=False, allow_abbrev=False)
+    parser = _Parser(prog="bp map", add_help=False, allow_abbrev=False)
     parser.add_argument("--zoom", type=_positive, default=0)
     chosen, rest = parser.parse_known_args(arguments)
-    from bp_pipeline.config import ConfigError
     from bp_pipeline.maps import compose_maps
 
-    try:
-        composition = compose_maps(rest)
-    except ConfigError as error:
-        return _refuse(str(error))
-    if not composition.jobs:  # Hydra was only asked to show something
+    composition = compose_maps(rest)
+    if not composition.jobs:
         return OK
     from bp_pipeline.maps import run_maps
-    from bp_pipeline.tracking import TrackingError
 
-    try:
-        return run_maps(composition, chosen.zoom)
-    except (ConfigError, TrackingError) as error:
-        return _refuse(str(error))
+    return run_maps(composition, chosen.zoom)
 
 
 def report(arguments: Sequence[str]) -> int:
     """Run `bp report [SWEEP] [--out DIR]`."""
-    parser = _sweep_parser("bp report", "Write and print the report of a sweep.")
+    parser = _sweep_parser("bp report", "Write and print the report of a sweep, or of a map.")
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder to write to")
     chosen = parser.parse_args(arguments)
     from bp_pipeline.maps import MAP, show_map
     from bp_pipeline.publish import report_sweep
-    from bp_pipeline.tracking import TrackingError, open_for_reading
+    from bp_pipeline.tracking import open_for_reading
 
-    try:
-        with open_for_reading(None, chosen.experiment) as reader:
-            if chosen.sweep is not None and reader.is_of_kind(MAP, chosen.sweep):
-                show_map(reader, chosen.sweep, chosen.out)
-            else:
-                report_sweep(reader, chosen.sweep, chosen.out)
-    except TrackingError as error:
-        return _refuse(str(error))
+    with open_for_reading(None, chosen.experiment) as reader:
+        is_map = chosen.sweep is not None and reader.is_of_kind(MAP, chosen.sweep)
+        show = show_map if is_map else report_sweep
+        show(reader, chosen.sweep, chosen.out)
     return OK
 
 
 def list_(arguments: Sequence[str]) -> int:
     """Run `bp list`."""
-    description = "List the sweeps that are recorded here, the newest first."
-    chosen = _in_experiment(ArgumentParser("bp list", description=description))
-    experiment = chosen.parse_args(arguments).experiment
+    description = "List the sweeps and maps that are recorded here, the newest first."
+    parser = _in_experiment(_Parser("bp list", description=description))
+    experiment = parser.parse_args(arguments).experiment
     from bp_pipeline.report import list_sweeps, print_sweeps
-    from bp_pipeline.tracking import TrackingError, open_for_reading
+    from bp_pipeline.tracking import open_for_reading
 
-    try:
-        with open_for_reading(None, experiment) as reader:
-            sweeps = list_sweeps(reader)
-    except TrackingError as error:
-        return _refuse(str(error))
-    print_sweeps(sweeps)
+    with open_for_reading(None, experiment) as reader:
+        listed = list_sweeps(reader)
+    print_sweeps(listed)
     return OK
 
 
@@ -294,34 +287,28 @@ def champion(arguments: Sequence[str]) -> int:
     parser = _sweep_parser("bp champion", "Make the champion of a sweep the one that is served.")
     chosen = parser.parse_args(arguments)
     from bp_pipeline.publish import crown_champions
-    from bp_pipeline.tracking import TrackingError, open_for_reading, open_for_writing
+    from bp_pipeline.tracking import open_for_reading, open_for_writing
 
-    try:
-        with open_for_reading(None, chosen.experiment) as reader:  # which makes no store
-            run_id = reader.find_sweep(chosen.sweep).info.run_id
-        with open_for_writing(None, chosen.experiment) as writer:
-            crown_champions(writer, run_id)
-    except TrackingError as error:
-        return _refuse(str(error))
+    with open_for_reading(None, chosen.experiment) as reader:  # which makes no store
+        run_id = reader.find_sweep(chosen.sweep).info.run_id
+    with open_for_writing(None, chosen.experiment) as writer:
+        crown_champions(writer, run_id)
     return OK
 
 
 def compare(arguments: Sequence[str]) -> int:
     """Run `bp compare SWEEP SWEEP [--out DIR]`."""
     description = "Compare two sweeps: what was asked, and what came out, with tests."
-    parser = ArgumentParser("bp compare", description=description)
+    parser = _Parser("bp compare", description=description)
     parser.add_argument("sweeps", nargs=2, metavar="SWEEP", help="id, digest or name, or beginning")
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder to write to")
     chosen = _in_experiment(parser).parse_args(arguments)
     from bp_pipeline.publish import compare_sweeps
-    from bp_pipeline.tracking import TrackingError, open_for_reading
+    from bp_pipeline.tracking import open_for_reading
 
-    try:
-        with open_for_reading(None, chosen.experiment) as reader:
-            first, second = chosen.sweeps
-            compare_sweeps(reader, first, second, chosen.out)
-    except TrackingError as error:
-        return _refuse(str(error))
+    with open_for_reading(None, chosen.experiment) as reader:
+        first, second = chosen.sweeps
+        compare_sweeps(reader, first, second, chosen.out)
     return OK
 
 
@@ -333,42 +320,28 @@ def reproduce(arguments: Sequence[str]) -> int:
         parser.error("--update and --quick belong to --baselines: add it")
     overrides = [word for word in chosen.runs if word.startswith("cluster")]
     chosen.runs = [word for word in chosen.runs if word not in overrides]
-    from bp_pipeline.config import ConfigError, compose
+    from bp_pipeline.config import compose
     from bp_pipeline.config.keys import LOCAL
     from bp_pipeline.reproduce import Request
     from bp_pipeline.reproduce import reproduce as verify
-    from bp_pipeline.tracking import TrackingError
 
-    try:
-        jobs = compose(overrides, program="bp reproduce").jobs if overrides else ()
-        cluster = jobs[0].config.cluster if jobs else LOCAL
-        return verify(Request(**vars(chosen), cluster=cluster))
-    except (ConfigError, TrackingError) as error:
-        return _refuse(str(error))
+    jobs = compose(overrides, program="bp reproduce").jobs if overrides else ()
+    cluster = jobs[0].config.cluster if jobs else LOCAL
+    return verify(Request(**vars(chosen), cluster=cluster))
 
 
 def explain(arguments: Sequence[str]) -> int:
     """Run `bp explain [OVERRIDES] [--sample N] [--epoch E] [--replicate K] [--format F]`."""
-    from bp_pipeline.config import ConfigError
+    from bp_pipeline.explain.command import run
 
-    try:
-        from bp_pipeline.explain.command import run
-
-        return run(arguments)
-    except ConfigError as error:
-        return _refuse(str(error))
+    return run(arguments)
 
 
 def playground(arguments: Sequence[str]) -> int:
     """Run `bp playground [OVERRIDES | RUN] [--out FILE]`."""
-    from bp_pipeline.config.errors import ConfigError
+    from bp_pipeline.playground.command import run
 
-    try:
-        from bp_pipeline.playground.command import run
-
-        return run(arguments)
-    except ConfigError as error:
-        return _refuse(str(error))
+    return run(arguments)
 
 
 def ui(arguments: Sequence[str]) -> int:
@@ -377,14 +350,7 @@ def ui(arguments: Sequence[str]) -> int:
     parser.add_argument("--port", metavar="N", type=_port, help="default: 5000, or a free one")
     parser.add_argument("--no-browser", action="store_true", help="only print the link")
     chosen = parser.parse_args(arguments)
-    from bp_pipeline.tracking import TrackingError
-
-    try:
-        return _serve_ui(
-            chosen.experiment, chosen.sweep, chosen.port, browser=not chosen.no_browser
-        )
-    except TrackingError as error:
-        return _refuse(str(error))
+    return _serve_ui(chosen.experiment, chosen.sweep, chosen.port, browser=not chosen.no_browser)
 
 
 def _serve_ui(experiment: str, sweep: str | None, port: int | None, *, browser: bool) -> int:
@@ -454,8 +420,9 @@ usage: bp COMMAND …
 When does back-propagation learn XOR? Sweeps, tracked in MLflow, and their reports.
 
   train       train one run, or a sweep of runs: bp train [OVERRIDES] [--multirun]
+  map         train a network for every pixel of two axes: bp map [OVERRIDES] [--zoom N]
   report      write and print the report of a sweep: bp report [SWEEP] [--out DIR]
-  list        list the sweeps of this store, with what was best in each: bp list
+  list        list the sweeps and maps of this store, with what was best in each: bp list
   compare     what differs between two sweeps, tested: bp compare SWEEP SWEEP
   champion    make a sweep's champion the one that is served: bp champion SWEEP
   reproduce   train recorded runs again and compare bits: bp reproduce [RUN…] [--sweep ID]
@@ -467,22 +434,22 @@ When does back-propagation learn XOR? Sweeps, tracked in MLflow, and their repor
 Tab completion in bash: eval "$(bp -sc install=bash)\""""
 
 
-def _sweep_parser(program: str, description: str) -> ArgumentParser:
+def _sweep_parser(program: str, description: str) -> _Parser:
     """Make the parser of a command that is about one sweep."""
-    parser = ArgumentParser(prog=program, description=description)
+    parser = _Parser(prog=program, description=description)
     sweep = "id, digest or name of the sweep, or its beginning (default: the newest sweep)"
     parser.add_argument("sweep", nargs="?", help=sweep)
     return _in_experiment(parser)
 
 
-def _in_experiment(parser: ArgumentParser) -> ArgumentParser:
+def _in_experiment(parser: _Parser) -> _Parser:
     named = "of MLflow (default: %(default)s)"
     parser.add_argument("--experiment", metavar="NAME", default=_EXPERIMENT, help=named)
     return parser
 
 
-def _reproduce_parser() -> ArgumentParser:
-    parser = ArgumentParser(
+def _reproduce_parser() -> _Parser:
+    parser = _Parser(
         prog="bp reproduce",
         description="Train recorded runs again and compare bits; by default the newest sweep's. "
         "Exit code: 0 all identical, 1 any is not, 2 the request is wrong.",
@@ -528,28 +495,14 @@ def _complete(arguments: Sequence[str]) -> int:
     """Answer Hydra's completion script, which asks `bp` itself, or print that script."""
     query = next((word for word in arguments if word.startswith("query=")), None)
     if query:
-        _, _, line = os.environ.get("COMP_LINE", "").lstrip().partition(" ")
-        command, space, _ = line.lstrip().partition(" ")
-        if not space:
-            print("\n".join(name for name in COMMANDS if name.startswith(command)))
-        elif command in ("train", "map", "explain"):
-            from bp_pipeline.config import complete
+        from bp_pipeline.completion import candidates
 
-            complete(query, _overrides_only(line.lstrip()))
-        return OK
-    from bp_pipeline.config import ConfigError, compose
+        print("\n".join(candidates(query, os.environ.get("COMP_LINE", ""), COMMANDS)))
+    else:
+        from bp_pipeline.config import compose
 
-    try:
         compose(arguments, program="bp")
-    except ConfigError as error:
-        return _refuse(str(error))
     return OK
-
-
-def _overrides_only(line: str) -> str:
-    """Leave out the options before the half-typed word, which Hydra does not know."""
-    command, *words, last = line.split(" ")
-    return " ".join([command, *(w for w in words if "=" in w and not w.startswith("-")), last])
 
 
 def _refuse(message: str) -> int:

@@ -1,6 +1,7 @@
 """`bp list`, and that whatever it prints of a sweep names that sweep to every command."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -48,6 +49,20 @@ def test_sweeps_are_listed_with_what_was_best(
         assert row.best in line
     assert "lr=5" in listed["best"][0]
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_maps_are_listed_with_their_pixels(tmp_path: Path) -> None:
+    words = ["map.resolution=[3,2]", "training.epochs=20", "engine=numpy"]
+    assert bp(tmp_path, "map", *words).returncode == 0
+    [line] = [line for line in bp(tmp_path, "list").stdout.splitlines() if "3 × 2" in line]
+    run_id = line.split()[0]
+    done = bp(tmp_path, "report", run_id)
+    assert done.returncode == 0, done.stderr
+    [share] = re.findall(r"solved ([\d.]+) %", done.stdout)
+    assert f"of its networks: {float(share):.0f}" in line
+    assert bp(tmp_path, "train", "-m", "seed=0,1", *SMALL).returncode == 0
+    kinds = [line.split()[4:8] for line in bp(tmp_path, "list").stdout.splitlines()[3:] if line]
+    assert [kind[:3] for kind in kinds if kind] == [["2", "of", "2"], ["3", "×", "2"]]
 
 
 def test_one_way_to_name_a_sweep_everywhere(filled: Path, tmp_path: Path) -> None:

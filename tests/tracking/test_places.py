@@ -118,7 +118,7 @@ def test_artifacts_are_found_where_the_database_is_now(
     result: RunResult, how: object,
 ) -> None:  # fmt: skip
     old, run_id = made
-    new = old.parent / "else where"
+    new = old.parent / "else %41 :x ?y=1 é数"
     assert callable(how)
     how(str(old), str(new))
     monkeypatch.chdir(new)

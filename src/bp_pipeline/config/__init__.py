@@ -3,8 +3,8 @@
 Entered through what stands here; Hydra is imported only when something is composed.
 """
 
-from bp_pipeline.config.compose import Composition, Job, complete, compose
+from bp_pipeline.config.compose import Composition, Job, compose
 from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.config.schema import RunConfig, parse_config
 
-__all__ = ["Composition", "ConfigError", "Job", "RunConfig", "complete", "compose", "parse_config"]
+__all__ = ["Composition", "ConfigError", "Job", "RunConfig", "compose", "parse_config"]

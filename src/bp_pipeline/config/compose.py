@@ -1,4 +1,4 @@
-"""From a command line to checked jobs, and tab completion: `bp train` as a Hydra application.
+"""From a command line to checked jobs, and completed overrides: `bp train` as a Hydra application.
 
 Owns how Hydra is started, so that all its flags work and its errors reach the user as one message,
 and the place where it ends: its launchers, ours or its own, hand every job over here. Training
@@ -36,8 +36,6 @@ Keys = Mapping[str, Any]
 _CONFIG = "config"
 _NEEDS_A_SWEEP = "^(hydra.mode changed|Ambiguous value|Sweep parameters)"
 _FULL_ERROR = "HYDRA_FULL_ERROR"
-_FLAGS = ("--multirun", "--cfg", "--info", "--config-dir", "--package", "--resolve", "--help",
-          "--hydra-help")  # fmt: skip
 _SHOWS = re.compile("-[ci]|-sc|--(cf|i|s)")  # flags that ask to be shown something
 _MOST_PROBLEMS = 20  # more than a screen of them helps nobody
 
@@ -128,31 +126,25 @@ def compose(
     return Composition(jobs, sweep_name, command)
 
 
-def complete(query: str, line: str) -> None:
-    """Print what could stand at the end of a half-typed line.
+def complete(query: str, line: str) -> list[str]:
+    """Return the overrides that could stand at the end of a half-typed line.
 
     Parameters
     ----------
     query
         What the shell's completion script asks: `query=SHELL`.
     line
-        `train …`, as far as it is typed.
+        `train …` without flags, as far as it is typed.
     """
     *before, last = line.split(" ")
-    if last.startswith("-"):
-        print("\n".join(flag for flag in _FLAGS if flag.startswith(last)))
-        return
     listed, comma, begun = last.rpartition(",")  # the values before it stay as they are
     key = last.partition("=")[0]
     os.environ["COMP_LINE"] = " ".join([*before, f"{key}={begun}" if comma else last])
     found = io.StringIO()
-    try:
-        with redirect_stderr(io.StringIO()), redirect_stdout(found):
-            _start_hydra("bp", ["-sc", query], Application())
-    except (Exception, SystemExit):  # a half-typed line is no mistake
-        return
+    with redirect_stdout(found):
+        _start_hydra("bp", ["-sc", query], Application())
     candidates = found.getvalue()
-    sys.stdout.write(candidates.replace(f"{key}=", f"{listed},") if comma else candidates)
+    return (candidates.replace(f"{key}=", f"{listed},") if comma else candidates).split()
 
 
 class Application:

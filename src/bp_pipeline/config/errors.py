@@ -52,6 +52,8 @@ _HYDRA_SAYS = {
         "`--config-path` must be a folder of configs, got {0!r}. Leave it out.",
     "File (.+) does not exist!":
         "`--experimental-rerun` must be a file of Hydra's, got {0!r}. Leave it out.",
+    r"Invalid (?:value|hydra\.mode) '(.+?)'[,;] expected (?:one of \[)?RUN":
+        "`hydra.mode` must be RUN or MULTIRUN, got {0!r}. Write `-m` for a sweep.",
     "The (--resolve) flag": "`{0}` must go with `--cfg` or `--help`. Add `--cfg job`.",
 }  # fmt: skip
 

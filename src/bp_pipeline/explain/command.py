@@ -101,13 +101,13 @@ def _parser() -> ArgumentParser:
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    add, formats = parser.add_argument, f"{', '.join(_FORMATS)} (default: terminal)"
+    add, formats = parser.add_argument, f"{{{','.join(_FORMATS)}}}"
     add("words", nargs="*", metavar="OVERRIDES | RUN",
         help="the run, as in `bp train OVERRIDES`, or the id of a recorded one")  # fmt: skip
     for (name, what), letter in zip(_NUMBERS.items(), "NEK", strict=True):
         add(f"--{name}", metavar=letter, default="0", help=f"{what} (default: 0)")
-    add("--format", metavar="F", default="terminal",
-        help=f"{formats}; html has a diagram of the network")  # fmt: skip
+    add("--format", metavar=formats, default="terminal",
+        help="default: terminal; html has a diagram of the network")  # fmt: skip
     add("--out", metavar="FILE", type=Path, help="write there (default: stdout)")
     add("--config-dir", metavar="DIR", help="take option files from DIR too")
     add("--experiment", metavar="NAME", default="bp_pipeline",

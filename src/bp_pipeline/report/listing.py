@@ -1,11 +1,14 @@
-"""The sweeps of a store, to find one again: what each is called, and what was best in it.
+"""The sweeps and maps of a store, to find one again: what each is called, and what came of it.
 
 Owns the table and how it is printed. It reads what MLflow itself has of runs, and no file: what a
 sweep comes to is `findings.py`'s.
 """
 
+import re
 from datetime import datetime
+from functools import partial
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich import box
@@ -18,64 +21,98 @@ from bp_pipeline.report.tables import ranked
 from bp_pipeline.terminal import Screen
 from bp_pipeline.tracking import Reader
 
+if TYPE_CHECKING:
+    from bp_pipeline.tracking.reader import Run
+
 _SHORTEST = 8  # digits of an id or digest, as in the name of a report's folder
 _WIDTH_OF_LINES = 200  # columns, where no terminal says how many there are
+_MAP = "map"  # the tag `bp.kind` of maps
 _KEYS = ("id", "digest", "name")  # by each of which a sweep can be named, and its beginnings
 
 
 def list_sweeps(reader: Reader) -> pd.DataFrame:
-    """Tabulate the sweeps of an experiment, the newest first.
+    """Tabulate the sweeps and maps of an experiment, the newest first.
 
     Returns
     -------
     DataFrame
-        `id` and `digest` (whole), `name`, `started` (local time), `status`, `finished` and `jobs`
-        (numbers of runs), and of the best run, as `tables.ranked` orders them, `best` (its name)
-        and `rate` (share of its replicates that converged); None and NaN where nothing finished.
+        `kind` (sweep or map), `id` and `digest` (whole), `name`, `started` (local time), `status`,
+        `finished` and `jobs` (numbers of runs), `pixels` of a map, and of the best run, as
+        `tables.ranked` orders them, `best` (its name) and `rate` (share of its replicates that
+        solve the task); of a map the share of its networks. Empty and NaN where there is none.
     """
-    rows = []
-    for sweep in reader.sweeps():
-        runs = reader.load_runs(sweep.info.run_id)
-        finished = runs[runs["status"] == "FINISHED"]
-        best = None if finished.empty else ranked(finished).iloc[0]
-        rows.append(
-            {
-                "id": sweep.info.run_id,
-                "digest": sweep.data.tags["bp.sweep_digest"],
-                "name": sweep.info.run_name,
-                "started": datetime.fromtimestamp(sweep.info.start_time / 1000),
-                "status": sweep.info.status,
-                "finished": len(finished),
-                "jobs": int(sweep.data.tags["bp.n_jobs"]),
-                "best": None if best is None else best["name"],
-                "rate": float("nan") if best is None else best[RATE],
-            }
-        )
-    columns = [*_KEYS, "started", "status", "finished", "jobs", "best", "rate"]
-    return pd.DataFrame(rows, columns=columns)
+    rows = [*map(partial(_sweep_row, reader), reader.sweeps())]
+    rows += map(_map_row, reader.all_of_kind(_MAP))
+    columns = ["kind", *_KEYS, "started", "status", "finished", "jobs", "pixels", "best", "rate"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.sort_values("started", ascending=False, kind="stable", ignore_index=True)
+
+
+def names_of_sweeps(reader: Reader) -> list[str]:
+    """List the ids, digests and names of all sweeps that a shell takes for one word."""
+    names = [
+        name
+        for sweep in reader.sweeps()
+        for name in (sweep.info.run_id, sweep.data.tags["bp.sweep_digest"], sweep.info.run_name)
+    ]
+    return [name for name in dict.fromkeys(names) if re.fullmatch(r"[\w.+-]+", name)]
+
+
+def _sweep_row(reader: Reader, sweep: "Run") -> dict[str, Any]:
+    runs = reader.load_runs(sweep.info.run_id)
+    finished = runs[runs["status"] == "FINISHED"]
+    best = None if finished.empty else ranked(finished).iloc[0]
+    return _row(
+        sweep,
+        kind="sweep",
+        digest=sweep.data.tags["bp.sweep_digest"],
+        finished=len(finished),
+        jobs=int(sweep.data.tags["bp.n_jobs"]),
+        best="" if best is None else best["name"],
+        rate=float("nan") if best is None else best[RATE],
+    )
+
+
+def _map_row(run: "Run") -> dict[str, Any]:
+    sides = re.findall(r"\d+", run.data.params.get("map.resolution", ""))
+    return _row(
+        run,
+        kind=_MAP,
+        digest=run.data.tags["bp.config_digest"],
+        finished=1,
+        jobs=1,
+        pixels=" × ".join(sides if len(sides) > 1 else sides * 2),
+        rate=run.data.metrics.get(RATE, float("nan")),
+    )
+
+
+def _row(run: "Run", **others: Any) -> dict[str, Any]:
+    started = datetime.fromtimestamp(run.info.start_time / 1000)
+    of_run = {"id": run.info.run_id, "name": run.info.run_name, "status": run.info.status}
+    return {**of_run, "started": started, "pixels": "", "best": "", **others}
 
 
 def print_sweeps(sweeps: pd.DataFrame) -> None:
-    """Print them, a line each, with as many digits of an id as tell it from all others."""
+    """Print a table of them, with as many digits of an id as tell it from all others."""
     console = Screen()
     if not console.is_terminal:
         console.width = _WIDTH_OF_LINES
     lines = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for title in ("id", "digest", "started", "runs"):
+    for title in ("id", "digest", "started", "runs, pixels"):
         lines.add_column(title, no_wrap=True)
     lines.add_column("name", overflow="fold")
-    lines.add_column("best setting", overflow="fold")
+    lines.add_column("best setting: solved", overflow="fold")
     digits = {key: max(_SHORTEST, _shared(sweeps[key]) + 1) for key in ("id", "digest")}
     for sweep in sweeps.itertuples():
-        best = f"{sweep.best}: {percent(sweep.rate)} %" if sweep.best else ""
+        best = sweep.best or ("of its networks" if sweep.pixels else "")
         state = "" if sweep.status == "FINISHED" else f", {str(sweep.status).lower()}"
         cells = (
             str(sweep.id)[: digits["id"]],
             str(sweep.digest)[: digits["digest"]],
             f"{sweep.started:%Y-%m-%d %H:%M}",
-            f"{sweep.finished} of {sweep.jobs}{state}",
+            sweep.pixels or f"{sweep.finished} of {sweep.jobs}{state}",
             str(sweep.name),
-            best,
+            f"{best}: {percent(sweep.rate)} %" if best else "",
         )
         lines.add_row(*map(Text, cells))
     console.print(lines)

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bp_pipeline.config.errors import without_passwords
+from bp_pipeline.config.errors import Refusal, without_passwords
 
 ADVICE_403 = "Ask for permission to edit it, or name another experiment with `tracking.experiment`."
 _MODEL = "Ask for permission to edit the model, which is one for all experiments of a server."
@@ -38,11 +38,8 @@ _ADVICE = {
 _OTHERWISE = "Name another place with `tracking.uri`, or keep nothing with `tracking=off`."
 
 
-class TrackingError(RuntimeError):
-    """A store that cannot be used; its text is the complete message."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(without_passwords(message))
+class TrackingError(Refusal, RuntimeError):
+    """A store that cannot be used."""
 
 
 class NothingYet(TrackingError):

@@ -140,7 +140,7 @@ class Reader:
         TrackingError
             Where there is no such run, or not just one.
         """
-        found = self._of_kind(kind, name)
+        found = self.all_of_kind(kind, name)
         if not found:
             wanted = kind if name is None else f"{kind} {name!r}"
             raise TrackingError(f"There is no {wanted} in {self.uri}. `bp {kind}` makes one.")
@@ -154,9 +154,10 @@ class Reader:
 
     def is_of_kind(self, kind: str, name: str) -> bool:
         """Whether there are finished runs of this kind that are called so."""
-        return bool(self._of_kind(kind, name))
+        return bool(self.all_of_kind(kind, name))
 
-    def _of_kind(self, kind: str, name: str | None) -> "list[Run]":
+    def all_of_kind(self, kind: str, name: str | None = None) -> "list[Run]":
+        """Find the finished runs of a kind, those that are called so or all, newest first."""
         found = list(self._search(f"tags.`{names.KIND}` = '{kind}' AND {_FINISHED}"))
         if name is None:
             return found
