@@ -14,7 +14,7 @@ import bp_pipeline
 PACKAGE = Path(bp_pipeline.__file__).parent
 CORE = {
     "elementary", "activations", "losses", "initializers", "network", "training",
-    "lanes", "compiled",
+    "lanes", "kinds", "equations", "kernel", "compiled",
 }  # fmt: skip
 
 # From the command line down to the mathematics; what has no place here serves one of these.
