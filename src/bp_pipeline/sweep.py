@@ -146,6 +146,7 @@ def _finish_sweep(run_id: str, digest: str, training: "_Training", writer: Write
     started = perf_counter()
     status = training.run(writer, (run_id, digest))
     if training.left:
+        writer.kill_half_written(run_id)
         writer.write_speed(run_id, perf_counter() - started, training.network_epochs)
     writer.write_account(run_id, training.account)
     from bp_pipeline.publish import show  # with pandas, which a complete sweep does without
