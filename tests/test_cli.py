@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from commands import run_bp
 
 from bp_pipeline import cli
 
@@ -28,7 +29,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def bp(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run `bp` to its end."""
+    """Run `bp` to its end; with variables, which may be read by imports, as a fresh process."""
+    if not variables:
+        return run_bp(*arguments, cwd=folder, environment=_environment(folder, {}))
     return subprocess.run(
         [BP, *arguments],
         cwd=folder,
@@ -54,7 +57,8 @@ def _litter(folder: Path) -> list[Path]:
     [
         (
             "nonsense",
-            f"`bp` must be followed by a command, got 'nonsense'. There are: {', '.join(cli.COMMANDS)}.",
+            "`bp` must be followed by a command, got 'nonsense'. "
+            f"There are: {', '.join(cli.COMMANDS)}.",
         ),
         (
             "trian",
@@ -223,7 +227,7 @@ def test_what_libraries_warn_of_is_not_shown(variables: dict[str, str], folder: 
     assert done.returncode == 0, done.stderr
     assert "arning" not in done.stderr
     assert done.stderr.splitlines()[0] == "1 run, 2 networks"
-    assert done.stderr.splitlines()[-1] == "1 of 1 runs done"
+    assert done.stderr.splitlines()[-1] == "1 of 1 run done"
 
 
 @pytest.mark.parametrize("module", ["bp_pipeline", "bp_pipeline.cli"])
@@ -265,9 +269,12 @@ def test_a_signal_ends_training_with_its_code(name: str, code: int, folder: Path
         text=True,
     )
     assert process.stderr
-    process.stderr.readline()  # what it is going to do: training has begun, or is about to
-    process.send_signal(signal.Signals[name])
-    _, errors = process.communicate(timeout=60)
+    try:
+        process.stderr.readline()  # what it is going to do: training has begun, or is about to
+        process.send_signal(signal.Signals[name])
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == code
     assert errors.splitlines()[-1] == "Interrupted."
     assert "Traceback" not in errors

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from commands import run_bp
 from runs import make_config
 
 from bp_pipeline import publish, sweep
@@ -41,8 +42,7 @@ def command(*arguments: str) -> list[str]:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a store, in which one small sweep was run."""
     folder = tmp_path_factory.mktemp("store")
-    done = subprocess.run(command("train", *SWEEP), cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = run_bp("train", *SWEEP, cwd=folder, code=0)
     (folder / "stdout").write_text(done.stdout)
     (folder / "stderr").write_text(done.stderr)
     return folder
@@ -54,9 +54,7 @@ def bp(tmp_path: Path, store: Path) -> Bp:
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command(*arguments), cwd=tmp_path, capture_output=True, text=True, env=environment
-        )
+        return run_bp(*arguments, cwd=tmp_path, environment=environment)
 
     return run
 
@@ -245,8 +243,8 @@ def test_one_run_says_what_came_out_and_has_no_parent(bp: Bp, tmp_path: Path) ->
     name = "tanh · glorot_uniform · lr=0.5 · epochs=50 · record=5 · replicates=10"
     assert run.info.run_name == name
     assert "mlflow.parentRunId" not in run.data.tags
-    n_converged = round(10 * run.data.metrics["converged/rate"])
-    said = f"{name}: {n_converged} of 10 converged ("
+    n_solved = round(10 * run.data.metrics["solved/rate"])
+    said = f"{name}: {n_solved} of 10 solved ("
     assert done.stdout.startswith(said)
     assert done.stdout.endswith(f" nats. Run {run.info.run_id}.\n")
 

@@ -18,27 +18,32 @@ from bp_pipeline.report import (
     Findings,
     NoChampion,
     Sweep,
+    best_measures,
     choose_champion,
+    compare_two,
     describe,
     escape_markdown,
+    is_better,
+    print_comparison,
     print_report,
     read_sweep,
     tasks,
+    write_comparison,
     write_report,
 )
 from bp_pipeline.terminal import say
-from bp_pipeline.tracking import Reader, TrackingError, Writer, model_name
+from bp_pipeline.tracking import Account, Reader, TrackingError, Writer, model_name
 
 REPORTS = Path("reports")
 _LONGEST_NAME = 80  # characters of a sweep's name in that of its folder
 
 
-def show(writer: Writer, run_id: str) -> bool:
+def show(writer: Writer, run_id: str, account: Account) -> bool:
     """Report a sweep, which is whole also where that fails; return whether it did not."""
     try:
         findings = Findings(read_sweep(writer, run_id))
         with _report_of(findings) as made:
-            is_well = _show_in_mlflow(writer, findings, made)
+            is_well = _show_in_mlflow(writer, findings, made, account)
             _publish(findings, made)
         return is_well
     except Exception as error:  # whatever it is, it is told
@@ -47,7 +52,7 @@ def show(writer: Writer, run_id: str) -> bool:
         return False
 
 
-def _show_in_mlflow(writer: Writer, findings: Findings, made: Path) -> bool:
+def _show_in_mlflow(writer: Writer, findings: Findings, made: Path, account: Account) -> bool:
     """Log a report, and make the comparison, champions and description, as far as MLflow lets us.
 
     Returns
@@ -66,21 +71,48 @@ def _show_in_mlflow(writer: Writer, findings: Findings, made: Path) -> bool:
             say(remark)
             remarks.append(escape_markdown(remark))
     with _tried("The description", errors):
-        writer.write_description(sweep.run_id, "\n\n".join([*remarks, describe(findings)]))
+        writer.write_best(sweep.run_id, best_measures(findings))
+        finding, text = describe(findings)
+        text = "\n\n".join([text, *remarks])
+        writer.write_description(sweep.run_id, finding, text, account)
     return not any(map(_is_bug, errors))
 
 
-def _crown(writer: Writer, sweep: Sweep, task: str) -> str:
-    """Register the champion of a task, once, and return which it is."""
+def _crown(writer: Writer, sweep: Sweep, task: str, *, at_any_rate: bool = False) -> str:
+    """Register the champion of a task, once, serve it where it is better; return which it is."""
     chosen = choose_champion(sweep, task)
     if isinstance(chosen, NoChampion):
         return chosen.reason
     name = model_name(task)
     tags = {"bp.result_digest": chosen.result_digest, "bp.replicate": str(chosen.replicate)}
-    version = writer.register(chosen.network, name=name, run_id=chosen.run_id, tags=tags)
-    said = f"Champion: {chosen.run_name}, replicate {chosen.replicate}, is models:/{name}/{version}"
+    who = f"{chosen.run_name}, replicate {chosen.replicate}"
+    run = sweep.runs.set_index("run_id").loc[chosen.run_id].to_dict()
+    rate = f"{run['solved/rate']:.0%} of its {run['replicates']:,.0f} networks solve {task}"
+    version = writer.register(
+        chosen.network, name=name, run_id=chosen.run_id, tags=tags,
+        description=f"{who}, of sweep {sweep.name} ({sweep.run_id}): {rate}.",
+    )  # fmt: skip
+    said = f"Champion: {who}, is models:/{name}/{version}"
+    crowned = writer.champion(name)
+    if at_any_rate or crowned is None or crowned[0] == version or is_better(run, crowned[1]):
+        writer.crown(name, version)
+    else:
+        said += f"; the alias stays with version {crowned[0]}, {crowned[1]['name']}, no worse"
     others = "; ".join(chosen.unread)
     return f"{said} (others may be better: {others})" if others else said
+
+
+def crown_champions(writer: Writer, name: str | None) -> None:
+    """Make the champions of a sweep the ones that are served, whatever was; say which they are.
+
+    Raises
+    ------
+    TrackingError
+        Where there is no such sweep, or the store cannot be used.
+    """
+    sweep = read_sweep(writer, name)
+    for task in tasks(sweep):
+        say(_crown(writer, sweep, task, at_any_rate=True))
 
 
 @contextmanager
@@ -126,6 +158,24 @@ def report_sweep(reader: Reader, name: str | None = None, folder: Path | None = 
         _publish(findings, made, folder)
 
 
+def compare_sweeps(reader: Reader, first: str, second: str, folder: Path | None = None) -> None:
+    """Write what differs between two sweeps into a folder, and print what matters.
+
+    Raises
+    ------
+    TrackingError
+        Where there is no such sweep, it cannot be read, or the folder cannot be written.
+    """
+    sweeps = [read_sweep(reader, name) for name in (first, second)]
+    two = compare_two(*sweeps)
+    names = "-".join(sweep.digest[:8] for sweep in sweeps)
+    with TemporaryDirectory(prefix="bp_pipeline-") as made:
+        write_comparison(two, Path(made))
+        folder = _copied(Path(made), folder or REPORTS / f"compare-{names}", "bp compare A B")
+    print_comparison(two)
+    print(f"Written to {folder}")
+
+
 @contextmanager
 def _report_of(findings: Findings) -> Iterator[Path]:
     with TemporaryDirectory(prefix="bp_pipeline-") as made:
@@ -139,6 +189,12 @@ def _publish(findings: Findings, made: Path, folder: Path | None = None) -> None
         # Named after the sweep, without what a path had better not hold.
         name = re.sub(r"[^\w.]+", "-", findings.sweep.name)[:_LONGEST_NAME]
         folder = REPORTS / f"{name}-{findings.sweep.digest[:8]}"
+    _copied(made, folder, "bp report")
+    print_report(findings)
+    print(f"Written to {folder}")
+
+
+def _copied(made: Path, folder: Path, command: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file in made.iterdir():
@@ -146,7 +202,6 @@ def _publish(findings: Findings, made: Path, folder: Path | None = None) -> None
     except OSError as error:
         raise TrackingError(
             f"The report cannot be written to {folder}: {error}. "
-            "Name another folder: bp report --out DIR."
+            f"Name another folder: {command} --out DIR."
         ) from error
-    print_report(findings)
-    print(f"Written to {folder}")
+    return folder

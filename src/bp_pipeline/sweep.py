@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING, Literal
 
 from filelock import FileLock, Timeout
 
-from bp_pipeline.config import Composition, ConfigError, Job, RunConfig
+from bp_pipeline.config import Composition, ConfigError, Job, RunConfig, compose
 from bp_pipeline.config.keys import Tracking
-from bp_pipeline.digests import code_digest, digest_json
+from bp_pipeline.digests import code_changed, code_digest, digest_json
 from bp_pipeline.ensemble import (
+    ClusterLost,
     RunResult,
     batches_of_results,
     engine_in_use,
     in_words,
+    open_cluster,
     remarks_on_engines,
 )
 from bp_pipeline.terminal import counted, say, training_progress
@@ -38,6 +40,7 @@ from bp_pipeline.tracking import (
     failed_run,
     finished_sweep,
     latest_attempts,
+    open_for_reading,
     open_for_writing,
     resolve_uri,
     run_colours,
@@ -45,10 +48,48 @@ from bp_pipeline.tracking import (
 )
 
 if TYPE_CHECKING:
+    from bp_pipeline.ensemble.dask_cluster import DaskCluster
+    from bp_pipeline.report import Sweep
     from bp_pipeline.tracking.reader import Run
 
 State = Literal["finished", "failed", "missing"]
 Parent = tuple[str, str]  # a sweep's run id and digest
+
+
+def train(overrides: Sequence[str] = ()) -> "Sweep":
+    """Train a sweep as `bp train --multirun OVERRIDES` does, and read it.
+
+    What was trained before is not trained again. Progress and what came out are printed.
+
+    Parameters
+    ----------
+    overrides
+        As typed, such as `["activation=tanh,relu", "optimizer.learning_rate=0.3,1"]`.
+
+    Returns
+    -------
+    Sweep
+        Whose `runs` have a `status` each: one that failed is no error here.
+
+    Raises
+    ------
+    ConfigError
+        Where a value is wrong, or nothing is to be kept, so that nothing could be read.
+    TrackingError
+        Where the store cannot be used.
+    """
+    from bp_pipeline.report import load_sweep
+
+    composition = compose(["--multirun", *overrides])
+    tracking = composition.jobs[0].config.tracking
+    if tracking.name == "off":
+        raise ConfigError("`tracking` must be a store that can be read, got off. Leave it out.")
+    run_jobs(composition)
+    with open_for_reading(tracking.uri, tracking.experiment) as reader:
+        begun = reader.sweeps(_freeze(composition).sweep_digest)
+        ours = (run for run in begun if run.data.tags["bp.code_digest"] == code_digest())
+        run_id = next(ours).info.run_id
+    return load_sweep(run_id, uri=tracking.uri, experiment=tracking.experiment)
 
 
 def run_jobs(composition: Composition) -> int:
@@ -62,31 +103,39 @@ def run_jobs(composition: Composition) -> int:
     Returns
     -------
     int
-        Exit code: 0, or 1 where a run failed (the others are recorded all the same), the store
-        failed after training had begun, or the report could not be made.
+        Exit code: 0, or 1 where a run failed (the others are recorded all the same), the store or
+        the cluster failed after training had begun, or the report could not be made.
 
     Raises
     ------
     ConfigError
-        Where jobs ask for different stores.
+        Where jobs ask for different stores or clusters, or the cluster cannot be used.
     TrackingError
         Where the store cannot be used; nothing was trained then.
     """
     training = _Training(composition.jobs)
-    tracking = _common_store(composition.jobs)
-    if tracking.name == "off":
-        return training.run()
-    frozen = None if composition.sweep_name is None else _freeze(composition)
-    if frozen and _is_complete(composition, frozen, tracking):
-        return 0
-    with open_for_writing(tracking.uri, tracking.experiment) as writer:
-        try:
-            if frozen is None:
-                return training.run(writer)
-            return _run_sweep(composition, frozen, training, writer)
-        except TrackingError as error:
-            say(str(error))
-            return 1
+    for section, another in (("tracking", "store"), ("cluster", "place")):
+        _check_common(composition.jobs, section, another)
+    tracking = composition.jobs[0].config.tracking
+    try:
+        if tracking.name == "off":
+            with training.in_its_place():
+                return training.run()
+        frozen = None if composition.sweep_name is None else _freeze(composition)
+        if frozen and _is_complete(composition, frozen, tracking):
+            return 0
+        with open_for_writing(tracking.uri, tracking.experiment) as writer:
+            try:
+                if frozen is not None:
+                    return _run_sweep(composition, frozen, training, writer)
+                with training.in_its_place():
+                    return training.run(writer)
+            except TrackingError as error:
+                say(str(error))
+                return 1
+    except ClusterLost as error:
+        say(str(error))
+        return 1
 
 
 def _is_complete(composition: Composition, frozen: FrozenSweep, tracking: Tracking) -> bool:
@@ -128,16 +177,34 @@ def _run_sweep(
                 return 0
             parent, runs, training = None, [], _Training(composition.jobs)
         others = {run.info.run_id for run in begun if run is not parent}
-        try:
-            if parent is None:
-                run_id = writer.start_sweep(str(composition.sweep_name), frozen)
-            else:
-                run_id = writer.resume_sweep(parent, frozen)
-                writer.kill_unfinished(runs)
-            return _finish_sweep(run_id, frozen.sweep_digest, training, writer)
-        except BaseException:
-            writer.abandon(frozen.sweep_digest, others, training.account)
-            raise
+        with training.in_its_place():
+            try:
+                if parent is None:
+                    name = str(composition.sweep_name)
+                    _tell_of_namesake(name, frozen.sweep_digest, composition.jobs, writer)
+                    configs = [job.config for job in composition.jobs]
+                    run_id = writer.start_sweep(name, frozen, configs)
+                else:
+                    run_id = writer.resume_sweep(parent, frozen)
+                    writer.kill_unfinished(runs)
+                return _finish_sweep(run_id, frozen.sweep_digest, training, writer)
+            except BaseException:
+                writer.abandon(frozen.sweep_digest, others, training.account)
+                raise
+
+
+def _tell_of_namesake(name: str, digest: str, jobs: Sequence[Job], writer: Writer) -> None:
+    """Say what differs from the newest sweep of this name that has another content."""
+    from bp_pipeline.report import asked_in_words, what_was_asked
+
+    named = (run for run in writer.sweeps() if run.info.run_name == name)
+    other = next((run for run in named if run.data.tags["bp.sweep_digest"] != digest), None)
+    if other is None:
+        return
+    params = [job.config.params() for job in jobs]
+    asked = what_was_asked(writer.load_runs(other.info.run_id), params)
+    said = f"Sweep {other.info.run_id} has the same name, and asked otherwise"
+    say(f"{said}: {asked_in_words(asked)}.")
 
 
 def _finish_sweep(run_id: str, digest: str, training: "_Training", writer: Writer) -> int:
@@ -151,20 +218,19 @@ def _finish_sweep(run_id: str, digest: str, training: "_Training", writer: Write
     writer.write_account(run_id, training.account)
     from bp_pipeline.publish import show  # with pandas, which a complete sweep does without
 
-    is_shown = show(writer, run_id)
+    is_shown = show(writer, run_id, training.account)
     writer.finish(run_id, training.account.status)
     return max(status, int(not is_shown))
 
 
-def _common_store(jobs: Sequence[Job]) -> Tracking:
-    tracking = jobs[0].config.tracking
-    other = next((job.config.tracking for job in jobs if job.config.tracking != tracking), None)
+def _check_common(jobs: Sequence[Job], section: str, another: str) -> None:
+    first, *others = (getattr(job.config, section) for job in jobs)
+    other = next((other for other in others if other != first), None)
     if other is not None:
         raise ConfigError(
-            f"`tracking` must be the same for all jobs of a sweep, got {tracking} and {other}. "
-            "Start one sweep for each store."
+            f"`{section}` must be the same for all jobs of a sweep, got {first} and {other}. "
+            f"Start one sweep for each {another}."
         )
-    return tracking
 
 
 def _freeze(composition: Composition) -> FrozenSweep:
@@ -213,6 +279,18 @@ class _Training:
         self._colours = run_colours([job.config for job in jobs])
         self._states: list[State] = ["missing"] * len(jobs)
         self.left = [*range(len(jobs))]
+        self._cluster: DaskCluster | None = None
+
+    @contextmanager
+    def in_its_place(self) -> Iterator[None]:
+        """Connect to the cluster that the jobs ask for, if there is something to train."""
+        config = self._jobs[0].config
+        with ExitStack() as opened:
+            if self.left:
+                self._cluster = opened.enter_context(
+                    open_cluster(config.cluster, config.threads, say)
+                )
+            yield
 
     def leave_out(self, attempts: Sequence[Recorded]) -> None:
         """Leave out the jobs that have a run with its result."""
@@ -233,8 +311,7 @@ class _Training:
     @property
     def network_epochs(self) -> int:
         """Networks times epochs that are left to be trained."""
-        configs = (self._jobs[n].config for n in self.left)
-        return sum(config.replicates * config.training.epochs for config in configs)
+        return _network_epochs([self._jobs[n].config for n in self.left])
 
     def run(self, writer: Writer | None = None, sweep: Parent | None = None) -> int:
         """Train what is left and record each run as it finishes; return the exit code.
@@ -248,12 +325,15 @@ class _Training:
         if writer is not None and writer.remark:
             say(writer.remark)
         started, failures, printed = time(), [], {}
+        before = started
         with ExitStack() as opened:
             progress = opened.enter_context(training_progress(len(configs), self.network_epochs))
             size, count = writer.n_at_once if writer else 1, progress.count_network_epochs
-            for trained in opened.enter_context(batches_of_results(configs, size, progress=count)):
+            batches = batches_of_results(configs, size, progress=count, cluster=self._cluster)
+            for trained in opened.enter_context(batches):
                 batch = [(self.left[index], result) for index, result in trained]
-                recorded = self._record(batch, started, writer, sweep)
+                recorded = self._record(batch, started, time() - before, writer, sweep)
+                before = time()
                 for (n, result), outcome in zip(batch, recorded, strict=True):
                     job = self._jobs[n]
                     self._states[n] = "failed" if isinstance(outcome, Exception) else "finished"
@@ -267,6 +347,11 @@ class _Training:
                     progress.count_run()
         for _, line in sorted(printed.items()):
             print(line)
+        if code_changed():
+            say(
+                "The code that trains was edited meanwhile. These are results of the code as it "
+                f"was when the command began ({code_digest()[:8]}…)."
+            )
         if failures:
             say("\n  ".join([f"{counted(len(failures), 'run')} failed:", *failures]))
         return int(bool(failures))
@@ -280,13 +365,22 @@ class _Training:
         self,
         batch: Sequence[tuple[int, RunResult | Exception]],
         started: float,
+        seconds: float,
         writer: Writer | None,
         sweep: Parent | None,
     ) -> list[str | Exception]:
-        """Record runs; return of each its id, or its error, which is recorded then."""
+        """Record runs; return of each its id, or its error, which is recorded then.
+
+        The seconds since others were recorded are shared among them by networks times epochs.
+        """
         if writer is None:
             return [result if isinstance(result, Exception) else "" for _, result in batch]
-        ended = [self._ended_run(n, result, started, sweep) for n, result in batch]
+        work = [_network_epochs([self._jobs[n].config]) for n, _ in batch]
+        per_network_epoch = seconds / max(1, sum(work))
+        ended = [
+            self._ended_run(n, result, started, of_run * per_network_epoch, sweep)
+            for (n, result), of_run in zip(batch, work, strict=True)
+        ]
         outcomes = writer.record_all([run for run, _ in ended])
         for (n, _), outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Exception):
@@ -295,7 +389,12 @@ class _Training:
         return [error or run_id for (_, error), run_id in zip(ended, outcomes, strict=True)]
 
     def _ended_run(
-        self, n: int, result: RunResult | Exception, started: float, sweep: Parent | None
+        self,
+        n: int,
+        result: RunResult | Exception,
+        started: float,
+        seconds: float,
+        sweep: Parent | None,
     ) -> tuple[EndedRun, Exception | None]:
         """Return what is to be recorded of a job, and its error, if there is one."""
         name, config = self._jobs[n].name, self._jobs[n].config
@@ -304,12 +403,18 @@ class _Training:
                 raise result
             run = trained_run(
                 config, result, name=name, sweep=sweep, engine=engine_in_use(config.engine),
+                cluster=self._cluster.description if self._cluster else None,
                 # MLflow's lists begin with the newest: a millisecond makes it the sweep's order.
                 start_time=int(started * 1000) - n, colour=self._colours[n],
+                seconds=seconds,
             )  # fmt: skip
         except Exception as error:  # of this run alone: the others are to be recorded
             return failed_run(config, error, name=name, sweep=sweep), error
         return run, None
+
+
+def _network_epochs(configs: Sequence[RunConfig]) -> int:
+    return sum(config.replicates * config.training.epochs for config in configs)
 
 
 def states_of(

@@ -18,7 +18,7 @@ from small_runs import DIGEST, JOBS, record, small_config
 from bp_pipeline.arrays import write_arrays
 from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.config.schema import RunConfig
-from bp_pipeline.digests import code_digest, digest_arrays
+from bp_pipeline.digests import code_digest
 from bp_pipeline.ensemble import RunResult, curves, summary, train_runs
 from bp_pipeline.tracking import FrozenSweep, Writer
 from bp_pipeline.tracking import format as module
@@ -191,7 +191,7 @@ def test_replicates_have_a_row_each_with_nulls_where_there_is_nothing(
 
 
 def test_a_result_is_read_back_bit_for_bit(artifacts: Path, result: RunResult) -> None:
-    assert digest_arrays(module.read_result(artifacts)) == result.result_digest
+    assert module.read_result(artifacts).result_digest == result.result_digest
     recorded = module.read_curves(artifacts)
     np.testing.assert_array_equal(recorded["epoch"], result.epochs)
     np.testing.assert_array_equal(recorded["loss"], result.loss)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from commands import run_bp
 from mlflow import MlflowClient
 from small_runs import DIGEST, record, start_sweep
 
@@ -124,8 +125,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("filled")
     options = "-m activation=tanh,relu replicates=3 training.epochs=20 engine=numpy"
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
-    command = [BP, "train", *options.split()]
-    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    run_bp("train", *options.split(), cwd=folder, environment=environment, code=0)
     return folder
 
 
@@ -155,7 +155,7 @@ def test_a_store_that_is_not_ours_can_be_read_by_commands(
 ) -> None:
     before = contents(not_ours)
     words = command.replace("OUT", str(tmp_path / "report")).split()
-    done = subprocess.run([BP, *words], cwd=not_ours, capture_output=True, text=True)
+    done = run_bp(*words, cwd=not_ours)
     assert "Traceback" not in done.stderr
     assert contents(not_ours) == before
     if "report" in words:

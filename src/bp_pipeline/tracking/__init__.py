@@ -7,7 +7,7 @@ because that takes seconds.
     chart_points.py  which points of a curve MLflow is told
     reader.py        finds sweeps, their runs and their files
     writer.py        the one writer of sweeps and runs
-    ended_run.py     a run as a value, before it is written
+    ended_run.py     a run as a value, before it is written; run_picture.py, its preview
     recorded.py      a run as a store has it; those of a sweep from the store's tables
     transaction.py   many runs in one transaction of the embedded store
     verification.py  finds runs to verify, and writes what came of it
