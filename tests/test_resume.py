@@ -177,6 +177,15 @@ def test_a_complete_sweep_is_left_alone_and_trained_anew_on_request(uninterrupte
     assert [run.info for run in all_runs(uninterrupted)[1]] == [run.info for run in before[1]]
 
 
+def test_a_complete_sweep_is_recognized_without_mlflow(uninterrupted: Path) -> None:
+    look = "import sys; from bp_pipeline.cli import main; main(); print('mlflow' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", look, *SWEEP], cwd=uninterrupted, capture_output=True, text=True
+    )
+    assert done.stderr.startswith("Complete: 12 runs in sweep ")
+    assert done.stdout == "False\n"
+
+
 def test_a_complete_sweep_is_trained_anew_under_a_new_parent(tmp_path: Path) -> None:
     sweep = ("train", "-m", "seed=1,2", "replicates=2", "training.epochs=3", "engine=numpy")
     bp(tmp_path, *sweep)

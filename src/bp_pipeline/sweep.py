@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from filelock import FileLock, Timeout
 
 from bp_pipeline.config import Composition, ConfigError, Job, RunConfig, compose
+from bp_pipeline.config.keys import Tracking
 from bp_pipeline.digests import code_changed, code_digest, digest_json
 from bp_pipeline.ensemble import (
     ClusterLost,
@@ -37,9 +38,11 @@ from bp_pipeline.tracking import (
     TrackingError,
     Writer,
     failed_run,
+    finished_sweep,
     latest_attempts,
     open_for_reading,
     open_for_writing,
+    resolve_uri,
     run_colours,
     trained_run,
 )
@@ -118,10 +121,13 @@ def run_jobs(composition: Composition) -> int:
         if tracking.name == "off":
             with training.in_its_place():
                 return training.run()
+        frozen = None if composition.sweep_name is None else _freeze(composition)
+        if frozen and _is_complete(composition, frozen, tracking):
+            return 0
         with open_for_writing(tracking.uri, tracking.experiment) as writer:
             try:
-                if composition.sweep_name is not None:
-                    return _run_sweep(composition, composition.sweep_name, training, writer)
+                if frozen is not None:
+                    return _run_sweep(composition, frozen, training, writer)
                 with training.in_its_place():
                     return training.run(writer)
             except TrackingError as error:
@@ -132,26 +138,49 @@ def run_jobs(composition: Composition) -> int:
         return 1
 
 
-def _run_sweep(composition: Composition, name: str, training: "_Training", writer: Writer) -> int:
-    frozen = _freeze(composition)
+def _is_complete(composition: Composition, frozen: FrozenSweep, tracking: Tracking) -> bool:
+    """Whether nothing is left to do of a sweep, found out and said without waiting for MLflow."""
+    uri = resolve_uri(tracking.uri)
+    found = finished_sweep(uri, tracking.experiment, frozen.sweep_digest, frozen.code_digest)
+    if found is None or _is_to_be_rerun(composition):
+        return False
+    run_id, runs = found
+    training = _Training(composition.jobs)
+    training.leave_out(latest_attempts(runs))
+    if not training.left:
+        _say_complete(frozen, run_id)
+    return not training.left
+
+
+def _say_complete(frozen: FrozenSweep, run_id: str) -> None:
+    say(
+        f"Complete: {counted(len(frozen.jobs), 'run')} in sweep {run_id}. `bp report {run_id}` "
+        "shows what came out, `sweep.rerun=true` trains it anew."
+    )
+
+
+def _is_to_be_rerun(composition: Composition) -> bool:
+    return any(job.config.sweep.rerun for job in composition.jobs)
+
+
+def _run_sweep(
+    composition: Composition, frozen: FrozenSweep, training: "_Training", writer: Writer
+) -> int:
     with _only_trainer(writer.lock_sweep(frozen.sweep_digest)):
         begun = list(writer.sweeps(frozen.sweep_digest))
         parent = _of_this_code(begun)
         runs = [] if parent is None else writer.runs_of(parent.info.run_id)
         training.leave_out(latest_attempts(runs))
         if parent is not None and parent.info.status == "FINISHED" and not training.left:
-            if not any(job.config.sweep.rerun for job in composition.jobs):
-                say(
-                    f"Complete: {counted(len(frozen.jobs), 'run')} in sweep {parent.info.run_id}. "
-                    f"`bp report {parent.info.run_id}` shows what came out, `sweep.rerun=true` "
-                    "trains it anew."
-                )
+            if not _is_to_be_rerun(composition):
+                _say_complete(frozen, parent.info.run_id)
                 return 0
             parent, runs, training = None, [], _Training(composition.jobs)
         others = {run.info.run_id for run in begun if run is not parent}
         with training.in_its_place():
             try:
                 if parent is None:
+                    name = str(composition.sweep_name)
                     _tell_of_namesake(name, frozen.sweep_digest, composition.jobs, writer)
                     configs = [job.config for job in composition.jobs]
                     run_id = writer.start_sweep(name, frozen, configs)
@@ -184,6 +213,7 @@ def _finish_sweep(run_id: str, digest: str, training: "_Training", writer: Write
     started = perf_counter()
     status = training.run(writer, (run_id, digest))
     if training.left:
+        writer.kill_half_written(run_id)
         writer.write_speed(run_id, perf_counter() - started, training.network_epochs)
     writer.write_account(run_id, training.account)
     from bp_pipeline.publish import show  # with pandas, which a complete sweep does without

@@ -1,9 +1,11 @@
 """What is written to a store, and that nothing is left half written."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import RestException
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 from small_runs import DIGEST, JOBS, record, start_sweep
 
@@ -163,3 +165,38 @@ def test_two_sweeps_may_be_written_by_one_writer(writer: Writer, parent: str) ->
     newer = start_sweep(writer, "newer", "6" * 64)
     assert [sweep.info.run_id for sweep in writer.sweeps()] == [newer, parent]
     assert [sweep.info.run_id for sweep in writer.sweeps("6" * 64)] == [newer]
+
+
+def in_trouble(n_times: int, status: str) -> Callable[..., None]:
+    """Be a method of MLflow's client that a server answers with an error for a while."""
+    answers = [RestException({"error_code": status, "message": "no"})] * n_times
+
+    def answer(*_: object, **__: object) -> None:
+        if answers:
+            raise answers.pop()
+
+    return answer
+
+
+def test_a_server_in_trouble_is_waited_for(
+    one_by_one: Writer, config: RunConfig, result: RunResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bp_pipeline.tracking.writer._PAUSE", 0.01)
+    monkeypatch.setattr(MlflowClient, "log_inputs", in_trouble(2, "TEMPORARILY_UNAVAILABLE"))
+    parent = start_sweep(one_by_one)
+    run_id = record(one_by_one, config, result, sweep=(parent, DIGEST))
+    one_by_one.kill_half_written(parent)
+    statuses = {run.run_id: run.status for run in one_by_one.runs_of(parent)}
+    assert statuses.pop(run_id) == "FINISHED"
+    assert [*statuses.values()] == ["FAILED", "FAILED"]
+
+
+@pytest.mark.parametrize(("patience", "status"), [(0.0, "INTERNAL_ERROR"), (60.0, "BAD_REQUEST")])
+def test_it_is_not_waited_for_without_end_or_hope(
+    one_by_one: Writer, config: RunConfig, result: RunResult, monkeypatch: pytest.MonkeyPatch,
+    patience: float, status: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("bp_pipeline.tracking.writer._PATIENCE", patience)
+    monkeypatch.setattr(MlflowClient, "log_inputs", in_trouble(1, status))
+    with pytest.raises(TrackingError):
+        record(one_by_one, config, result)

@@ -27,7 +27,7 @@ from bp_pipeline.tracking.failures import NothingYet, TrackingError
 from bp_pipeline.tracking.format import Account, FrozenSweep
 from bp_pipeline.tracking.models import TrainedNetwork, model_name
 from bp_pipeline.tracking.reader import Reader, latest_attempts, open_for_reading
-from bp_pipeline.tracking.recorded import Recorded
+from bp_pipeline.tracking.recorded import Recorded, finished_sweep
 from bp_pipeline.tracking.saved_view import run_colours
 from bp_pipeline.tracking.store import resolve_uri
 from bp_pipeline.tracking.verification import RunsToVerify
@@ -45,6 +45,7 @@ __all__ = [
     "TrainedNetwork",
     "Writer",
     "failed_run",
+    "finished_sweep",
     "latest_attempts",
     "model_name",
     "open_for_reading",

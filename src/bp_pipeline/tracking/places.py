@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from bp_pipeline.tracking.failures import TrackingError
 
+BUSY_DEADLINE = 20.0  # seconds, as long as MLflow waits while another program writes
 ARTIFACTS = "mlruns"  # MLflow's own name of the folder beside the database
 
 # Where MLflow writes down places of artifacts. It has no call that changes them (its issue 3144),

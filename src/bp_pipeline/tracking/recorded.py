@@ -1,17 +1,41 @@
 """A run as a store has it, without its files, and the runs of a sweep read from the store's tables.
 
-MLflow's client makes objects of every param, metric and tag of a run, which takes milliseconds a
-run. Where the tables are known, as `transaction.py` writes them, they are read as they are, and
-only what is asked for. A test compares what either reads.
+MLflow takes seconds to import, and its client makes objects of every param, metric and tag, which
+takes milliseconds a run. Where the tables are known they are read as they are, and only what is
+asked for. The tables are no interface of MLflow's: `TESTED_REVISIONS` names those versions that
+this, and `transaction.py`, were tested with. What MLflow's client reads is what a test compares.
 """
 
-from collections.abc import Mapping
+import math
+import sqlite3
+from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bp_pipeline.tracking.places import BUSY_DEADLINE, connect, database_path
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
-    from sqlalchemy import Engine, Select
+
+TESTED_REVISIONS = frozenset({"dc11669786a5"})  # of MLflow 3.17, as `mlflow db upgrade` counts them
+
+_REVISION = "SELECT version_num FROM alembic_version"
+_EXPERIMENT = "SELECT experiment_id FROM experiments WHERE name = ? AND lifecycle_stage = 'active'"
+_TAGGED = "(SELECT run_uuid FROM tags WHERE key = ? AND value = ?)"
+_RUNS = (
+    f"SELECT run_uuid, name, status, artifact_uri FROM runs WHERE run_uuid IN {_TAGGED} "
+    "AND experiment_id = ? AND lifecycle_stage = 'active' ORDER BY start_time DESC, run_uuid"
+)
+_VALUES = {
+    table: f"SELECT run_uuid, key, {value} FROM {table} WHERE run_uuid IN {_TAGGED}"
+    for table, value in {
+        "tags": "value",
+        "params": "value",
+        "latest_metrics": "iif(is_nan, NULL, value)",
+    }.items()
+}
 
 
 class Recorded(NamedTuple):
@@ -35,20 +59,21 @@ def of_mlflow(run: "Run", *, with_values: bool = False) -> Recorded:
 
 @dataclass(frozen=True)
 class Tables:
-    """A database whose tables are known, to be read.
+    """An embedded database whose tables are known, to be read.
 
     Attributes
     ----------
-    engine
-        Of the database.
+    path, query
+        Its file, and how SQLite is to open it.
     experiment_id
         MLflow's id of the experiment.
     """
 
-    engine: "Engine"
+    path: Path
+    query: Mapping[str, str]
     experiment_id: str
 
-    def runs_tagged(self, key: str, value: str, *, with_values: bool) -> list[Recorded]:
+    def runs_tagged(self, key: str, value: str, *, with_values: bool = False) -> list[Recorded]:
         """Read the runs that have a tag, the newest first, as MLflow's search finds them.
 
         Parameters
@@ -58,41 +83,68 @@ class Tables:
         with_values
             Whether to read params and metrics as well.
         """
-        from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlParam, SqlRun, SqlTag
-        from sqlalchemy import case, null, select
-
-        run, tag, param, metric = (
-            model.__table__.c for model in (SqlRun, SqlTag, SqlParam, SqlLatestMetric)
-        )
-        tagged = select(tag.run_uuid).where(tag.key == key, tag.value == value)
-        mine = (run.lifecycle_stage == "active") & (run.experiment_id == int(self.experiment_id))
-        runs = (
-            select(run.run_uuid, run.name, run.status, run.artifact_uri)
-            .where(run.run_uuid.in_(tagged), mine)
-            .order_by(run.start_time.desc(), run.run_uuid)
-        )
-        number = case((metric.is_nan, null()), else_=metric.value)
-        queries = [
-            select(tag.run_uuid, tag.key, tag.value).where(tag.run_uuid.in_(tagged)),
-            select(param.run_uuid, param.key, param.value).where(param.run_uuid.in_(tagged)),
-            select(metric.run_uuid, metric.key, number).where(metric.run_uuid.in_(tagged)),
-        ]
-        tags, params, metrics = (
-            self._by_run(query) if with_values or n == 0 else {} for n, query in enumerate(queries)
-        )
-        with self.engine.connect() as connection:
-            found = connection.execute(runs).all()
+        tables = ("tags", "params", "latest_metrics")
+        with closing(connect(self.path, {**self.query}, BUSY_DEADLINE)) as database:
+            runs = database.execute(_RUNS, (key, value, int(self.experiment_id))).fetchall()
+            tags, params, metrics = (
+                _by_run(database.execute(_VALUES[table], (key, value)))
+                if with_values or table == "tags"
+                else {}
+                for table in tables
+            )
         return [
             Recorded(
                 run_id, name, status, tags.get(run_id, {}), params.get(run_id, {}),
                 metrics.get(run_id, {}), uri,
             )
-            for run_id, name, status, uri in found
+            for run_id, name, status, uri in runs
         ]  # fmt: skip
 
-    def _by_run(self, query: "Select[Any]") -> dict[str, dict[str, Any]]:
-        values: dict[str, dict[str, Any]] = {}
-        with self.engine.connect() as connection:
-            for run_id, key, value in connection.execute(query):
-                values.setdefault(run_id, {})[key] = float("nan") if value is None else value
-        return values
+
+def find_tables(path: Path, query: Mapping[str, str], experiment: str) -> Tables | None:
+    """Find an experiment in an embedded database; None where either is missing or not known."""
+    if not path.is_file():
+        return None
+    try:
+        with closing(connect(path, {**query}, BUSY_DEADLINE)) as database:
+            revisions = {one for (one,) in database.execute(_REVISION)}
+            found = database.execute(_EXPERIMENT, (experiment,)).fetchall()
+    except sqlite3.Error:  # who opens it in earnest says what is wrong
+        return None
+    is_known = bool(found) and revisions <= TESTED_REVISIONS
+    return Tables(path, query, str(found[0][0])) if is_known else None
+
+
+def finished_sweep(
+    uri: str, experiment: str, sweep_digest: str, code_digest: str
+) -> tuple[str, list[Recorded]] | None:
+    """Find the newest sweep of these digests in an embedded store, if it is FINISHED.
+
+    It is found without MLflow; whatever is not as it should be is left to who opens the store.
+
+    Returns
+    -------
+    tuple
+        Its run id and its runs, the newest first.
+    """
+    is_embedded = uri.startswith("sqlite")
+    tables = find_tables(database_path(uri), {"mode": "rw"}, experiment) if is_embedded else None
+    sweeps = tables.runs_tagged("bp.sweep_digest", sweep_digest) if tables else []
+    newest = next(
+        (
+            run
+            for run in sweeps
+            if "bp.n_jobs" in run.tags and run.tags.get("bp.code_digest") == code_digest
+        ),
+        None,
+    )
+    if tables is None or newest is None or newest.status != "FINISHED":
+        return None
+    return newest.run_id, tables.runs_tagged("mlflow.parentRunId", newest.run_id)
+
+
+def _by_run(rows: Iterable[tuple[str, str, Any]]) -> dict[str, dict[str, Any]]:
+    values: dict[str, dict[str, Any]] = {}
+    for run_id, key, value in rows:
+        values.setdefault(run_id, {})[key] = math.nan if value is None else value
+    return values

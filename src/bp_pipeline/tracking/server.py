@@ -157,6 +157,14 @@ def _status_of(error: "MlflowException") -> int | None:
     return int(found[1]) if found else None
 
 
+def is_in_trouble(error: BaseException | None) -> bool:
+    """Whether an error of MLflow's client is an answer that time may mend: HTTP 429 or 5xx."""
+    from mlflow.exceptions import MlflowException
+
+    status = _status_of(error) if isinstance(error, MlflowException) else None
+    return status is not None and (status == 429 or status >= 500)
+
+
 def _is_of_mlflow(error: "MlflowException") -> bool:
     """Whether an answer names MLflow's own code of an error."""
     return "error_code" in getattr(error, "json", {})

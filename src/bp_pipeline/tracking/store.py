@@ -21,6 +21,7 @@ from bp_pipeline.tracking import new_store
 from bp_pipeline.tracking.failures import NothingYet, TrackingError, failures_explained
 from bp_pipeline.tracking.places import (
     ARTIFACTS,
+    BUSY_DEADLINE,
     Artifacts,
     artifact_location,
     connect,
@@ -30,9 +31,9 @@ from bp_pipeline.tracking.places import (
     readable_uri,
     write_locations,
 )
-from bp_pipeline.tracking.recorded import Tables
+from bp_pipeline.tracking.recorded import Tables, find_tables
 from bp_pipeline.tracking.server import ask, variables
-from bp_pipeline.tracking.transaction import TESTED_REVISIONS, Transactions, revision_of
+from bp_pipeline.tracking.transaction import Transactions
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,7 +44,6 @@ DEFAULT_URI = "sqlite:///mlflow.db"  # MLflow's own, which plain `mlflow ui` rea
 A_SWEEP = "`bp train experiment=xor_sweep` makes and fills one."
 _NAMED = 10  # experiments that a message names; a server may have thousands
 LOCK_DEADLINE = 120.0  # seconds; a run of a million replicates takes several to write
-BUSY_DEADLINE = 20.0  # seconds, as long as MLflow waits while another program writes
 
 # What MLflow reads while it is imported and used, where a user has not set it: no usage statistics
 # over the network, nothing on stderr (its errors reach users as one message), no links on stdout,
@@ -202,7 +202,7 @@ def _open_to_write(path: Path, experiment: str, opened: ExitStack) -> Store:
         # The store knows that artifacts belong beside the database; the client alone would put
         # them into the folder that a scheduled command happens to start in.
         experiment_id = _experiment_id(client, experiment, store.create_experiment)
-        tables = _tables(experiment_id, store.engine)
+        tables = find_tables(path, {"mode": "rw"}, experiment)
         known = tables is not None
         transactions = _transactions(client, experiment_id, store.engine, path) if known else None
     locks, artifacts = Path(f"{path}.locks"), Artifacts(path.parent / ARTIFACTS)
@@ -210,11 +210,6 @@ def _open_to_write(path: Path, experiment: str, opened: ExitStack) -> Store:
         uri, client, experiment, experiment_id, lock, locks, artifacts, opened.pop_all(),
         transactions, tables,
     )  # fmt: skip
-
-
-def _tables(experiment_id: str, engine: "Engine") -> Tables | None:
-    """Return what reads many runs at once, where tables are as it was tested with."""
-    return Tables(engine, experiment_id) if revision_of(engine) in TESTED_REVISIONS else None
 
 
 def _transactions(
@@ -235,8 +230,10 @@ def _open_to_read(path: Path, experiment: str, opened: ExitStack) -> Store:
         raise NothingYet(f"There is no store {path} yet. {A_SWEEP}")
     is_ours = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
     query = {} if is_ours else _read_only(path)
-    with closing(_checked(path, {"mode": "rw"} if is_ours else query)) as database:
+    mode = {"mode": "rw"} if is_ours else query
+    with closing(_checked(path, mode)) as database:
         artifacts = find_artifacts(database, path)
+    tables = find_tables(path, mode, experiment)
     readable = database_uri(path) if is_ours else readable_uri(path, query)
     store = _sql_store(readable, path)
     opened.callback(store.engine.dispose)
@@ -244,7 +241,7 @@ def _open_to_read(path: Path, experiment: str, opened: ExitStack) -> Store:
     experiment_id = _experiment_id(client, experiment, None)
     return Store(
         database_uri(path), client, experiment, experiment_id,
-        artifacts=artifacts, opened=opened.pop_all(), tables=_tables(experiment_id, store.engine),
+        artifacts=artifacts, opened=opened.pop_all(), tables=tables,
     )  # fmt: skip
 
 

@@ -5,8 +5,8 @@ takes most of a sweep's time. Here the same rows of many runs are inserted toget
 files. So a run is there whole or not at all: a journal beside the database names the runs whose
 files are being written, and files without a row are removed by it.
 
-The tables are no interface of MLflow's. So this is used on databases of those schema revisions
-alone that it was tested with; what MLflow's client would have written is what a test compares.
+This is used on databases of those schema revisions alone that it was tested with, as `recorded.py`
+names them; what MLflow's client would have written is what a test compares.
 """
 
 import re
@@ -23,8 +23,6 @@ from bp_pipeline.tracking.ended_run import EndedRun
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
     from sqlalchemy import Connection, Engine
-
-TESTED_REVISIONS = frozenset({"dc11669786a5"})  # of MLflow 3.17
 
 _RUN_ID = re.compile("[0-9a-f]{32}")
 _Rows = list[dict[str, Any]]
@@ -164,14 +162,6 @@ class Transactions:
             column.experiment_id == int(self.experiment_id), column.digest.in_(digests)
         )
         return {(name, digest): known_id for name, digest, known_id in connection.execute(known)}
-
-
-def revision_of(engine: "Engine") -> str | None:
-    """Return the revision of a database's schema, as `mlflow db upgrade` counts them."""
-    from alembic.migration import MigrationContext
-
-    with engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
 
 
 def _new_run_id() -> str:

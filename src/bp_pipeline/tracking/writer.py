@@ -7,6 +7,8 @@ writes it any more is half written.
 """
 
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -29,12 +31,15 @@ from bp_pipeline.tracking.ended_run import (
 from bp_pipeline.tracking.failures import TrackingError, failures_explained
 from bp_pipeline.tracking.reader import Reader
 from bp_pipeline.tracking.recorded import Recorded, of_mlflow
+from bp_pipeline.tracking.server import is_in_trouble
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
 _BATCH = 20  # runs in a transaction: 27 ms of SQLite for 20, where one at a time took 61
 _WRITERS = 8  # runs that a server is sent at a time
+_PATIENCE = 120.0  # seconds that a server may answer with errors, as while its database restarts
+_PAUSE = 2.0  # seconds between two tries; MLflow's client has tried several times in each
 
 
 class Writer(Reader):
@@ -85,6 +90,11 @@ class Writer(Reader):
             with self._new_artifacts(parent) as folder:
                 names.write_sweep(folder, frozen)
         return str(parent.info.run_id)
+
+    def kill_half_written(self, parent_run_id: str) -> None:
+        """Mark the runs of a sweep as KILLED that were begun anew, which happens on a server."""
+        if self._store.transactions is None:
+            self.kill_unfinished(self.runs_of(parent_run_id))
 
     def kill_unfinished(self, runs: Iterable[Recorded]) -> None:
         """Mark those of some runs as KILLED that are half written."""
@@ -155,11 +165,15 @@ class Writer(Reader):
             Of each run its id, or what went wrong with this run alone.
         """
         if self._store.transactions is None:
+            stopped = threading.Event()
             with ThreadPoolExecutor(self._n_writers) as writers:
-                recording = [writers.submit(self._record_through_client, run) for run in runs]
+                recording = [
+                    writers.submit(self._record_through_client, run, stopped) for run in runs
+                ]
                 try:
                     return [_id_or_error(future) for future in recording]
                 finally:
+                    stopped.set()
                     writers.shutdown(wait=False, cancel_futures=True)
         try:
             with self._writing(f"record {runs[0].name!r}"):
@@ -230,11 +244,26 @@ class Writer(Reader):
     def _n_writers(self) -> int:
         return 1 if self._store.uri.startswith("sqlite") else _WRITERS
 
-    def _record_through_client(self, run: EndedRun) -> str:
+    def _record_through_client(self, run: EndedRun, stopped: threading.Event) -> str:
+        """Record a run; wait for a server in trouble, then begin anew, until it is to stop."""
+        until = time.monotonic() + _PATIENCE
+        while True:
+            begun: list[str] = []
+            try:
+                return self._record_once(run, begun)
+            except TrackingError as error:
+                may_wait = is_in_trouble(error.__cause__) and time.monotonic() < until
+                if not may_wait or stopped.wait(_PAUSE):
+                    raise
+            with suppress(Exception):  # it may have ended the run, and its answer was lost
+                if begun and self._client.get_run(begun[0]).info.status == run.status:
+                    return begun[0]
+
+    def _record_once(self, run: EndedRun, begun: list[str]) -> str:
         with self._recording(run.name, run.tags, run.start_time) as made:
+            begun.append(run_id := str(made.info.run_id))
             with self._new_artifacts(made) as folder:
                 run.write_files(folder)
-            run_id = str(made.info.run_id)
             self._client.log_batch(run_id, metrics=run.metrics, params=run.params)
             if run.datasets:
                 self._client.log_inputs(run_id, datasets=run.datasets)
