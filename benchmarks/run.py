@@ -22,14 +22,12 @@ from statistics import median
 
 from rich.console import Console
 from rich.table import Table
-from workloads import SIZES
+from workloads import SIZES, WORKLOADS
 
 HERE = Path(__file__).parent
 PEERS = {
-    "JAX by hand, block 512": "jax",
-    "JAX by hand, block 2048": "jax",
+    **{f"JAX by hand, block {size}": "jax" for size in SIZES},
     "JAX vmap, block 512": "jax",
-    "JAX vmap, block 2048": "jax",
     "PyTorch loop": "torch",
     "scikit-learn": "sklearn",
 }
@@ -163,18 +161,12 @@ def main() -> None:
     peers += ["JavaScript"] if shutil.which("node") else []
     cores = min(2, os.cpu_count() or 1)
     comparisons = {
-        "One core, 2-3-1, batch": [(name, "2-3-1 batch", 1) for name in (BASE, "numpy", *peers)],
-        "Online updates": [(name, "2-3-1 online", 1) for name in (BASE, "numpy", *peers)],
-        "Two hidden layers of 16": [
-            (name, "2-16-16-1 batch", 1) for name in (BASE, "numpy", *peers)
-        ],
+        **{
+            f"One core, {workload}": [(name, workload, 1) for name in (BASE, "numpy", *peers)]
+            for workload in WORKLOADS
+        },
         "Threads": [
             (name, "2-3-1 batch", n) for name in (BASE, "numpy") for n in range(1, cores + 1)
-        ],
-        "Block sizes": [
-            (f"{engine}, block {size}", "2-3-1 batch", 1)
-            for engine in (BASE, "numpy")
-            for size in SIZES
         ],
     }
     results: dict[str, object] = {"machine": machine()}

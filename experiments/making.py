@@ -203,3 +203,11 @@ def picture(
         axes = figure.subplots(n_rows, n_columns, squeeze=False, **options)
         yield list(axes.flat)
         figure.savefig(path, metadata={"Date": None})
+    path.write_text(number_clips(path.read_text()))
+
+
+def number_clips(svg: str) -> str:
+    """Name clipping paths by their order: Matplotlib's names hash floats in their last bits."""
+    for number, name in enumerate(dict.fromkeys(re.findall(r'clipPath id="(\w+)"', svg)), 1):
+        svg = svg.replace(name, f"clip-{number}")
+    return svg

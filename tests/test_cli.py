@@ -224,7 +224,7 @@ def test_what_libraries_warn_of_is_not_shown(variables: dict[str, str], folder: 
     assert done.returncode == 0, done.stderr
     assert "arning" not in done.stderr
     assert done.stderr.splitlines()[0] == "1 run, 2 networks"
-    assert done.stderr.splitlines()[-1] == "1 of 1 runs done"
+    assert done.stderr.splitlines()[-1] == "1 of 1 run done"
 
 
 @pytest.mark.parametrize("module", ["bp_pipeline", "bp_pipeline.cli"])

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bp_pipeline import digests
+from bp_pipeline.config.keys import conf_folder
 from bp_pipeline.digests import code_digest, digest_arrays, digest_code, digest_json
 
 NANS = [0x7FF8000000000000, 0xFFF8000000000000, 0x7FF8000000000001, 0x7FF0000000000001,
@@ -210,6 +211,27 @@ for text in ("# a comment", "SAFE = 1", "def"):
     digest, *rest = run(REPORT + edit, copied)
     assert digest == code_digest()
     assert rest == ["False", digest, "True", digest, "True", digest]
+
+
+@pytest.mark.parametrize(("line", "times"), [("SAFE = 1.0", 1), ("# a comment", 0)])
+def test_an_edit_while_a_command_trains_is_told(line, times, copied):
+    losses = copied / "bp_pipeline" / "core" / "losses.py"
+    shutil.copytree(conf_folder(), copied / "bp_pipeline" / "conf")
+    code = f"""
+from pathlib import Path
+from bp_pipeline import digests
+from bp_pipeline.cli import main
+from bp_pipeline.core import losses
+with Path({str(losses)!r}).open("a") as file:
+    print({line!r}, file=file)
+main()
+"""
+    environment = {**os.environ, "PYTHONPATH": str(copied)}
+    words = ["train", "tracking=off", "engine=numpy", "replicates=2", "training.epochs=3"]
+    command = [sys.executable, "-c", code, *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "1 run, 2 networks" in done.stderr
+    assert done.stderr.count("edited meanwhile") == times
 
 
 @pytest.mark.parametrize("options", [("-OO",), ("-B",)])

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from runs import make_config
 
-from bp_pipeline import sweep
+from bp_pipeline import publish, sweep
 from bp_pipeline.config import Composition, Job
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import batches
@@ -245,8 +245,8 @@ def test_one_run_says_what_came_out_and_has_no_parent(bp: Bp, tmp_path: Path) ->
     name = "tanh · glorot_uniform · lr=0.5 · epochs=50 · record=5 · replicates=10"
     assert run.info.run_name == name
     assert "mlflow.parentRunId" not in run.data.tags
-    n_converged = round(10 * run.data.metrics["converged/rate"])
-    said = f"{name}: {n_converged} of 10 converged ("
+    n_solved = round(10 * run.data.metrics["solved/rate"])
+    said = f"{name}: {n_solved} of 10 solved ("
     assert done.stdout.startswith(said)
     assert done.stdout.endswith(f" nats. Run {run.info.run_id}.\n")
 
@@ -389,7 +389,7 @@ def test_a_sweep_that_breaks_off_raises_what_broke_it_in_any_thread(
 def test_a_bug_of_ours_keeps_its_traceback_and_the_sweep_is_whole(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, what: str
 ) -> None:
-    monkeypatch.setattr(sweep, what, lambda *_: 1 / 0)
+    monkeypatch.setattr(publish, what, lambda *_: 1 / 0)
     assert run_jobs(composed()) == 1
     assert "ZeroDivisionError" in capsys.readouterr().err.partition("Traceback")[2]
     assert statuses(here) == {"FINISHED"}
@@ -425,7 +425,12 @@ def test_the_runs_of_a_sweep_are_searched_twice_at_most(
 ) -> None:
     searches = []
     search = sweep.Writer.runs_of
-    monkeypatch.setattr(sweep.Writer, "runs_of", lambda *a: searches.append(a) or search(*a))
+
+    def count(*asked: Any, **how: Any) -> Any:
+        searches.append(asked)
+        return search(*asked, **how)
+
+    monkeypatch.setattr(sweep.Writer, "runs_of", count)
     for n_most in (2, 1):
         assert run_jobs(composed()) == 0
         assert len(searches) <= n_most

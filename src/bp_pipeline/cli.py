@@ -258,7 +258,7 @@ def report(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder to write to")
     chosen = parser.parse_args(arguments)
     from bp_pipeline.maps import MAP, show_map
-    from bp_pipeline.sweep import report_sweep
+    from bp_pipeline.publish import report_sweep
     from bp_pipeline.tracking import TrackingError, open_for_reading
 
     try:
@@ -293,7 +293,7 @@ def champion(arguments: Sequence[str]) -> int:
     """Run `bp champion [SWEEP]`."""
     parser = _sweep_parser("bp champion", "Make the champion of a sweep the one that is served.")
     chosen = parser.parse_args(arguments)
-    from bp_pipeline.sweep import crown_champions
+    from bp_pipeline.publish import crown_champions
     from bp_pipeline.tracking import TrackingError, open_for_reading, open_for_writing
 
     try:
@@ -313,7 +313,7 @@ def compare(arguments: Sequence[str]) -> int:
     parser.add_argument("sweeps", nargs=2, metavar="SWEEP", help="id, digest or name, or beginning")
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder to write to")
     chosen = _in_experiment(parser).parse_args(arguments)
-    from bp_pipeline.sweep import compare_sweeps
+    from bp_pipeline.publish import compare_sweeps
     from bp_pipeline.tracking import TrackingError, open_for_reading
 
     try:
@@ -331,13 +331,18 @@ def reproduce(arguments: Sequence[str]) -> int:
     chosen = parser.parse_args(arguments)
     if chosen.studies is None and (chosen.update or chosen.quick):
         parser.error("--update and --quick belong to --baselines: add it")
-    from bp_pipeline.config import ConfigError
+    overrides = [word for word in chosen.runs if word.startswith("cluster")]
+    chosen.runs = [word for word in chosen.runs if word not in overrides]
+    from bp_pipeline.config import ConfigError, compose
+    from bp_pipeline.config.keys import LOCAL
     from bp_pipeline.reproduce import Request
     from bp_pipeline.reproduce import reproduce as verify
     from bp_pipeline.tracking import TrackingError
 
     try:
-        return verify(Request(**vars(chosen)))
+        jobs = compose(overrides, program="bp reproduce").jobs if overrides else ()
+        cluster = jobs[0].config.cluster if jobs else LOCAL
+        return verify(Request(**vars(chosen), cluster=cluster))
     except (ConfigError, TrackingError) as error:
         return _refuse(str(error))
 
@@ -483,7 +488,7 @@ def _reproduce_parser() -> ArgumentParser:
         "Exit code: 0 all identical, 1 any is not, 2 the request is wrong.",
     )
     add = parser.add_argument
-    add("runs", metavar="RUN", nargs="*", help="run id")
+    add("runs", metavar="RUN", nargs="*", help="run id; or where to train, as in cluster=dask")
     add("--sweep", metavar="SWEEP", help="all runs of this sweep")
     add("--sample", metavar="N", type=_positive, help="N finished runs of the experiment")
     today = date.today().toordinal()

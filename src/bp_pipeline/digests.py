@@ -73,7 +73,8 @@ def code_digest() -> str:
 def code_changed() -> bool:
     """Whether the code of `core/` on disk is no longer the one that was loaded."""
     try:
-        return digest_code(_read_core()) != code_digest()
+        now = _read_core()
+        return now != _LOADED and digest_code(now) != code_digest()
     except (OSError, SyntaxError, tokenize.TokenError):  # as while it is being edited
         return True
 

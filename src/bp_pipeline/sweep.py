@@ -8,60 +8,36 @@ changed. How configs are composed is left to `config/`, how networks train to `e
 MLflow is told to `tracking/`, what a report says to `report/`.
 """
 
-import re
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from shutil import copyfile
-from tempfile import TemporaryDirectory
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Literal
 
 from filelock import FileLock, Timeout
 
 from bp_pipeline.config import Composition, ConfigError, Job, RunConfig, compose
-from bp_pipeline.config.keys import Tracking
-from bp_pipeline.digests import code_digest, digest_json
+from bp_pipeline.digests import code_changed, code_digest, digest_json
 from bp_pipeline.ensemble import (
+    ClusterLost,
     RunResult,
     batches_of_results,
     engine_in_use,
     in_words,
+    open_cluster,
     remarks_on_engines,
-)
-from bp_pipeline.report import (
-    Findings,
-    NoChampion,
-    Sweep,
-    asked_in_words,
-    best_measures,
-    choose_champion,
-    compare_two,
-    describe,
-    escape_markdown,
-    is_better,
-    load_sweep,
-    print_comparison,
-    print_report,
-    read_sweep,
-    tasks,
-    what_was_asked,
-    write_comparison,
-    write_report,
 )
 from bp_pipeline.terminal import counted, say, training_progress
 from bp_pipeline.tracking import (
     Account,
     EndedRun,
     FrozenSweep,
-    Reader,
+    Recorded,
     TrackingError,
     Writer,
     failed_run,
     latest_attempts,
-    model_name,
     open_for_reading,
     open_for_writing,
     run_colours,
@@ -69,16 +45,15 @@ from bp_pipeline.tracking import (
 )
 
 if TYPE_CHECKING:
+    from bp_pipeline.ensemble.dask_cluster import DaskCluster
+    from bp_pipeline.report import Sweep
     from bp_pipeline.tracking.reader import Run
-
-REPORTS = Path("reports")
-_LONGEST_NAME = 80  # characters of a sweep's name in that of its folder
 
 State = Literal["finished", "failed", "missing"]
 Parent = tuple[str, str]  # a sweep's run id and digest
 
 
-def train(overrides: Sequence[str] = ()) -> Sweep:
+def train(overrides: Sequence[str] = ()) -> "Sweep":
     """Train a sweep as `bp train --multirun OVERRIDES` does, and read it.
 
     What was trained before is not trained again. Progress and what came out are printed.
@@ -100,8 +75,10 @@ def train(overrides: Sequence[str] = ()) -> Sweep:
     TrackingError
         Where the store cannot be used.
     """
+    from bp_pipeline.report import load_sweep
+
     composition = compose(["--multirun", *overrides])
-    tracking = _common_store(composition.jobs)
+    tracking = composition.jobs[0].config.tracking
     if tracking.name == "off":
         raise ConfigError("`tracking` must be a store that can be read, got off. Leave it out.")
     run_jobs(composition)
@@ -123,28 +100,36 @@ def run_jobs(composition: Composition) -> int:
     Returns
     -------
     int
-        Exit code: 0, or 1 where a run failed (the others are recorded all the same), the store
-        failed after training had begun, or the report could not be made.
+        Exit code: 0, or 1 where a run failed (the others are recorded all the same), the store or
+        the cluster failed after training had begun, or the report could not be made.
 
     Raises
     ------
     ConfigError
-        Where jobs ask for different stores.
+        Where jobs ask for different stores or clusters, or the cluster cannot be used.
     TrackingError
         Where the store cannot be used; nothing was trained then.
     """
     training = _Training(composition.jobs)
-    tracking = _common_store(composition.jobs)
-    if tracking.name == "off":
-        return training.run()
-    with open_for_writing(tracking.uri, tracking.experiment) as writer:
-        try:
-            if composition.sweep_name is None:
-                return training.run(writer)
-            return _run_sweep(composition, composition.sweep_name, training, writer)
-        except TrackingError as error:
-            say(str(error))
-            return 1
+    for section, another in (("tracking", "store"), ("cluster", "place")):
+        _check_common(composition.jobs, section, another)
+    tracking = composition.jobs[0].config.tracking
+    try:
+        if tracking.name == "off":
+            with training.in_its_place():
+                return training.run()
+        with open_for_writing(tracking.uri, tracking.experiment) as writer:
+            try:
+                if composition.sweep_name is not None:
+                    return _run_sweep(composition, composition.sweep_name, training, writer)
+                with training.in_its_place():
+                    return training.run(writer)
+            except TrackingError as error:
+                say(str(error))
+                return 1
+    except ClusterLost as error:
+        say(str(error))
+        return 1
 
 
 def _run_sweep(composition: Composition, name: str, training: "_Training", writer: Writer) -> int:
@@ -164,21 +149,25 @@ def _run_sweep(composition: Composition, name: str, training: "_Training", write
                 return 0
             parent, runs, training = None, [], _Training(composition.jobs)
         others = {run.info.run_id for run in begun if run is not parent}
-        try:
-            if parent is None:
-                _tell_of_namesake(name, frozen.sweep_digest, composition.jobs, writer)
-                run_id = writer.start_sweep(name, frozen, [job.config for job in composition.jobs])
-            else:
-                run_id = writer.resume_sweep(parent, frozen)
-                writer.kill_unfinished(runs)
-            return _finish_sweep(run_id, frozen.sweep_digest, training, writer)
-        except BaseException:
-            writer.abandon(frozen.sweep_digest, others, training.account)
-            raise
+        with training.in_its_place():
+            try:
+                if parent is None:
+                    _tell_of_namesake(name, frozen.sweep_digest, composition.jobs, writer)
+                    configs = [job.config for job in composition.jobs]
+                    run_id = writer.start_sweep(name, frozen, configs)
+                else:
+                    run_id = writer.resume_sweep(parent, frozen)
+                    writer.kill_unfinished(runs)
+                return _finish_sweep(run_id, frozen.sweep_digest, training, writer)
+            except BaseException:
+                writer.abandon(frozen.sweep_digest, others, training.account)
+                raise
 
 
 def _tell_of_namesake(name: str, digest: str, jobs: Sequence[Job], writer: Writer) -> None:
     """Say what differs from the newest sweep of this name that has another content."""
+    from bp_pipeline.report import asked_in_words, what_was_asked
+
     named = (run for run in writer.sweeps() if run.info.run_name == name)
     other = next((run for run in named if run.data.tags["bp.sweep_digest"] != digest), None)
     if other is None:
@@ -197,20 +186,21 @@ def _finish_sweep(run_id: str, digest: str, training: "_Training", writer: Write
     if training.left:
         writer.write_speed(run_id, perf_counter() - started, training.network_epochs)
     writer.write_account(run_id, training.account)
-    is_shown = _show(writer, run_id, training.account)
+    from bp_pipeline.publish import show  # with pandas, which a complete sweep does without
+
+    is_shown = show(writer, run_id, training.account)
     writer.finish(run_id, training.account.status)
     return max(status, int(not is_shown))
 
 
-def _common_store(jobs: Sequence[Job]) -> Tracking:
-    tracking = jobs[0].config.tracking
-    other = next((job.config.tracking for job in jobs if job.config.tracking != tracking), None)
+def _check_common(jobs: Sequence[Job], section: str, another: str) -> None:
+    first, *others = (getattr(job.config, section) for job in jobs)
+    other = next((other for other in others if other != first), None)
     if other is not None:
         raise ConfigError(
-            f"`tracking` must be the same for all jobs of a sweep, got {tracking} and {other}. "
-            "Start one sweep for each store."
+            f"`{section}` must be the same for all jobs of a sweep, got {first} and {other}. "
+            f"Start one sweep for each {another}."
         )
-    return tracking
 
 
 def _freeze(composition: Composition) -> FrozenSweep:
@@ -259,13 +249,22 @@ class _Training:
         self._colours = run_colours([job.config for job in jobs])
         self._states: list[State] = ["missing"] * len(jobs)
         self.left = [*range(len(jobs))]
+        self._cluster: DaskCluster | None = None
 
-    def leave_out(self, attempts: "Sequence[Run]") -> None:
+    @contextmanager
+    def in_its_place(self) -> Iterator[None]:
+        """Connect to the cluster that the jobs ask for, if there is something to train."""
+        config = self._jobs[0].config
+        with ExitStack() as opened:
+            if self.left:
+                self._cluster = opened.enter_context(
+                    open_cluster(config.cluster, config.threads, say)
+                )
+            yield
+
+    def leave_out(self, attempts: Sequence[Recorded]) -> None:
         """Leave out the jobs that have a run with its result."""
-        ended = [
-            (run.info.status, (run.info.run_name, run.data.tags.get("bp.config_digest", "")))
-            for run in attempts
-        ]
+        ended = [(run.status, (run.name, run.tags.get("bp.config_digest", ""))) for run in attempts]
         self._states = states_of(
             self._jobs,
             finished=[run for status, run in ended if status == "FINISHED"],
@@ -300,7 +299,8 @@ class _Training:
         with ExitStack() as opened:
             progress = opened.enter_context(training_progress(len(configs), self.network_epochs))
             size, count = writer.n_at_once if writer else 1, progress.count_network_epochs
-            for trained in opened.enter_context(batches_of_results(configs, size, progress=count)):
+            batches = batches_of_results(configs, size, progress=count, cluster=self._cluster)
+            for trained in opened.enter_context(batches):
                 batch = [(self.left[index], result) for index, result in trained]
                 recorded = self._record(batch, started, time() - before, writer, sweep)
                 before = time()
@@ -317,6 +317,11 @@ class _Training:
                     progress.count_run()
         for _, line in sorted(printed.items()):
             print(line)
+        if code_changed():
+            say(
+                "The code that trains was edited meanwhile. These are results of the code as it "
+                f"was when the command began ({code_digest()[:8]}…)."
+            )
         if failures:
             say("\n  ".join([f"{counted(len(failures), 'run')} failed:", *failures]))
         return int(bool(failures))
@@ -368,6 +373,7 @@ class _Training:
                 raise result
             run = trained_run(
                 config, result, name=name, sweep=sweep, engine=engine_in_use(config.engine),
+                cluster=self._cluster.description if self._cluster else None,
                 # MLflow's lists begin with the newest: a millisecond makes it the sweep's order.
                 start_time=int(started * 1000) - n, colour=self._colours[n],
                 seconds=seconds,
@@ -411,172 +417,3 @@ def states_of(
         else:
             states.append("failed" if run in failed else "missing")
     return states
-
-
-def _show(writer: Writer, run_id: str, account: Account) -> bool:
-    """Report a sweep, which is whole also where that fails; return whether it did not."""
-    try:
-        findings = Findings(read_sweep(writer, run_id))
-        with _report_of(findings) as made:
-            is_well = _show_in_mlflow(writer, findings, made, account)
-            _publish(findings, made)
-        return is_well
-    except Exception as error:  # whatever it is, it is told
-        _tell(error, str(error) or type(error).__name__)
-        say("All runs are recorded; `bp report` is enough.")
-        return False
-
-
-def _show_in_mlflow(writer: Writer, findings: Findings, made: Path, account: Account) -> bool:
-    """Log a report, and make the comparison, champions and description, as far as MLflow lets us.
-
-    Returns
-    -------
-    bool
-        Whether there was no bug of ours; what MLflow refuses is only told.
-    """
-    sweep, remarks, errors = findings.sweep, [], list[Exception]()
-    with _tried("The report", errors):
-        writer.log_report(sweep.run_id, made)
-    with _tried("The comparison of runs", errors):
-        writer.log_comparison(sweep.run_id, sweep.axes, len(sweep.finished))
-    for task in tasks(sweep):
-        with _tried(f"The champion of {task}", errors):
-            remark = _crown(writer, sweep, task)
-            say(remark)
-            remarks.append(escape_markdown(remark))
-    with _tried("The description", errors):
-        writer.write_best(sweep.run_id, best_measures(findings))
-        finding, text = describe(findings)
-        text = "\n\n".join([text, *remarks])
-        writer.write_description(sweep.run_id, finding, text, account)
-    return not any(map(_is_bug, errors))
-
-
-def _crown(writer: Writer, sweep: Sweep, task: str, *, at_any_rate: bool = False) -> str:
-    """Register the champion of a task, once, serve it where it is better; return which it is."""
-    chosen = choose_champion(sweep, task)
-    if isinstance(chosen, NoChampion):
-        return chosen.reason
-    name = model_name(task)
-    tags = {"bp.result_digest": chosen.result_digest, "bp.replicate": str(chosen.replicate)}
-    who = f"{chosen.run_name}, replicate {chosen.replicate}"
-    run = sweep.runs.set_index("run_id").loc[chosen.run_id].to_dict()
-    rate = f"{run['solved/rate']:.0%} of its {run['replicates']:,.0f} networks solve {task}"
-    version = writer.register(
-        chosen.network, name=name, run_id=chosen.run_id, tags=tags,
-        description=f"{who}, of sweep {sweep.name} ({sweep.run_id}): {rate}.",
-    )  # fmt: skip
-    said = f"Champion: {who}, is models:/{name}/{version}"
-    crowned = writer.champion(name)
-    if at_any_rate or crowned is None or crowned[0] == version or is_better(run, crowned[1]):
-        writer.crown(name, version)
-    else:
-        said += f"; the alias stays with version {crowned[0]}, {crowned[1]['name']}, no worse"
-    others = "; ".join(chosen.unread)
-    return f"{said} (others may be better: {others})" if others else said
-
-
-def crown_champions(writer: Writer, name: str | None) -> None:
-    """Make the champions of a sweep the ones that are served, whatever was; say which they are.
-
-    Raises
-    ------
-    TrackingError
-        Where there is no such sweep, or the store cannot be used.
-    """
-    sweep = read_sweep(writer, name)
-    for task in tasks(sweep):
-        say(_crown(writer, sweep, task, at_any_rate=True))
-
-
-@contextmanager
-def _tried(what: str, errors: list[Exception]) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # the other parts are still to be done
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        _tell(error, f"{what} could not be recorded in MLflow: {reason}")
-        errors.append(error)
-
-
-def _tell(error: Exception, line: str) -> None:
-    """Print what went wrong, and of a bug of ours what its mender has to know."""
-    say(line)
-    if _is_bug(error):
-        traceback.print_exception(error)
-
-
-def _is_bug(error: Exception) -> bool:
-    return not isinstance(error, TrackingError | ConfigError | OSError)
-
-
-def report_sweep(reader: Reader, name: str | None = None, folder: Path | None = None) -> None:
-    """Write a sweep's report into a folder, and print what matters; MLflow stays as it is.
-
-    Parameters
-    ----------
-    reader
-        The store that the sweep is in.
-    name
-        What the sweep is called; the newest by default.
-    folder
-        Where to write; by default a folder of `reports/` named after the sweep.
-
-    Raises
-    ------
-    TrackingError
-        Where there is no such sweep, it cannot be read, or the folder cannot be written.
-    """
-    findings = Findings(read_sweep(reader, name))
-    with _report_of(findings) as made:
-        _publish(findings, made, folder)
-
-
-def compare_sweeps(reader: Reader, first: str, second: str, folder: Path | None = None) -> None:
-    """Write what differs between two sweeps into a folder, and print what matters.
-
-    Raises
-    ------
-    TrackingError
-        Where there is no such sweep, it cannot be read, or the folder cannot be written.
-    """
-    sweeps = [read_sweep(reader, name) for name in (first, second)]
-    two = compare_two(*sweeps)
-    names = "-".join(sweep.digest[:8] for sweep in sweeps)
-    with TemporaryDirectory(prefix="bp_pipeline-") as made:
-        write_comparison(two, Path(made))
-        folder = _copied(Path(made), folder or REPORTS / f"compare-{names}", "bp compare A B")
-    print_comparison(two)
-    print(f"Written to {folder}")
-
-
-@contextmanager
-def _report_of(findings: Findings) -> Iterator[Path]:
-    with TemporaryDirectory(prefix="bp_pipeline-") as made:
-        write_report(findings, Path(made))
-        yield Path(made)
-
-
-def _publish(findings: Findings, made: Path, folder: Path | None = None) -> None:
-    """Copy a report to where a user finds it, and print what matters."""
-    if folder is None:
-        # Named after the sweep, without what a path had better not hold.
-        name = re.sub(r"[^\w.]+", "-", findings.sweep.name)[:_LONGEST_NAME]
-        folder = REPORTS / f"{name}-{findings.sweep.digest[:8]}"
-    _copied(made, folder, "bp report")
-    print_report(findings)
-    print(f"Written to {folder}")
-
-
-def _copied(made: Path, folder: Path, command: str) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in made.iterdir():
-            copyfile(file, folder / file.name)
-    except OSError as error:
-        raise TrackingError(
-            f"The report cannot be written to {folder}: {error}. "
-            f"Name another folder: {command} --out DIR."
-        ) from error
-    return folder

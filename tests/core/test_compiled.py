@@ -6,6 +6,7 @@ The tests do so in fresh processes, since NumPy and Numba choose their instructi
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,10 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from llvmlite.binding import get_host_cpu_features
 from setups import (
     KINDS,
     MAZUR,
@@ -164,6 +167,24 @@ def digests(engine: str) -> dict[str, str]:
             arrays = {"initial": drawn, **trained._asdict()}
             results[f"{activation} {loss} {output} {kind}"] = digest_arrays(arrays)
     return results
+
+
+# x86-64: vfmadd231pd and the like; arm64: fmadd, fmla and the like.
+FUSED = re.compile(r"\b(vfn?m(add|sub)|fn?m(add|sub)|fml[as])")
+
+
+@pytest.mark.usefixtures("compiled_in")
+def test_no_product_is_fused_with_a_sum():
+    make_ensemble(1, epochs=1).train_with(compiled.train)
+    for assembly in compiled.kernel.inspect_asm().values():
+        assert re.search(r"\b(v?mulpd|fmul)\b", assembly)
+        assert not FUSED.search(assembly)
+
+
+@pytest.mark.skipif(not get_host_cpu_features().get("fma"), reason="this processor fuses nothing")
+def test_a_fused_product_is_noticed():
+    fused = numba.njit("f8(f8, f8, f8)", fastmath={"contract"})(lambda a, b, c: a * b + c)
+    assert all(map(FUSED.search, fused.inspect_asm().values()))
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import bp_pipeline
+from bp_pipeline.config.keys import conf_folder
 
 PACKAGE = Path(bp_pipeline.__file__).parent
 DIGEST = """
@@ -89,6 +90,7 @@ def test_a_broken_cache_is_made_again(kind: str, keep: int, tmp_path: Path) -> N
 
 def test_a_bug_in_the_kernel_is_no_other_engine(tmp_path: Path) -> None:
     shutil.copytree(PACKAGE, tmp_path / "bp_pipeline")
+    shutil.copytree(conf_folder(), tmp_path / "bp_pipeline" / "conf")
     kernel = tmp_path / "bp_pipeline" / "core" / "compiled.py"
     kernel.write_text(kernel.read_text() + "\n\ndef train(*_, **__):\n    return 1 / 0\n")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}

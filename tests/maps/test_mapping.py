@@ -19,7 +19,7 @@ from bp_pipeline.arrays import read_arrays, write_arrays
 from bp_pipeline.maps import Map, load_map
 from bp_pipeline.maps.boundary import measure_boundary
 
-SMALL = ("map.resolution=[32,24]", "training.epochs=40", "engine=numpy")
+SMALL = ("map.resolution=[32,24]", "training.epochs=40")
 
 
 def start(folder: Path, *words: str, **others: str) -> subprocess.Popen[str]:

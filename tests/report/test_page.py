@@ -1,5 +1,6 @@
 """The page of a report, read as a browser reads it; and what may decide its bytes."""
 
+import json
 import os
 import pickle
 import re
@@ -10,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bs4 import Tag
+from bs4 import BeautifulSoup, Tag
 from report.by_hand import by_hand, run
 from report.conftest import Make, page_of, report_of, small_config, sweep_in
 
-from bp_pipeline.report import Findings, Sweep
+from bp_pipeline.report import Findings, Sweep, choose_champion
 from bp_pipeline.report import page as page_module
 from bp_pipeline.report.networks import best_and_stalled
 from bp_pipeline.report.sections import outline
@@ -253,3 +254,16 @@ def test_nothing_around_a_sweep_decides_a_byte(
     for name, content in written.items():
         assert str(tmp_path).encode() not in content, name
         assert str(tmp_path.parent).encode() not in content, name
+
+
+def test_the_champions_playground_lies_beside_the_page(make_sweep: Make, tmp_path: Path) -> None:
+    sweep = make_sweep(small_config(), small_config({"optimizer.learning_rate": 0.001}))
+    link = page_of(sweep, tmp_path / "report").select_one("header a")["href"]
+    champion = choose_champion(sweep, "xor")
+    page = BeautifulSoup((tmp_path / "report" / link).read_text(encoding="utf-8"), "html.parser")
+    assert page.find(id="recorded").text == champion.result_digest
+    start = json.loads(page.find(id="data").string)["start"]
+    assert start["replicate"] == champion.replicate
+    assert start["config"]["optimizer"]["learning_rate"] == 3.0
+    none = page_of(by_hand(run([None] * 4, 1.0)), tmp_path / "none")
+    assert none.select("header a") == []

@@ -1,9 +1,9 @@
 """A network as a registered model: its versions and its alias."""
 
 import pytest
-from conftest import record
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from small_runs import record
 
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult

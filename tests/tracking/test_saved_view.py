@@ -7,9 +7,9 @@ import zlib
 from typing import Any
 
 import pytest
-from conftest import DIGEST, small_config, start_sweep
 from mlflow import MlflowClient
 from mlflow.utils.validation import MAX_EXPERIMENT_TAG_VAL_LENGTH
+from small_runs import DIGEST, small_config, start_sweep
 
 from bp_pipeline.tracking import Writer, run_colours, saved_view
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from conftest import DIGEST, JOBS, record, start_sweep
 from mlflow import MlflowClient
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
+from small_runs import DIGEST, JOBS, record, start_sweep
 
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult
@@ -82,7 +82,7 @@ def test_no_run_stays_running_when_recording_fails(
     parent = start_sweep(one_by_one)
     with pytest.raises(raised) as caught:
         record(one_by_one, config, result, sweep=(parent, DIGEST))
-    assert [run.info.status for run in one_by_one.runs_of(parent)] == [status]
+    assert [run.status for run in one_by_one.runs_of(parent)] == [status]
     if raised is TrackingError:
         assert str(caught.value) == (
             f"Cannot record 'a' in {one_by_one.uri}: No space left on device. "

@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bp_pipeline.playground import RecordedResult, write_playground
 from bp_pipeline.report.champion import (
     Champion,
     NoChampion,
@@ -56,6 +57,8 @@ from bp_pipeline.report.two_sweeps import (
     what_was_asked,
     write_comparison,
 )
+from bp_pipeline.tracking import TrackingError
+from bp_pipeline.tracking.format import read_config, read_result
 
 __all__ = [
     "Champion",
@@ -83,11 +86,29 @@ __all__ = [
 
 
 def write_report(findings: Findings, folder: Path) -> None:
-    """Write `report.html`, `report.md`, and each table as CSV, Markdown and LaTeX."""
+    """Write `report.html`, `report.md`, each table as CSV, Markdown and LaTeX, and playgrounds."""
     report = outline(findings)
     write_tables(printed_tables(findings), folder)
     write_markdown(report, folder / "report.md")
-    write_page(report, folder / "report.html")
+    write_page(report, folder / "report.html", _write_playgrounds(findings.sweep, folder))
+
+
+def _write_playgrounds(sweep: Sweep, folder: Path) -> dict[str, str]:
+    """Write a page that trains the champion of each task anew; return its file by the task."""
+    written = {}
+    for task in tasks(sweep):
+        champion, file = choose_champion(sweep, task), f"playground-{task}.html"
+        if isinstance(champion, NoChampion):
+            continue
+        try:
+            with sweep.open_files(champion.run_id) as run:
+                config, result = read_config(run), read_result(run)
+                recorded = RecordedResult(champion.run_name, champion.result_digest, result.arrays)
+                write_playground(config, folder / file, recorded, champion.replicate)
+        except (OSError, ValueError, TrackingError):  # the report says so where it reads them
+            continue
+        written[task] = file
+    return written
 
 
 def describe(findings: Findings) -> tuple[str, str]:

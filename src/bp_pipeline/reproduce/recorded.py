@@ -24,6 +24,7 @@ from bp_pipeline.tracking.format import (
     GIVEN_WEIGHTS,
     INITIAL_WEIGHTS,
     NEEDED_FILES,
+    as_row,
     read_config,
     read_environment,
     read_result,
@@ -136,7 +137,7 @@ def _compare(
 
 
 def _disagreement(run: Recorded, config: RunConfig, result: Result) -> str:
-    return disagreement(run.shown, config, result if isinstance(result, RunResult) else None)
+    return disagreement(as_row(run), config, result if isinstance(result, RunResult) else None)
 
 
 def _surroundings(run: Recorded, folder: Path, config: RunConfig) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult, in_words
@@ -55,6 +55,7 @@ def trained_run(
     sweep: tuple[str, str] | None,
     start_time: int,
     engine: str,
+    cluster: Mapping[str, Any] | None = None,
     colour: str | None = None,
     seconds: float | None = None,
 ) -> EndedRun:
@@ -70,8 +71,8 @@ def trained_run(
         Run id and digest of the sweep it belongs to, if any.
     start_time
         When training began, in milliseconds since 1970.
-    engine
-        What trained it.
+    engine, cluster
+        What trained it, and where, if not in this process.
     colour
         In MLflow's charts, as in HTML; by default MLflow's own choice.
     seconds
@@ -81,7 +82,7 @@ def trained_run(
 
     def write_files(folder: Path) -> None:
         names.write_config(folder, config)
-        names.write_environment(folder, config, engine)
+        names.write_environment(folder, config, engine, cluster)
         names.write_result(folder, result)
         (folder / "picture.svg").write_text(run_picture(name, result), encoding="utf-8")
 

@@ -25,11 +25,13 @@ from bp_pipeline.config.schema import KEYS, RunConfig, parse_config
 from bp_pipeline.core.training import OUTCOMES
 from bp_pipeline.digests import code_digest
 from bp_pipeline.ensemble import CURVES, SUMMARY, RunResult, curves, summary
+from bp_pipeline.tracking import chart_points
 from bp_pipeline.tracking.provenance import environment, git_state, package_version
+from bp_pipeline.tracking.recorded import Recorded
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow.entities import DatasetInput, Metric, Param, Run
+    from mlflow.entities import DatasetInput, Metric, Param
 
 LEARNING_RATE = "optimizer.learning_rate"
 LOG_LEARNING_RATE = f"{LEARNING_RATE}/log10"  # a metric, since a param's axis is never logarithmic
@@ -100,22 +102,24 @@ def common_params(configs: Sequence[RunConfig]) -> "list[Param]":
 def metrics(config: RunConfig, result: RunResult) -> "list[Metric]":
     """Return the curves, with the epoch as step, and the summary; what is not finite is left out.
 
-    MLflow stores a NaN such that `metric < x` finds it, and an infinity as the largest number.
+    MLflow stores a NaN such that `metric < x` finds it, and an infinity as the largest number. Of
+    a curve it gets the points that its charts need; `curves.npz` has those of all recorded epochs.
     """
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    epochs = result.epochs.tolist()
     points = [
         Metric(name, value, now, epoch)
         for name, values in curves(result).items()
-        for epoch, value, is_finite in zip(
-            epochs, values.tolist(), np.isfinite(values).tolist(), strict=True
-        )
-        if is_finite
+        for epoch, value in _shown(result.epochs[np.isfinite(values)], values[np.isfinite(values)])
     ]
     log_rate = math.log10(config.optimizer.learning_rate)
     return points + metrics_at_once({**summary(result), LOG_LEARNING_RATE: log_rate})
+
+
+def _shown(epochs: np.ndarray, values: np.ndarray) -> list[tuple[int, float]]:
+    every = list(zip(epochs.tolist(), values.tolist(), strict=True))
+    return [every[n] for n in chart_points.shown(*zip(*every, strict=True))] if every else []
 
 
 def run_tags(config: RunConfig, sweep: tuple[str, str] | None) -> dict[str, str]:
@@ -156,7 +160,7 @@ def dataset(config: RunConfig) -> "DatasetInput":
     return DatasetInput(Dataset(**table.to_dict()), [InputTag("mlflow.data.context", "training")])
 
 
-def runs_table(runs: "Iterable[Run]") -> "pd.DataFrame":
+def runs_table(runs: Iterable[Recorded]) -> "pd.DataFrame":
     """Read runs back into a table that has every column, whichever of them the runs have.
 
     Returns
@@ -174,19 +178,19 @@ def runs_table(runs: "Iterable[Run]") -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=[*columns]).astype(dict.fromkeys(METRICS, float))
 
 
-def as_row(run: "Run", texts: dict[str, Any] | None = None) -> dict[str, Any]:
+def as_row(run: Recorded, texts: dict[str, Any] | None = None) -> dict[str, Any]:
     """Read a run back, as `runs_table` does; `texts` keeps what has been read of params."""
     texts = {} if texts is None else texts
-    for text in run.data.params.values():
+    for text in run.params.values():
         if text not in texts:
             texts[text] = _number_or_text(text)
     return {
-        "run_id": run.info.run_id,
-        "name": run.info.run_name,
-        "status": run.info.status,
-        **{key: texts[text] for key, text in run.data.params.items()},
-        **run.data.metrics,
-        **{key: text for key, text in run.data.tags.items() if key.startswith("bp.")},
+        "run_id": run.run_id,
+        "name": run.name,
+        "status": run.status,
+        **{key: texts[text] for key, text in run.params.items()},
+        **run.metrics,
+        **{key: text for key, text in run.tags.items() if key.startswith("bp.")},
     }
 
 
@@ -273,15 +277,18 @@ def read_config(folder: Path, parse: Callable[..., RunConfig] = parse_config) ->
     return parse(raw, given_weights=given if given.is_file() else folder / INITIAL_WEIGHTS)
 
 
-def write_environment(folder: Path, config: RunConfig, engine: str) -> None:
+def write_environment(
+    folder: Path, config: RunConfig, engine: str, cluster: Mapping[str, Any] | None = None
+) -> None:
     """Write what the run was made with."""
-    text = _environment_text(engine, config.threads or joblib.cpu_count())
+    where = json.dumps(cluster)  # a value that the cache can take
+    text = _environment_text(engine, config.threads or joblib.cpu_count(), where)
     (folder / "environment.json").write_text(text, encoding="utf-8")
 
 
 @cache
-def _environment_text(engine: str, threads: int) -> str:
-    return json.dumps(environment(engine, threads), indent=1)
+def _environment_text(engine: str, threads: int, cluster: str) -> str:
+    return json.dumps(environment(engine, threads, json.loads(cluster)), indent=1)
 
 
 def read_environment(folder: Path) -> dict[str, Any]:

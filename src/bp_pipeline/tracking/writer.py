@@ -28,6 +28,7 @@ from bp_pipeline.tracking.ended_run import (
 )
 from bp_pipeline.tracking.failures import TrackingError, failures_explained
 from bp_pipeline.tracking.reader import Reader
+from bp_pipeline.tracking.recorded import Recorded, of_mlflow
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
@@ -85,11 +86,11 @@ class Writer(Reader):
                 names.write_sweep(folder, frozen)
         return str(parent.info.run_id)
 
-    def kill_unfinished(self, runs: "Iterable[Run]") -> None:
+    def kill_unfinished(self, runs: Iterable[Recorded]) -> None:
         """Mark those of some runs as KILLED that are half written."""
         for run in runs:
-            if run.info.status == "RUNNING":
-                self.finish(run.info.run_id, "KILLED")
+            if run.status == "RUNNING":
+                self.finish(run.run_id, "KILLED")
 
     def write_account(self, parent_run_id: str, account: names.Account) -> None:
         """Write into metrics and description of a sweep how its jobs have ended."""
@@ -186,6 +187,7 @@ class Writer(Reader):
         tags: Mapping[str, str],
         seconds: float,
         engine: str,
+        cluster: Mapping[str, Any] | None = None,
     ) -> str:
         """Record what was trained, whole, whatever it consists of; return its id. It is FINISHED.
 
@@ -197,13 +199,13 @@ class Writer(Reader):
             Writes what came of it into a folder.
         metrics, tags
             What MLflow shows of it.
-        name, seconds, engine
-            What it is called, how long ago it began, and what trained it.
+        name, seconds, engine, cluster
+            What it is called, how long ago it began, what trained it, and where.
         """
 
         def write_files(folder: Path) -> None:
             names.write_config(folder, config)
-            names.write_environment(folder, config, engine)
+            names.write_environment(folder, config, engine, cluster)
             write(folder)
 
         run = EndedRun(
@@ -311,7 +313,11 @@ class Writer(Reader):
                 return None
             run = self._client.get_run(version.run_id)
             is_there = run.info.lifecycle_stage == "active"
-            return (str(version.version), names.as_row(run)) if is_there else None
+            return (
+                (str(version.version), names.as_row(of_mlflow(run, with_values=True)))
+                if is_there
+                else None
+            )
 
     def crown(self, name: str, version: str) -> None:
         """Point alias `champion` of a model to one of its versions."""
