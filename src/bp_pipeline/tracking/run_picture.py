@@ -9,7 +9,7 @@ import numpy as np
 
 from bp_pipeline.ensemble import RunResult, curves
 
-_WIDTH, _HEIGHT, _LEFT, _TOP = 260.0, 150.0, 56.0, 40.0  # of one panel, and where the first begins
+_WIDTH, _HEIGHT, _LEFT, _TOP = 260.0, 150.0, 56.0, 58.0  # of one panel, and where the first begins
 _SECOND = _LEFT + _WIDTH + 70.0
 _FLOOR, _CEILING = -5.0, 1.0  # log10 of nats, between which losses are drawn
 _PAGE = """\
