@@ -60,6 +60,7 @@ def test_a_run_has_a_sentence_a_picture_and_its_share_of_the_time(store: MlflowC
     for run in of_sweep:
         assert "8 solved" in run.data.tags["mlflow.note.content"]
         picture = ET.parse(Path(run.info.artifact_uri) / "picture.svg").getroot()
+        assert int(picture.get("width", 0)) > 0  # else MLflow shows nothing
         assert run.info.run_name in "".join(picture.itertext())
         paths = [path.get("d") for path in picture.iter("{http://www.w3.org/2000/svg}path")]
         assert len({path for path in paths if path}) == 5

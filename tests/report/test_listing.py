@@ -43,7 +43,7 @@ def test_sweeps_are_listed_with_what_was_best(
     for line, row in zip(lines, listed.itertuples(), strict=True):
         assert line.split()[:2] == [row.id[:8], row.digest[:8]]
         sweep = load_sweep(row.id)
-        best = sweep.runs.set_index("name")["converged/rate"]
+        best = sweep.runs.set_index("name")["solved/rate"]
         assert row.rate == best.max() == best[row.best]
         assert (row.name, row.digest) == (sweep.name, sweep.digest)
         assert row.best in line

@@ -102,7 +102,7 @@ def what_was_asked(
     keys = dict.fromkeys([*first.columns, *second.columns])
     rows = []
     for key in keys:
-        if not is_config_key(key) or key == "experiment":
+        if not is_config_key(key) or key == "experiment" or key.endswith(".name"):
             continue
         values = [_values(runs, key) for runs in (first, second)]
         if values[0] != values[1]:

@@ -9,12 +9,12 @@ import numpy as np
 
 from bp_pipeline.ensemble import RunResult, curves
 
-_WIDTH, _HEIGHT, _LEFT, _TOP = 260.0, 150.0, 56.0, 40.0  # of one panel, and where the first begins
+_WIDTH, _HEIGHT, _LEFT, _TOP = 260.0, 150.0, 56.0, 58.0  # of one panel, and where the first begins
 _SECOND = _LEFT + _WIDTH + 70.0
 _FLOOR, _CEILING = -5.0, 1.0  # log10 of nats, between which losses are drawn
 _PAGE = """\
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 680 240" role="img" font-family="sans-serif" \
-font-size="12">
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 680 240" width="680" height="240" \
+role="img" font-family="sans-serif" font-size="12">
 <title>{name}</title><desc>{text}</desc>
 <rect width="680" height="240" fill="#fff"/>
 <text x="{left}" y="20" font-size="14">{name}</text>

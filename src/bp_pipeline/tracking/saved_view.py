@@ -34,7 +34,7 @@ _CHARTS, _SIDE_BY_SIDE, _OTHERS = "charts", "side-by-side", "others"  # ids of s
 _NAME, _NAME_WIDTH = "attributes.`Run Name`", 290  # pixels, so that a name is read to its end
 _BEST_FIRST, _SAMPLED = f"metrics.`{_RATE}`", "tags.`bp.config_digest`"  # any order but the grid's
 _TABLE = "-table"  # a view's id ends in it
-_NOTE, _TITLE = "mlflow.note.content", "**The newest sweeps**"
+_NOTE, _TITLE = "mlflow.note.content", "Newest sweeps: "
 _MOST_LINKED = 5
 _COLUMN_WIDTH = 96  # pixels, so that six columns fit a laptop's screen beside MLflow's panels
 # In log10 of nats: nobody compares losses beyond ten nats or below 1e-5.
@@ -117,8 +117,8 @@ def _description(experiment_id: str, views: Mapping[str, str]) -> str:
         pages = page_links(experiment_id, key.removeprefix(VIEW_TAG))
         shown = {"charts": "charts", "table": "table", "report": "report"}
         links = " · ".join(f"[{text}]({pages[page]})" for page, text in shown.items())
-        lines.append(f"- [{view['name']}]({pages['sweep']}): {links}")
-    return "\n".join([_TITLE, "", *lines])
+        lines.append(f"[{view['name']}]({pages['sweep']}) ({links})")
+    return _TITLE + "\n\n".join(lines)  # MLflow shows the first line until it is unfolded
 
 
 def _unlisted(known: Mapping[str, str]) -> dict[str, str]:
@@ -174,7 +174,7 @@ def _sections(n_runs: int) -> list[dict[str, Any]]:
     names = {
         _CHARTS: f"All {n_runs} runs"
         if n_runs <= RUNS_LOADED
-        else f"{RUNS_LOADED} of {n_runs} runs, drawn at random",
+        else f"Sample: {RUNS_LOADED} of {n_runs}",
         _SIDE_BY_SIDE: "Side by side, best first",
         _OTHERS: "Other metrics",
     }

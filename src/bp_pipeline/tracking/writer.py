@@ -358,14 +358,14 @@ class Writer(Reader):
     ) -> None:
         """Write the description of a sweep: what it found, links, its account, then a text.
 
-        Two lines are seen: MLflow covers what is below until "Show more" is pressed.
+        Three lines are seen: MLflow covers what is below until "Show more" is pressed.
         """
         links = self.page_links(parent_run_id)
         shown = {"charts": "Compare its runs", "table": "as a table", "report": "Read its report"}
         line = [f"[{text}]({links[page]})" for page, text in shown.items()]
         with self._writing("describe a sweep"):
             speed = names.speed_in_words(self._client.get_run(parent_run_id).data.metrics)
-            parts = [finding, " · ".join([*line, str(account), *speed]), markdown]
+            parts = [f"{finding} {' · '.join(line)}", " · ".join([str(account), *speed]), markdown]
             text = cut_to_tag("\n\n".join(parts), whole_lines=True)
             self._client.set_tag(parent_run_id, names.DESCRIPTION, text)
 
