@@ -15,7 +15,7 @@ READY := .venv/.ready
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep map report reproduce baseline architectures schedule unschedule ui studies test lint bench bench-peers pins clean
+.PHONY: help sweep map report reproduce baseline architectures schedule unschedule ui studies test lint bench torture bench-peers pins clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -60,6 +60,9 @@ lint: $(READY) ## check style and types
 
 bench: $(READY) ## measure speed, beside the peers that are installed; writes benchmarks/results.json
 	$(if $(wildcard .venv-peers),.venv-peers/bin,$(BIN))/python benchmarks/run.py $(ARGS)
+
+torture: $(READY) ## break sweeps off at random moments, hundreds of times; ARGS="sweep -n 10" for a part
+	$(BIN)/python scripts/torture.py $(ARGS)
 
 bench-peers: $(READY) ## install the peers of the benchmark (PEERS="jax torch") into .venv-peers
 	$(PYTHON) -m venv --clear .venv-peers

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from commands import run_bp
 
 from bp_pipeline import cli
 
@@ -28,7 +29,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def bp(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run `bp` to its end."""
+    """Run `bp` to its end; with variables, which may be read by imports, as a fresh process."""
+    if not variables:
+        return run_bp(*arguments, cwd=folder, environment=_environment(folder, {}))
     return subprocess.run(
         [BP, *arguments],
         cwd=folder,

@@ -129,6 +129,11 @@ def test_importing_the_package_loads_next_to_nothing():
     assert not loaded_by("import bp_pipeline") & {*CONFIG_AND_TRACKING, "numpy", "numba"}
 
 
+def test_what_the_package_offers_stands_in_its_dir():
+    assert {"load_map", "load_sweep"} <= set(dir(bp_pipeline))
+    assert not loaded_by("import bp_pipeline; dir(bp_pipeline)") & {"numpy", "pandas"}
+
+
 @pytest.mark.parametrize("module", ["cli", "config", "ensemble.shards", "sweep"])
 def test_slow_packages_are_imported_where_they_are_used(module):
     loaded = loaded_by(f"import bp_pipeline.{module}")

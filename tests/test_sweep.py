@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from commands import run_bp
 from runs import make_config
 
-from bp_pipeline import sweep
+from bp_pipeline import publish, sweep
 from bp_pipeline.config import Composition, Job
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import batches
@@ -41,8 +42,7 @@ def command(*arguments: str) -> list[str]:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a store, in which one small sweep was run."""
     folder = tmp_path_factory.mktemp("store")
-    done = subprocess.run(command("train", *SWEEP), cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = run_bp("train", *SWEEP, cwd=folder, code=0)
     (folder / "stdout").write_text(done.stdout)
     (folder / "stderr").write_text(done.stderr)
     return folder
@@ -54,9 +54,7 @@ def bp(tmp_path: Path, store: Path) -> Bp:
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command(*arguments), cwd=tmp_path, capture_output=True, text=True, env=environment
-        )
+        return run_bp(*arguments, cwd=tmp_path, environment=environment)
 
     return run
 
@@ -389,7 +387,7 @@ def test_a_sweep_that_breaks_off_raises_what_broke_it_in_any_thread(
 def test_a_bug_of_ours_keeps_its_traceback_and_the_sweep_is_whole(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, what: str
 ) -> None:
-    monkeypatch.setattr(sweep, what, lambda *_: 1 / 0)
+    monkeypatch.setattr(publish, what, lambda *_: 1 / 0)
     assert run_jobs(composed()) == 1
     assert "ZeroDivisionError" in capsys.readouterr().err.partition("Traceback")[2]
     assert statuses(here) == {"FINISHED"}
@@ -425,7 +423,12 @@ def test_the_runs_of_a_sweep_are_searched_twice_at_most(
 ) -> None:
     searches = []
     search = sweep.Writer.runs_of
-    monkeypatch.setattr(sweep.Writer, "runs_of", lambda *a: searches.append(a) or search(*a))
+
+    def count(*asked: Any, **how: Any) -> Any:
+        searches.append(asked)
+        return search(*asked, **how)
+
+    monkeypatch.setattr(sweep.Writer, "runs_of", count)
     for n_most in (2, 1):
         assert run_jobs(composed()) == 0
         assert len(searches) <= n_most

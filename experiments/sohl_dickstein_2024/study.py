@@ -5,15 +5,15 @@ from pathlib import Path
 import pandas as pd
 
 from bp_pipeline.arrays import read_arrays, write_arrays
+from bp_pipeline.maps.boundary import spread
 from experiments.making import fill, read_summary, write_summary
 from experiments.maps import (
     MEASURES,
     at_resolution,
-    dimension_in_words,
+    dimension_of,
     draw_zooms,
     map_configs,
     row,
-    spread,
     write_png,
 )
 
@@ -45,7 +45,7 @@ def show(folder: Path) -> None:
     rows = [
         {
             "network": name,
-            "whole window": dimension_in_words(of_name[[*MEASURES]].iloc[0].to_dict()),
+            "whole window": dimension_of(of_name[[*MEASURES]].iloc[0].to_dict()),
             "median over zooms (range)": spread(of_name["dimension"].tolist()),
             "published": f"{PUBLISHED[name]:.2f}",
             "converged": f"{100 * _inside(of_name):.1f} %",

@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bp_pipeline.maps import Map
+from bp_pipeline.maps.boundary import spread
 from experiments.making import fill, read_summary, write_summary
 from experiments.maps import (
     MEASURES,
-    StudyMap,
     at_resolution,
-    dimension_in_words,
+    dimension_of,
     draw,
     draw_zooms,
     map_configs,
     row,
-    spread,
     write_png,
 )
 
@@ -49,12 +49,12 @@ def show(folder: Path) -> None:
     fill(folder, maps=_map_table(table), zooms=_zoom_table(table), safe=_safe_table(safe))
 
 
-def _name(drawn: StudyMap) -> str:
+def _name(drawn: Map) -> str:
     by = "momentum" if drawn.config.map.y.key.endswith("momentum") else "scale"
     return f"{drawn.config.labels['activation']}_by_{by}"
 
 
-def _zooms(whole: StudyMap) -> Iterator[dict[str, Any]]:
+def _zooms(whole: Map) -> Iterator[dict[str, Any]]:
     """Zoom at the middle resolution, and measure each window at all three."""
     for zoom, window in enumerate(draw_zooms(at_resolution(whole.config, SIDES[1]), MOST_ZOOMS)):
         for side in SIDES:
@@ -88,7 +88,7 @@ def _map_table(table: pd.DataFrame) -> pd.DataFrame:
             "solved": [f"{100 * share:.1f} %" for share in maps["solved"]],
             "diverged": [f"{100 * share:.1f} %" for share in maps["diverged"]],
             "boundary pixels": [f"{n:,}" for n in maps["boundary pixels"]],
-            "dimension": [dimension_in_words(r) for r in maps[[*MEASURES]].to_dict("records")],
+            "dimension": [dimension_of(r) for r in maps[[*MEASURES]].to_dict("records")],
             "half the resolution": [_dimension(d) for d in maps["at half the resolution"]],
             "flipped by one ulp": [f"{n:,}" for n in maps["flipped by one ulp"]],
         }
@@ -105,7 +105,7 @@ def _zoom_table(table: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             {
                 "window": f"1e-{zoom}" if zoom else "1",
-                **{f"{side}²": dimension_in_words(by_side.loc[side]) for side in SIDES},
+                **{f"{side}²": dimension_of(by_side.loc[side]) for side in SIDES},
                 f"flipped by one ulp, {SIDES[-1]}²": f"{100 * share:.1f} %",
             }
         )

@@ -8,7 +8,7 @@ from experiments.making import fill, read_summary, write_summary
 from experiments.maps import (
     MEASURES,
     at_resolution,
-    dimension_in_words,
+    dimension_of,
     draw,
     map_configs,
     row,
@@ -46,7 +46,7 @@ def show(folder: Path) -> None:
                 for name in ("solved", "stalled", "diverged")
             },
             "boundary pixels": [f"{n:,}" for n in table["boundary pixels"]],
-            "dimension": [dimension_in_words(r) for r in table[[*MEASURES]].to_dict("records")],
+            "dimension": [dimension_of(r) for r in table[[*MEASURES]].to_dict("records")],
             "flipped by one ulp": [f"{n:,}" for n in table["flipped by one ulp"]],
         }
     )

@@ -258,7 +258,7 @@ def report(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder to write to")
     chosen = parser.parse_args(arguments)
     from bp_pipeline.maps import MAP, show_map
-    from bp_pipeline.sweep import report_sweep
+    from bp_pipeline.publish import report_sweep
     from bp_pipeline.tracking import TrackingError, open_for_reading
 
     try:
@@ -289,19 +289,60 @@ def list_(arguments: Sequence[str]) -> int:
     return OK
 
 
+def champion(arguments: Sequence[str]) -> int:
+    """Run `bp champion [SWEEP]`."""
+    parser = _sweep_parser("bp champion", "Make the champion of a sweep the one that is served.")
+    chosen = parser.parse_args(arguments)
+    from bp_pipeline.publish import crown_champions
+    from bp_pipeline.tracking import TrackingError, open_for_reading, open_for_writing
+
+    try:
+        with open_for_reading(None, chosen.experiment) as reader:  # which makes no store
+            run_id = reader.find_sweep(chosen.sweep).info.run_id
+        with open_for_writing(None, chosen.experiment) as writer:
+            crown_champions(writer, run_id)
+    except TrackingError as error:
+        return _refuse(str(error))
+    return OK
+
+
+def compare(arguments: Sequence[str]) -> int:
+    """Run `bp compare SWEEP SWEEP [--out DIR]`."""
+    description = "Compare two sweeps: what was asked, and what came out, with tests."
+    parser = ArgumentParser("bp compare", description=description)
+    parser.add_argument("sweeps", nargs=2, metavar="SWEEP", help="id, digest or name, or beginning")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="folder to write to")
+    chosen = _in_experiment(parser).parse_args(arguments)
+    from bp_pipeline.publish import compare_sweeps
+    from bp_pipeline.tracking import TrackingError, open_for_reading
+
+    try:
+        with open_for_reading(None, chosen.experiment) as reader:
+            first, second = chosen.sweeps
+            compare_sweeps(reader, first, second, chosen.out)
+    except TrackingError as error:
+        return _refuse(str(error))
+    return OK
+
+
 def reproduce(arguments: Sequence[str]) -> int:
     """Run `bp reproduce [RUN…] [--sweep ID] [--sample N] [--baselines [STUDY…]]`."""
     parser = _reproduce_parser()
     chosen = parser.parse_args(arguments)
     if chosen.studies is None and (chosen.update or chosen.quick):
         parser.error("--update and --quick belong to --baselines: add it")
-    from bp_pipeline.config import ConfigError
+    overrides = [word for word in chosen.runs if word.startswith("cluster")]
+    chosen.runs = [word for word in chosen.runs if word not in overrides]
+    from bp_pipeline.config import ConfigError, compose
+    from bp_pipeline.config.keys import LOCAL
     from bp_pipeline.reproduce import Request
     from bp_pipeline.reproduce import reproduce as verify
     from bp_pipeline.tracking import TrackingError
 
     try:
-        return verify(Request(**vars(chosen)))
+        jobs = compose(overrides, program="bp reproduce").jobs if overrides else ()
+        cluster = jobs[0].config.cluster if jobs else LOCAL
+        return verify(Request(**vars(chosen), cluster=cluster))
     except (ConfigError, TrackingError) as error:
         return _refuse(str(error))
 
@@ -399,6 +440,8 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "map": draw_map,
     "report": report,
     "list": list_,
+    "compare": compare,
+    "champion": champion,
     "reproduce": reproduce,
     "explain": explain,
     "playground": playground,
@@ -413,6 +456,8 @@ When does back-propagation learn XOR? Sweeps, tracked in MLflow, and their repor
   train       train one run, or a sweep of runs: bp train [OVERRIDES] [--multirun]
   report      write and print the report of a sweep: bp report [SWEEP] [--out DIR]
   list        list the sweeps of this store, with what was best in each: bp list
+  compare     what differs between two sweeps, tested: bp compare SWEEP SWEEP
+  champion    make a sweep's champion the one that is served: bp champion SWEEP
   reproduce   train recorded runs again and compare bits: bp reproduce [RUN…] [--sweep ID]
   explain     show one training step, number by number: bp explain [OVERRIDES] [--sample N] …
   playground  write a page that trains in the browser: bp playground [OVERRIDES | RUN]
@@ -443,7 +488,7 @@ def _reproduce_parser() -> ArgumentParser:
         "Exit code: 0 all identical, 1 any is not, 2 the request is wrong.",
     )
     add = parser.add_argument
-    add("runs", metavar="RUN", nargs="*", help="run id")
+    add("runs", metavar="RUN", nargs="*", help="run id; or where to train, as in cluster=dask")
     add("--sweep", metavar="SWEEP", help="all runs of this sweep")
     add("--sample", metavar="N", type=_positive, help="N finished runs of the experiment")
     today = date.today().toordinal()

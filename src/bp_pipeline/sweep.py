@@ -8,65 +8,85 @@ changed. How configs are composed is left to `config/`, how networks train to `e
 MLflow is told to `tracking/`, what a report says to `report/`.
 """
 
-import re
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from shutil import copyfile
-from tempfile import TemporaryDirectory
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Literal
 
 from filelock import FileLock, Timeout
 
-from bp_pipeline.config import Composition, ConfigError, Job, RunConfig
-from bp_pipeline.config.keys import Tracking
+from bp_pipeline.config import Composition, ConfigError, Job, RunConfig, compose
 from bp_pipeline.digests import code_changed, code_digest, digest_json
 from bp_pipeline.ensemble import (
+    ClusterLost,
     RunResult,
     batches_of_results,
     engine_in_use,
     in_words,
+    open_cluster,
     remarks_on_engines,
-)
-from bp_pipeline.report import (
-    Findings,
-    NoChampion,
-    Sweep,
-    choose_champion,
-    describe,
-    escape_markdown,
-    print_report,
-    read_sweep,
-    tasks,
-    write_report,
 )
 from bp_pipeline.terminal import counted, say, training_progress
 from bp_pipeline.tracking import (
     Account,
     EndedRun,
     FrozenSweep,
-    Reader,
+    Recorded,
     TrackingError,
     Writer,
     failed_run,
     latest_attempts,
-    model_name,
+    open_for_reading,
     open_for_writing,
     run_colours,
     trained_run,
 )
 
 if TYPE_CHECKING:
+    from bp_pipeline.ensemble.dask_cluster import DaskCluster
+    from bp_pipeline.report import Sweep
     from bp_pipeline.tracking.reader import Run
-
-REPORTS = Path("reports")
-_LONGEST_NAME = 80  # characters of a sweep's name in that of its folder
 
 State = Literal["finished", "failed", "missing"]
 Parent = tuple[str, str]  # a sweep's run id and digest
+
+
+def train(overrides: Sequence[str] = ()) -> "Sweep":
+    """Train a sweep as `bp train --multirun OVERRIDES` does, and read it.
+
+    What was trained before is not trained again. Progress and what came out are printed.
+
+    Parameters
+    ----------
+    overrides
+        As typed, such as `["activation=tanh,relu", "optimizer.learning_rate=0.3,1"]`.
+
+    Returns
+    -------
+    Sweep
+        Whose `runs` have a `status` each: one that failed is no error here.
+
+    Raises
+    ------
+    ConfigError
+        Where a value is wrong, or nothing is to be kept, so that nothing could be read.
+    TrackingError
+        Where the store cannot be used.
+    """
+    from bp_pipeline.report import load_sweep
+
+    composition = compose(["--multirun", *overrides])
+    tracking = composition.jobs[0].config.tracking
+    if tracking.name == "off":
+        raise ConfigError("`tracking` must be a store that can be read, got off. Leave it out.")
+    run_jobs(composition)
+    with open_for_reading(tracking.uri, tracking.experiment) as reader:
+        begun = reader.sweeps(_freeze(composition).sweep_digest)
+        ours = (run for run in begun if run.data.tags["bp.code_digest"] == code_digest())
+        run_id = next(ours).info.run_id
+    return load_sweep(run_id, uri=tracking.uri, experiment=tracking.experiment)
 
 
 def run_jobs(composition: Composition) -> int:
@@ -80,28 +100,36 @@ def run_jobs(composition: Composition) -> int:
     Returns
     -------
     int
-        Exit code: 0, or 1 where a run failed (the others are recorded all the same), the store
-        failed after training had begun, or the report could not be made.
+        Exit code: 0, or 1 where a run failed (the others are recorded all the same), the store or
+        the cluster failed after training had begun, or the report could not be made.
 
     Raises
     ------
     ConfigError
-        Where jobs ask for different stores.
+        Where jobs ask for different stores or clusters, or the cluster cannot be used.
     TrackingError
         Where the store cannot be used; nothing was trained then.
     """
     training = _Training(composition.jobs)
-    tracking = _common_store(composition.jobs)
-    if tracking.name == "off":
-        return training.run()
-    with open_for_writing(tracking.uri, tracking.experiment) as writer:
-        try:
-            if composition.sweep_name is None:
-                return training.run(writer)
-            return _run_sweep(composition, composition.sweep_name, training, writer)
-        except TrackingError as error:
-            say(str(error))
-            return 1
+    for section, another in (("tracking", "store"), ("cluster", "place")):
+        _check_common(composition.jobs, section, another)
+    tracking = composition.jobs[0].config.tracking
+    try:
+        if tracking.name == "off":
+            with training.in_its_place():
+                return training.run()
+        with open_for_writing(tracking.uri, tracking.experiment) as writer:
+            try:
+                if composition.sweep_name is not None:
+                    return _run_sweep(composition, composition.sweep_name, training, writer)
+                with training.in_its_place():
+                    return training.run(writer)
+            except TrackingError as error:
+                say(str(error))
+                return 1
+    except ClusterLost as error:
+        say(str(error))
+        return 1
 
 
 def _run_sweep(composition: Composition, name: str, training: "_Training", writer: Writer) -> int:
@@ -121,16 +149,33 @@ def _run_sweep(composition: Composition, name: str, training: "_Training", write
                 return 0
             parent, runs, training = None, [], _Training(composition.jobs)
         others = {run.info.run_id for run in begun if run is not parent}
-        try:
-            if parent is None:
-                run_id = writer.start_sweep(name, frozen)
-            else:
-                run_id = writer.resume_sweep(parent, frozen)
-                writer.kill_unfinished(runs)
-            return _finish_sweep(run_id, frozen.sweep_digest, training, writer)
-        except BaseException:
-            writer.abandon(frozen.sweep_digest, others, training.account)
-            raise
+        with training.in_its_place():
+            try:
+                if parent is None:
+                    _tell_of_namesake(name, frozen.sweep_digest, composition.jobs, writer)
+                    configs = [job.config for job in composition.jobs]
+                    run_id = writer.start_sweep(name, frozen, configs)
+                else:
+                    run_id = writer.resume_sweep(parent, frozen)
+                    writer.kill_unfinished(runs)
+                return _finish_sweep(run_id, frozen.sweep_digest, training, writer)
+            except BaseException:
+                writer.abandon(frozen.sweep_digest, others, training.account)
+                raise
+
+
+def _tell_of_namesake(name: str, digest: str, jobs: Sequence[Job], writer: Writer) -> None:
+    """Say what differs from the newest sweep of this name that has another content."""
+    from bp_pipeline.report import asked_in_words, what_was_asked
+
+    named = (run for run in writer.sweeps() if run.info.run_name == name)
+    other = next((run for run in named if run.data.tags["bp.sweep_digest"] != digest), None)
+    if other is None:
+        return
+    params = [job.config.params() for job in jobs]
+    asked = what_was_asked(writer.load_runs(other.info.run_id), params)
+    said = f"Sweep {other.info.run_id} has the same name, and asked otherwise"
+    say(f"{said}: {asked_in_words(asked)}.")
 
 
 def _finish_sweep(run_id: str, digest: str, training: "_Training", writer: Writer) -> int:
@@ -141,20 +186,21 @@ def _finish_sweep(run_id: str, digest: str, training: "_Training", writer: Write
     if training.left:
         writer.write_speed(run_id, perf_counter() - started, training.network_epochs)
     writer.write_account(run_id, training.account)
-    is_shown = _show(writer, run_id)
+    from bp_pipeline.publish import show  # with pandas, which a complete sweep does without
+
+    is_shown = show(writer, run_id, training.account)
     writer.finish(run_id, training.account.status)
     return max(status, int(not is_shown))
 
 
-def _common_store(jobs: Sequence[Job]) -> Tracking:
-    tracking = jobs[0].config.tracking
-    other = next((job.config.tracking for job in jobs if job.config.tracking != tracking), None)
+def _check_common(jobs: Sequence[Job], section: str, another: str) -> None:
+    first, *others = (getattr(job.config, section) for job in jobs)
+    other = next((other for other in others if other != first), None)
     if other is not None:
         raise ConfigError(
-            f"`tracking` must be the same for all jobs of a sweep, got {tracking} and {other}. "
-            "Start one sweep for each store."
+            f"`{section}` must be the same for all jobs of a sweep, got {first} and {other}. "
+            f"Start one sweep for each {another}."
         )
-    return tracking
 
 
 def _freeze(composition: Composition) -> FrozenSweep:
@@ -203,13 +249,22 @@ class _Training:
         self._colours = run_colours([job.config for job in jobs])
         self._states: list[State] = ["missing"] * len(jobs)
         self.left = [*range(len(jobs))]
+        self._cluster: DaskCluster | None = None
 
-    def leave_out(self, attempts: "Sequence[Run]") -> None:
+    @contextmanager
+    def in_its_place(self) -> Iterator[None]:
+        """Connect to the cluster that the jobs ask for, if there is something to train."""
+        config = self._jobs[0].config
+        with ExitStack() as opened:
+            if self.left:
+                self._cluster = opened.enter_context(
+                    open_cluster(config.cluster, config.threads, say)
+                )
+            yield
+
+    def leave_out(self, attempts: Sequence[Recorded]) -> None:
         """Leave out the jobs that have a run with its result."""
-        ended = [
-            (run.info.status, (run.info.run_name, run.data.tags.get("bp.config_digest", "")))
-            for run in attempts
-        ]
+        ended = [(run.status, (run.name, run.tags.get("bp.config_digest", ""))) for run in attempts]
         self._states = states_of(
             self._jobs,
             finished=[run for status, run in ended if status == "FINISHED"],
@@ -226,8 +281,7 @@ class _Training:
     @property
     def network_epochs(self) -> int:
         """Networks times epochs that are left to be trained."""
-        configs = (self._jobs[n].config for n in self.left)
-        return sum(config.replicates * config.training.epochs for config in configs)
+        return _network_epochs([self._jobs[n].config for n in self.left])
 
     def run(self, writer: Writer | None = None, sweep: Parent | None = None) -> int:
         """Train what is left and record each run as it finishes; return the exit code.
@@ -241,12 +295,15 @@ class _Training:
         if writer is not None and writer.remark:
             say(writer.remark)
         started, failures, printed = time(), [], {}
+        before = started
         with ExitStack() as opened:
             progress = opened.enter_context(training_progress(len(configs), self.network_epochs))
             size, count = writer.n_at_once if writer else 1, progress.count_network_epochs
-            for trained in opened.enter_context(batches_of_results(configs, size, progress=count)):
+            batches = batches_of_results(configs, size, progress=count, cluster=self._cluster)
+            for trained in opened.enter_context(batches):
                 batch = [(self.left[index], result) for index, result in trained]
-                recorded = self._record(batch, started, writer, sweep)
+                recorded = self._record(batch, started, time() - before, writer, sweep)
+                before = time()
                 for (n, result), outcome in zip(batch, recorded, strict=True):
                     job = self._jobs[n]
                     self._states[n] = "failed" if isinstance(outcome, Exception) else "finished"
@@ -278,13 +335,22 @@ class _Training:
         self,
         batch: Sequence[tuple[int, RunResult | Exception]],
         started: float,
+        seconds: float,
         writer: Writer | None,
         sweep: Parent | None,
     ) -> list[str | Exception]:
-        """Record runs; return of each its id, or its error, which is recorded then."""
+        """Record runs; return of each its id, or its error, which is recorded then.
+
+        The seconds since others were recorded are shared among them by networks times epochs.
+        """
         if writer is None:
             return [result if isinstance(result, Exception) else "" for _, result in batch]
-        ended = [self._ended_run(n, result, started, sweep) for n, result in batch]
+        work = [_network_epochs([self._jobs[n].config]) for n, _ in batch]
+        per_network_epoch = seconds / max(1, sum(work))
+        ended = [
+            self._ended_run(n, result, started, of_run * per_network_epoch, sweep)
+            for (n, result), of_run in zip(batch, work, strict=True)
+        ]
         outcomes = writer.record_all([run for run, _ in ended])
         for (n, _), outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Exception):
@@ -293,7 +359,12 @@ class _Training:
         return [error or run_id for (_, error), run_id in zip(ended, outcomes, strict=True)]
 
     def _ended_run(
-        self, n: int, result: RunResult | Exception, started: float, sweep: Parent | None
+        self,
+        n: int,
+        result: RunResult | Exception,
+        started: float,
+        seconds: float,
+        sweep: Parent | None,
     ) -> tuple[EndedRun, Exception | None]:
         """Return what is to be recorded of a job, and its error, if there is one."""
         name, config = self._jobs[n].name, self._jobs[n].config
@@ -302,12 +373,18 @@ class _Training:
                 raise result
             run = trained_run(
                 config, result, name=name, sweep=sweep, engine=engine_in_use(config.engine),
+                cluster=self._cluster.description if self._cluster else None,
                 # MLflow's lists begin with the newest: a millisecond makes it the sweep's order.
                 start_time=int(started * 1000) - n, colour=self._colours[n],
+                seconds=seconds,
             )  # fmt: skip
         except Exception as error:  # of this run alone: the others are to be recorded
             return failed_run(config, error, name=name, sweep=sweep), error
         return run, None
+
+
+def _network_epochs(configs: Sequence[RunConfig]) -> int:
+    return sum(config.replicates * config.training.epochs for config in configs)
 
 
 def states_of(
@@ -340,122 +417,3 @@ def states_of(
         else:
             states.append("failed" if run in failed else "missing")
     return states
-
-
-def _show(writer: Writer, run_id: str) -> bool:
-    """Report a sweep, which is whole also where that fails; return whether it did not."""
-    try:
-        findings = Findings(read_sweep(writer, run_id))
-        with _report_of(findings) as made:
-            is_well = _show_in_mlflow(writer, findings, made)
-            _publish(findings, made)
-        return is_well
-    except Exception as error:  # whatever it is, it is told
-        _tell(error, str(error) or type(error).__name__)
-        say("All runs are recorded; `bp report` is enough.")
-        return False
-
-
-def _show_in_mlflow(writer: Writer, findings: Findings, made: Path) -> bool:
-    """Log a report, and make the comparison, champions and description, as far as MLflow lets us.
-
-    Returns
-    -------
-    bool
-        Whether there was no bug of ours; what MLflow refuses is only told.
-    """
-    sweep, remarks, errors = findings.sweep, [], list[Exception]()
-    with _tried("The report", errors):
-        writer.log_report(sweep.run_id, made)
-    with _tried("The comparison of runs", errors):
-        writer.log_comparison(sweep.run_id, sweep.axes, len(sweep.finished))
-    for task in tasks(sweep):
-        with _tried(f"The champion of {task}", errors):
-            remark = _crown(writer, sweep, task)
-            say(remark)
-            remarks.append(escape_markdown(remark))
-    with _tried("The description", errors):
-        writer.write_description(sweep.run_id, "\n\n".join([*remarks, describe(findings)]))
-    return not any(map(_is_bug, errors))
-
-
-def _crown(writer: Writer, sweep: Sweep, task: str) -> str:
-    """Register the champion of a task, once, and return which it is."""
-    chosen = choose_champion(sweep, task)
-    if isinstance(chosen, NoChampion):
-        return chosen.reason
-    name = model_name(task)
-    tags = {"bp.result_digest": chosen.result_digest, "bp.replicate": str(chosen.replicate)}
-    version = writer.register(chosen.network, name=name, run_id=chosen.run_id, tags=tags)
-    said = f"Champion: {chosen.run_name}, replicate {chosen.replicate}, is models:/{name}/{version}"
-    others = "; ".join(chosen.unread)
-    return f"{said} (others may be better: {others})" if others else said
-
-
-@contextmanager
-def _tried(what: str, errors: list[Exception]) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # the other parts are still to be done
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        _tell(error, f"{what} could not be recorded in MLflow: {reason}")
-        errors.append(error)
-
-
-def _tell(error: Exception, line: str) -> None:
-    """Print what went wrong, and of a bug of ours what its mender has to know."""
-    say(line)
-    if _is_bug(error):
-        traceback.print_exception(error)
-
-
-def _is_bug(error: Exception) -> bool:
-    return not isinstance(error, TrackingError | ConfigError | OSError)
-
-
-def report_sweep(reader: Reader, name: str | None = None, folder: Path | None = None) -> None:
-    """Write a sweep's report into a folder, and print what matters; MLflow stays as it is.
-
-    Parameters
-    ----------
-    reader
-        The store that the sweep is in.
-    name
-        What the sweep is called; the newest by default.
-    folder
-        Where to write; by default a folder of `reports/` named after the sweep.
-
-    Raises
-    ------
-    TrackingError
-        Where there is no such sweep, it cannot be read, or the folder cannot be written.
-    """
-    findings = Findings(read_sweep(reader, name))
-    with _report_of(findings) as made:
-        _publish(findings, made, folder)
-
-
-@contextmanager
-def _report_of(findings: Findings) -> Iterator[Path]:
-    with TemporaryDirectory(prefix="bp_pipeline-") as made:
-        write_report(findings, Path(made))
-        yield Path(made)
-
-
-def _publish(findings: Findings, made: Path, folder: Path | None = None) -> None:
-    """Copy a report to where a user finds it, and print what matters."""
-    if folder is None:
-        # Named after the sweep, without what a path had better not hold.
-        name = re.sub(r"[^\w.]+", "-", findings.sweep.name)[:_LONGEST_NAME]
-        folder = REPORTS / f"{name}-{findings.sweep.digest[:8]}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in made.iterdir():
-            copyfile(file, folder / file.name)
-    except OSError as error:
-        raise TrackingError(
-            f"The report cannot be written to {folder}: {error}. "
-            "Name another folder: bp report --out DIR."
-        ) from error
-    print_report(findings)
-    print(f"Written to {folder}")

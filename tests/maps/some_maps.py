@@ -7,8 +7,7 @@ from runs import DEFAULT_OPTIONS, raw_config
 
 from bp_pipeline.maps.drawing import Drawing
 from bp_pipeline.maps.options import MapConfig, parse_map
-from bp_pipeline.maps.pixels import pixels_of
-from bp_pipeline.maps.values import MapResult
+from bp_pipeline.maps.pixels import MapResult, pixels_of
 
 RATE = {"key": "optimizer.learning_rate", "low": 0.1, "high": 1000.0, "scale": "log"}
 MOMENTUM = {"key": "optimizer.momentum", "low": 0.0, "high": 1.0, "scale": "linear"}

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from bs4 import BeautifulSoup
+from commands import run_bp
 from PIL import Image
 from some_maps import drawn, make_map
 
@@ -19,7 +20,7 @@ from bp_pipeline.arrays import read_arrays, write_arrays
 from bp_pipeline.maps import Map, load_map
 from bp_pipeline.maps.boundary import measure_boundary
 
-SMALL = ("map.resolution=[32,24]", "training.epochs=40", "engine=numpy")
+SMALL = ("map.resolution=[32,24]", "training.epochs=40")
 
 
 def start(folder: Path, *words: str, **others: str) -> subprocess.Popen[str]:
@@ -30,10 +31,9 @@ def start(folder: Path, *words: str, **others: str) -> subprocess.Popen[str]:
 
 
 def bp(folder: Path, *words: str, code: int = 0) -> str:
-    process = start(folder, *words)
-    printed, errors = process.communicate(timeout=120)
-    assert process.returncode == code, errors
-    return printed if code == 0 else errors
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW")}
+    done = run_bp(*words, cwd=folder, environment=environment, code=code)
+    return done.stdout if code == 0 else done.stderr
 
 
 def loaded(folder: Path, run: str | None = None) -> Map:

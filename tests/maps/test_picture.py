@@ -16,7 +16,7 @@ from bp_pipeline.maps.picture import (
     place,
     write_picture,
 )
-from bp_pipeline.maps.values import BOUNDARIES, MapResult
+from bp_pipeline.maps.pixels import BOUNDARIES, MapResult
 
 KINDS = (STALLED, CONVERGED, DIVERGED)
 

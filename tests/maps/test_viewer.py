@@ -74,7 +74,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Map]:
     x, y = config.map.axes()
     write_picture(folder / "map.png", paint(map_.result, "solved"), x, y,
                   title="", subtitle="", text={})  # fmt: skip
-    write_viewer(folder / "map.html", map_, folder / "map.png", ["One sentence."])
+    write_viewer(folder / "map.html", map_, folder / "map.png")
     return folder / "map.html", map_
 
 

@@ -2,20 +2,18 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from bs4 import BeautifulSoup
-
-BP = Path(sys.executable).with_name("bp")
+from commands import run_bp
 
 
 def bp(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
-    return subprocess.run([BP, *words], cwd=folder, env=environment, capture_output=True, text=True)
+    return run_bp(*words, cwd=folder, environment=environment)
 
 
 def data_of(path: Path) -> dict[str, Any]:

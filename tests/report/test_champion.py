@@ -16,7 +16,7 @@ from bp_pipeline.arrays import write_arrays
 from bp_pipeline.core.activations import ACTIVATIONS
 from bp_pipeline.core.network import Block
 from bp_pipeline.ensemble import RunResult, initial_parameters, setup_of, train_runs
-from bp_pipeline.report import Champion, NoChampion, choose_champion, tasks
+from bp_pipeline.report import Champion, NoChampion, choose_champion, is_better, tasks
 from bp_pipeline.report.champion import best_replicate, network_of
 from bp_pipeline.tracking import champion_model
 
@@ -62,6 +62,26 @@ def test_what_cannot_be_read_is_no_failure_to_solve(
     none = choose_champion(sweep_in(tmp_path, runs), "xor")
     assert isinstance(none, NoChampion)
     assert lost in none.reason
+
+
+@pytest.mark.parametrize(
+    ("than", "better"),
+    [
+        ({"solved/rate": 0.8}, True),
+        ({"solved/rate": 0.9}, False),  # as good
+        ({"solved/rate": 0.9, "epochs_to_converge/median": 30.0}, True),
+        ({"solved/rate": 0.9, "epochs_to_converge/median": 10.0}, False),
+        ({"solved/rate": 0.9, "network.hidden": "[4]"}, True),
+        ({}, True),  # of a version that did not know this measure
+    ],
+)
+def test_a_run_is_better_as_the_report_ranks_them(
+    than: dict[str, float | str], better: bool
+) -> None:
+    run = {"solved/rate": 0.9, "network.hidden": "[3]", "optimizer.learning_rate": 1.0}
+    run |= {"epochs_to_converge/median": 20.0}
+    base = {key: value for key, value in run.items() if key != "solved/rate"}
+    assert is_better(run, {**base, **than}) == better
 
 
 def test_the_best_replicate_has_the_lowest_loss() -> None:

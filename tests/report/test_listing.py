@@ -2,24 +2,21 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import run_bp
 
 from bp_pipeline import load_sweep
 from bp_pipeline.report import list_sweeps
 from bp_pipeline.tracking import open_for_reading
 
-BP = Path(sys.executable).with_name("bp")
 SMALL = ["replicates=4", "training.epochs=200", "training.record=5", "engine=numpy"]
 
 
 def bp(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
-    return subprocess.run(
-        [BP, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    return run_bp(*words, cwd=folder, environment=environment)
 
 
 @pytest.fixture(scope="module")

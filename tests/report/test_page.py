@@ -1,5 +1,6 @@
 """The page of a report, read as a browser reads it; and what may decide its bytes."""
 
+import json
 import os
 import pickle
 import re
@@ -10,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bs4 import Tag
+from bs4 import BeautifulSoup, Tag
 from report.by_hand import by_hand, run
 from report.conftest import Make, page_of, report_of, small_config, sweep_in
 
-from bp_pipeline.report import Findings, Sweep
+from bp_pipeline.report import Findings, Sweep, choose_champion
 from bp_pipeline.report import page as page_module
 from bp_pipeline.report.networks import best_and_stalled
 from bp_pipeline.report.sections import outline
@@ -72,7 +73,7 @@ def test_a_sweep_over_tasks_is_told_task_by_task(tmp_path: Path) -> None:
     names = [section["id"] for section in page.select("section")]
     kinds = ["grid", "survival", "loss", "tests"]
     of_parts = [f"{kind}{part}" for part in ("", "-1", "-2") for kind in kinds]
-    assert names == [*of_parts, "runs", "basis"]
+    assert names == [*of_parts, "runs", "definitions", "setting", "basis"]
     topics = [page.select_one(f"#grid{n} .eyebrow").get_text() for n in ("", "-1", "-2")]
     assert [topic.split(" · ")[1] for topic in topics] == [
         "parity, bits 2",
@@ -112,6 +113,31 @@ def test_the_page_is_self_contained_and_made_for_phones(sweep: Sweep, tmp_path: 
     assert len(page.select("svg")) >= 4
     ids = [tag["id"] for tag in page.select("[id]")]
     assert len(ids) == len(set(ids))
+
+
+def test_the_page_defines_its_words_and_prints_the_whole_setting(
+    sweep: Sweep, tmp_path: Path
+) -> None:
+    page = page_of(sweep, tmp_path)
+    facts = {
+        section: {
+            name.get_text(): value.get_text()
+            for name, value in zip(
+                page.select(f"#{section} dt"), page.select(f"#{section} dd"), strict=True
+            )
+        }
+        for section in ("definitions", "setting")
+    }
+    assert {"converged", "solved", "stalled", "diverged", "nats", "95 % interval", "p"} <= {
+        *facts["definitions"]
+    }
+    setting = facts["setting"]
+    expected = {"loss": "logistic", "loss.reduction": "mean", "optimizer.momentum": "0"}
+    expected |= {"network.output": "sigmoid", "training.tolerance": "0.4"}
+    expected |= {"optimizer.learning_rate": "1, 3", "network.hidden": "[3]"}
+    assert {key: setting[key] for key in expected} == expected
+    assert "bound 1" in setting["init uniform"]
+    assert not {"engine", "threads", "tracking.uri"} & {*setting}
 
 
 def test_a_long_table_is_not_listed_whole(
@@ -228,3 +254,16 @@ def test_nothing_around_a_sweep_decides_a_byte(
     for name, content in written.items():
         assert str(tmp_path).encode() not in content, name
         assert str(tmp_path.parent).encode() not in content, name
+
+
+def test_the_champions_playground_lies_beside_the_page(make_sweep: Make, tmp_path: Path) -> None:
+    sweep = make_sweep(small_config(), small_config({"optimizer.learning_rate": 0.001}))
+    link = page_of(sweep, tmp_path / "report").select_one("header a")["href"]
+    champion = choose_champion(sweep, "xor")
+    page = BeautifulSoup((tmp_path / "report" / link).read_text(encoding="utf-8"), "html.parser")
+    assert page.find(id="recorded").text == champion.result_digest
+    start = json.loads(page.find(id="data").string)["start"]
+    assert start["replicate"] == champion.replicate
+    assert start["config"]["optimizer"]["learning_rate"] == 3.0
+    none = page_of(by_hand(run([None] * 4, 1.0)), tmp_path / "none")
+    assert none.select("header a") == []

@@ -44,7 +44,7 @@ def test_labels_are_text_wherever_they_go(make_sweep: Make, tmp_path: Path) -> N
     assert "<script" not in files["report.html"]
     assert "&lt;script&gt;" in files["report.html"]
     assert "<script" not in files["report.md"]
-    assert "<script" not in describe(Findings(sweep))
+    assert "<script" not in "".join(describe(Findings(sweep)))
     assert r"\& 100 \% \_\$\textbackslash" in files["summary.tex"]
     rows = [line for line in files["rates.md"].splitlines() if line.startswith("|")]
     assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
@@ -142,7 +142,8 @@ def test_latex_has_only_signs_that_pdflatex_knows(files: dict[str, str]) -> None
 
 
 def test_a_description_says_it_in_a_paragraph(sweep: Sweep) -> None:
-    text = describe(Findings(sweep))
+    finding, text = describe(Findings(sweep))
+    assert finding.startswith("Best is ")
     numbers = re.findall(r"\d+", text)
     assert numbers[:3] == ["12", "100", "144"]  # runs, networks that differ, networks
     assert "| tanh" in text

@@ -1,9 +1,8 @@
 """A sweep in a real store: what is read of it, when, and that nothing of it stays open."""
 
-import subprocess
-import sys
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Barrier
 
@@ -11,13 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from commands import run_bp
 
 from bp_pipeline import load_sweep
-from bp_pipeline.report import Champion, Sweep, choose_champion
+from bp_pipeline.report import Champion, Findings, Sweep, choose_champion
+from bp_pipeline.report.sentences import came_out
 from bp_pipeline.report.sweep_reader import read_files
 from bp_pipeline.tracking import TrackingError
 
-BP = Path(sys.executable).with_name("bp")
 ASKED = [
     "init=given", "init.path=given.npz", "optimizer.learning_rate=1,3", "training.epochs=300",
     "engine=numpy", "threads=1",
@@ -25,7 +25,7 @@ ASKED = [
 
 
 def bp(folder: Path, *arguments: str) -> str:
-    done = subprocess.run([BP, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    done = run_bp(*arguments, cwd=folder, code=0)
     return done.stdout + done.stderr
 
 
@@ -68,6 +68,47 @@ def test_measures_are_what_mlflow_has(trained: Path, stored: Sweep) -> None:
             assert run[name] == metrics[name]
         epochs = metrics.get("epochs_to_converge/median", np.nan)
         np.testing.assert_equal(run["epochs_to_converge/median"], epochs)
+
+
+@pytest.mark.parametrize("name", ["solved/rate", "loss/median"])
+def test_a_metric_that_the_files_do_not_come_to_is_corrupt(
+    name: str, trained: Path, stored: Sweep
+) -> None:
+    assert stored.corrupt == {}
+    run = stored.runs.iloc[0]
+    change = "UPDATE latest_metrics SET value = value {} 0.25 WHERE run_uuid = ? AND key = ?"
+    uri = f"sqlite:///{trained / 'mlflow.db'}"
+
+    def write(sign: str) -> None:
+        with closing(sqlite3.connect(trained / "mlflow.db")) as database, database:
+            database.execute(change.format(sign), (run["run_id"], name))
+
+    write("+")
+    try:
+        sweep = load_sweep(uri=uri)
+    finally:
+        write("-")
+    assert set(sweep.corrupt) == {run["run_id"]}
+    assert name in sweep.corrupt[run["run_id"]]
+    assert sweep.runs.iloc[0]["solved/rate"] == run["solved/rate"]  # numbers are the files'
+    assert "Corrupt" in came_out(Findings(sweep))
+
+
+@pytest.mark.parametrize("file", ["config.yaml", "replicates.parquet"])
+def test_a_file_that_was_altered_is_corrupt(file: str, trained: Path, stored: Sweep) -> None:
+    run_id = stored.finished["run_id"].iloc[0]
+    with stored.open_files(run_id) as folder:
+        before = (folder / file).read_bytes()
+        if file == "config.yaml":
+            text = before.decode().replace("tolerance: 0.4", "tolerance: 0.39")
+            (folder / file).write_text(text)
+        else:
+            table = pd.read_parquet(folder / file)
+            table.assign(final_loss=table["final_loss"] * 0.999).to_parquet(folder / file)
+        try:
+            assert set(load_sweep(uri=f"sqlite:///{trained / 'mlflow.db'}").corrupt) == {run_id}
+        finally:
+            (folder / file).write_bytes(before)
 
 
 def test_weights_and_configs_are_read_when_asked_for(stored: Sweep) -> None:
@@ -123,7 +164,7 @@ def test_files_that_come_at_a_time_are_read_in_order(stored: Sweep) -> None:
             yield folder
 
     places = [[run_id] for run_id in run_ids]
-    several = read_files(at_a_time, places, n_readers=len(run_ids))
-    for table, one in zip(several, read_files(stored.open_files, places), strict=True):
+    several = read_files(at_a_time, places, n_readers=len(run_ids))[:2]
+    for table, one in zip(several, read_files(stored.open_files, places)[:2], strict=True):
         assert len(table) > len(run_ids)
         pd.testing.assert_frame_equal(table, one)

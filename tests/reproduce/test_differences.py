@@ -97,5 +97,13 @@ def test_distance_in_ulp(one: float, other: float, distance: int) -> None:
     assert ulp_distance(np.array([other]), np.array([one])) == distance
 
 
+def test_across_a_sign_a_difference_is_told_relatively() -> None:
+    changed = with_one("final_weights/layer_1", (0, 0, 0), -1e-9)
+    first = with_one("final_weights/layer_1", (0, 0, 0), 1e-9)
+    assert first_difference(first, changed) == Difference(
+        9, "final_weights/layer_1", None, None, pytest.approx(2e-9)
+    )
+
+
 def test_nan_is_not_equal_to_a_number() -> None:
     assert ulp_distance(np.array([np.nan]), np.array([np.inf])) > 0

@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
+from commands import run_bp
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from stores import Store
 
 import bp_pipeline
 from bp_pipeline.config.errors import ConfigError
-from bp_pipeline.reproduce import Request, reproduce
+from bp_pipeline.reproduce import Request, recorded, reproduce
 from bp_pipeline.tracking import NothingYet, RunsToVerify, TrackingError
 
 BP = Path(sys.executable).with_name("bp")
@@ -61,8 +63,8 @@ def test_what_nobody_touched_is_identical(engine: str | None, verify: Any, store
 
 
 def test_the_command_line(store: Store, tmp_path: Path) -> None:
-    command = [BP, "reproduce", store.runs[TANH], "--json", tmp_path / "verdicts.json"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    command = ["reproduce", store.runs[TANH], "--json", tmp_path / "verdicts.json"]
+    done = run_bp(*command, cwd=tmp_path)
     assert (done.returncode, done.stderr.splitlines()[0]) == (0, "1 run to train again, 5 networks")
     assert TANH in done.stdout
     assert done.stdout.splitlines()[-1] == "1 run: 1 identical"
@@ -219,9 +221,17 @@ def test_an_environment_that_is_gone_is_not_needed(verify: Any, tanh: Path) -> N
         (None, "seed", 1, 0, "initial_weights/layer_1"),
     ],
 )
-def test_an_altered_config_is_drifted_from_where_it_shows(
-    section: str | None, key: str, value: Any, epoch: int, array: str, verify: Any, tanh: Path
+def test_another_training_is_drifted_from_where_it_shows(
+    section: str | None,
+    key: str,
+    value: Any,
+    epoch: int,
+    array: str,
+    verify: Any,
+    tanh: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(recorded, "disagreement", lambda *_: "")  # as if it trained otherwise
     raw = yaml.safe_load((tanh / "config.yaml").read_text())
     (raw[section] if section else raw)[key] = value
     (tanh / "config.yaml").write_text(yaml.safe_dump(raw))
@@ -234,12 +244,43 @@ def test_an_altered_config_is_drifted_from_where_it_shows(
     assert set(verdict["differs"]) == {"config"}
 
 
-def test_an_altered_config_is_drifted_even_with_the_same_result(verify: Any, tanh: Path) -> None:
+@pytest.mark.parametrize(("key", "value"), [("tolerance", 0.4 + 2**-53), ("epochs", 39)])
+def test_an_altered_config_is_corrupt(key: str, value: float, verify: Any, tanh: Path) -> None:
     raw = yaml.safe_load((tanh / "config.yaml").read_text())
-    raw["training"]["tolerance"] = 0.40000000000000001 + 2**-53
+    raw["training"][key] = value
     (tanh / "config.yaml").write_text(yaml.safe_dump(raw))
     verdict = verify(TANH)[TANH]
-    assert (verdict["verdict"], verdict["first_epoch"]) == ("drifted", None)
+    assert verdict["verdict"] == "corrupt"
+    assert f"training.{key}" in verdict["reason"]
+
+
+def test_an_altered_final_loss_is_corrupt(verify: Any, tanh: Path) -> None:
+    table = pd.read_parquet(tanh / "replicates.parquet")
+    table.loc[0, "final_loss"] += 1e-9
+    table.to_parquet(tanh / "replicates.parquet")
+    verdict = verify(TANH)[TANH]
+    assert (verdict["verdict"], "final_loss" in verdict["reason"]) == ("corrupt", True)
+
+
+@pytest.mark.parametrize(
+    "name", ["solved/rate", "loss/p90", "weight_norm/median", "optimizer.learning_rate/log10"]
+)
+def test_an_altered_metric_is_corrupt(name: str, verify: Any, store: Store) -> None:
+    before = MlflowClient().get_run(store.runs[TANH]).data.metrics[name]
+
+    def write(value: float) -> None:
+        with closing(sqlite3.connect(store.folder / "mlflow.db")) as database, database:
+            database.execute(
+                "UPDATE latest_metrics SET value = ? WHERE run_uuid = ? AND key = ?",
+                (value, store.runs[TANH], name),
+            )
+
+    write(0.123)
+    try:
+        verdict = verify(TANH)[TANH]
+    finally:
+        write(before)
+    assert (verdict["verdict"], name in verdict["reason"]) == ("corrupt", True)
 
 
 DUMP = """
@@ -302,6 +343,7 @@ def test_what_differs_around_a_drift_is_named(
     (tanh / "environment.json").write_text(json.dumps(made_with))
     raw = yaml.safe_load((tanh / "config.yaml").read_text())
     (tanh / "config.yaml").write_text(yaml.safe_dump({**raw, "seed": 1}))
+    monkeypatch.setattr(recorded, "disagreement", lambda *_: "")
     verdict = verify(TANH, engine="compiled")[TANH]
     assert set(verdict["differs"]) == {"config", "engine", "cpu model", "packages"}
     assert verdict["differs"]["engine"] == ["numpy", "compiled"]
@@ -384,7 +426,7 @@ def test_without_a_store_the_request_is_refused(
     for request in (Request(), Request(sample=3), Request(sweep="abc", studies=[])):
         with pytest.raises(NothingYet, match="There is no store"):
             reproduce(request)
-    done = subprocess.run([BP, "reproduce", "abc"], capture_output=True, text=True)
+    done = run_bp("reproduce", "abc", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("There is no store")
     assert not list(tmp_path.iterdir())

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import DIGEST, JOBS, record, small_config
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
 from runs import make_config
+from small_runs import DIGEST, JOBS, record, small_config
 
 from bp_pipeline.arrays import write_arrays
 from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.config.schema import RunConfig
-from bp_pipeline.digests import code_digest, digest_arrays
+from bp_pipeline.digests import code_digest
 from bp_pipeline.ensemble import RunResult, curves, summary, train_runs
 from bp_pipeline.tracking import FrozenSweep, Writer
 from bp_pipeline.tracking import format as module
@@ -53,14 +53,15 @@ def test_a_value_longer_than_a_param_may_be_is_cut(
     assert len(client.get_run(run_id).data.params["task.inputs"]) == MAX_PARAM_VAL_LENGTH
 
 
-def test_curves_have_one_point_a_recorded_epoch(
+def test_curves_in_mlflow_are_points_of_the_recorded_ones(
     client: MlflowClient, run: Run, result: RunResult
 ) -> None:
     timestamps = set()
     for name, values in curves(result).items():
+        recorded = list(zip(result.epochs.tolist(), values.tolist(), strict=True))
         history = sorted(client.get_metric_history(run.info.run_id, name), key=lambda m: m.step)
-        assert [point.step for point in history] == result.epochs.tolist()
-        assert [point.value for point in history] == values.tolist()
+        points = [(point.step, point.value) for point in history]
+        assert {recorded[0], recorded[-1]} <= {*points} <= {*recorded}
         timestamps |= {point.timestamp for point in history}
     assert len(timestamps) == 1
 
@@ -91,14 +92,14 @@ def test_what_is_not_finite_is_not_logged(
     assert "epochs_to_converge/median" not in metrics
     assert metrics["diverged/rate"] == 1
     steps = [point.step for point in client.get_metric_history(run_id, "loss/median")]
-    assert sorted(steps) == result.epochs[:4].tolist()
+    assert {0, result.epochs[3]} <= {*steps} <= {*result.epochs[:4].tolist()}
 
 
 def test_more_points_than_a_batch_holds_are_all_logged(
     writer: Writer, client: MlflowClient, config: RunConfig, result: RunResult
 ) -> None:
     n = 300  # six curves of it are more than 1000, MLflow's limit for a batch
-    curve = np.repeat(result.loss[:, :1], n, axis=1)
+    curve = np.repeat(result.loss[:, :1], n, axis=1) * (1 + np.arange(n) % 2)  # no line fits it
     long = replace(result, epochs=np.arange(n), loss=curve, gradient_norm=curve, weight_norm=curve)
     run_id = record(writer, config, long)
     assert len(client.get_metric_history(run_id, "weight_norm/median")) == n
@@ -190,7 +191,7 @@ def test_replicates_have_a_row_each_with_nulls_where_there_is_nothing(
 
 
 def test_a_result_is_read_back_bit_for_bit(artifacts: Path, result: RunResult) -> None:
-    assert digest_arrays(module.read_result(artifacts)) == result.result_digest
+    assert module.read_result(artifacts).result_digest == result.result_digest
     recorded = module.read_curves(artifacts)
     np.testing.assert_array_equal(recorded["epoch"], result.epochs)
     np.testing.assert_array_equal(recorded["loss"], result.loss)

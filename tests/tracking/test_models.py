@@ -1,9 +1,9 @@
 """A network as a registered model: its versions and its alias."""
 
 import pytest
-from conftest import record
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from small_runs import record
 
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult
@@ -22,22 +22,27 @@ def network(config: RunConfig, result: RunResult) -> TrainedNetwork:
     return TrainedNetwork(weights, names, config.truth_table.inputs)
 
 
-def test_the_alias_points_to_the_champion_that_was_registered_last(
+def test_the_alias_moves_only_when_it_is_told_to(
     writer: Writer, client: MlflowClient, run_id: str, network: TrainedNetwork
 ) -> None:
     def register(replicate: str) -> str:
         tags = {"bp.replicate": replicate}
-        return writer.register(network, name="xor", run_id=run_id, tags=tags)
+        return writer.register(
+            network, name="xor", run_id=run_id, tags=tags, description=f"number {replicate}"
+        )
 
-    def champion() -> str:
-        return str(client.get_model_version_by_alias("xor", "champion").version)
-
-    assert (register("0"), champion()) == ("1", "1")
-    assert (register("1"), champion()) == ("2", "2")
-    assert (register("0"), champion()) == ("1", "1")
-    client.delete_registered_model_alias("xor", "champion")
-    assert (register("1"), champion()) == ("2", "2")
-    assert len(client.search_model_versions("name = 'xor'")) == 2
+    assert writer.champion("xor") is None
+    assert register("0") == "1"
+    assert writer.champion("xor") is None
+    writer.crown("xor", "1")
+    assert [register(replicate) for replicate in "101"] == ["2", "1", "2"]
+    crowned = writer.champion("xor")
+    assert crowned is not None
+    assert (crowned[0], crowned[1]["run_id"]) == ("1", run_id)
+    versions = client.search_model_versions("name = 'xor'")
+    assert {version.description for version in versions} == {"number 0", "number 1"}
+    client.delete_run(run_id)
+    assert writer.champion("xor") is None
 
 
 def test_a_model_that_may_not_be_registered_is_not_left_behind(

@@ -11,8 +11,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import record, start_sweep
 from mlflow import MlflowClient
+from small_runs import record, start_sweep
 
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult

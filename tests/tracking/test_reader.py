@@ -1,5 +1,6 @@
 """What is read of a store: sweeps by any name, runs, files; and that reading leaves no trace."""
 
+import math
 import os
 import subprocess
 import sys
@@ -8,12 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import DIGEST, record, start_sweep
+from commands import run_bp
 from mlflow import MlflowClient
+from small_runs import DIGEST, record, start_sweep
 
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult
 from bp_pipeline.tracking import (
+    Recorded,
     RunsToVerify,
     TrackingError,
     Writer,
@@ -71,12 +74,38 @@ def test_a_run_that_was_replaced_is_no_row(
 
 
 def test_many_runs_are_read_page_by_page(
-    writer: Writer, client: MlflowClient, parent: str, monkeypatch: pytest.MonkeyPatch
+    one_by_one: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bp_pipeline.tracking.reader._PAGE", 2)
+    client, parent = MlflowClient(one_by_one.uri), start_sweep(one_by_one)
     for _ in range(5):
-        client.create_run(writer.experiment_id, tags={"mlflow.parentRunId": parent})
-    assert len(writer.runs_of(parent)) == 5
+        client.create_run(one_by_one.experiment_id, tags={"mlflow.parentRunId": parent})
+    assert len(one_by_one.runs_of(parent)) == 5
+
+
+def test_tables_say_of_runs_what_mlflows_client_says(
+    writer: Writer, one_by_one: Writer, client: MlflowClient, config: RunConfig, result: RunResult
+) -> None:
+    parent = start_sweep(writer)
+    sweep = (parent, DIGEST)
+    run_ids = [record(writer, config, result, name=name, sweep=sweep) for name in ("a", "b", "λ")]
+    writer.record_failure(config, ValueError(), name="failed", sweep=sweep)
+    record(writer, config, result, name="of no sweep")
+    client.create_run(writer.experiment_id, tags={"mlflow.parentRunId": parent})
+    client.log_metric(run_ids[0], "loss/median", math.nan, step=10**6)
+    client.set_tag(run_ids[1], "mine", "1")
+    client.delete_run(run_ids[2])
+    found = writer.runs_of(parent, with_values=True)
+    assert len(found) == 4
+    assert comparable(found) == comparable(one_by_one.runs_of(parent, with_values=True))
+    assert [run[:4] for run in writer.runs_of(parent)] == [run[:4] for run in found]
+    assert {len(run.params) for run in writer.runs_of(parent)} == {0}
+
+
+def comparable(runs: list[Recorded]) -> list[str]:
+    """Write runs such that NaN is NaN, in whatever order their values were read."""
+    values = [[sorted(part.items()) for part in run[3:6]] for run in runs]
+    return [repr((run[:3], run[6], *of_run)) for run, of_run in zip(runs, values, strict=True)]
 
 
 def test_artifacts_are_read_where_they_are(
@@ -96,8 +125,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("filled")
     options = "-m activation=tanh,relu replicates=3 training.epochs=20 engine=numpy"
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
-    command = [BP, "train", *options.split()]
-    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    run_bp("train", *options.split(), cwd=folder, environment=environment, code=0)
     return folder
 
 
@@ -127,7 +155,7 @@ def test_a_store_that_is_not_ours_can_be_read_by_commands(
 ) -> None:
     before = contents(not_ours)
     words = command.replace("OUT", str(tmp_path / "report")).split()
-    done = subprocess.run([BP, *words], cwd=not_ours, capture_output=True, text=True)
+    done = run_bp(*words, cwd=not_ours)
     assert "Traceback" not in done.stderr
     assert contents(not_ours) == before
     if "report" in words:

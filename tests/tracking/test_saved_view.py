@@ -2,13 +2,14 @@
 
 import base64
 import json
+import re
 import zlib
 from typing import Any
 
 import pytest
-from conftest import DIGEST, small_config, start_sweep
 from mlflow import MlflowClient
 from mlflow.utils.validation import MAX_EXPERIMENT_TAG_VAL_LENGTH
+from small_runs import DIGEST, small_config, start_sweep
 
 from bp_pipeline.tracking import Writer, run_colours, saved_view
 
@@ -66,10 +67,34 @@ def test_the_oldest_sweeps_make_room_in_the_list_and_keep_their_links(
     found = views(writer, client)
     assert found["f" * 32] == json.loads(mine)
     listed = [run_id for run_id in ids if isinstance(found[run_id], dict)]
+    note = client.get_experiment(writer.experiment_id).tags["mlflow.note.content"]
+    linked = re.findall(r"runs/([0-9a-f]{32})\?", note)
+    assert [*dict.fromkeys(linked)] == ids[-5:][::-1]
     assert listed == ids[-20:]
     oldest = found[ids[0]]
     assert isinstance(oldest, str)
     assert state_of(oldest)["compareRunSections"][0]["name"] == "All 0 runs"
+
+
+def test_charts_of_many_runs_show_a_sample_and_the_table_the_best(
+    writer: Writer, client: MlflowClient, parent: str
+) -> None:
+    for n_runs, order in ((100, "metrics.`solved/rate`"), (240, "tags.`bp.config_digest`")):
+        writer.log_comparison(parent, AXES, n_runs)
+        found = views(writer, client)
+        view, table = found[parent], found[f"{parent}-table"]
+        assert isinstance(view, dict)
+        assert isinstance(table, str)
+        assert state_of(view["state"])["orderByKey"] == order
+        assert state_of(table)["orderByKey"] == "metrics.`solved/rate`"
+
+
+def test_a_description_of_the_experiment_that_is_a_users_stays(
+    writer: Writer, client: MlflowClient, parent: str
+) -> None:
+    client.set_experiment_tag(writer.experiment_id, "mlflow.note.content", "mine")
+    writer.log_comparison(parent, AXES, 12)
+    assert client.get_experiment(writer.experiment_id).tags["mlflow.note.content"] == "mine"
 
 
 def colours(keys: str, *values: str) -> list[str | None]:

@@ -10,10 +10,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import record
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from small_runs import record
 
 from bp_pipeline.config.errors import ConfigError, without_passwords
 from bp_pipeline.config.schema import RunConfig

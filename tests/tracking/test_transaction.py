@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DIGEST, small_config, start_sweep
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
+from small_runs import DIGEST, small_config, start_sweep
 
 from bp_pipeline.ensemble import RunResult, train_runs
 from bp_pipeline.tracking import EndedRun, TrackingError, Writer, failed_run, open_for_writing
@@ -152,7 +152,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path[:0] = sys.argv[1:]
-from conftest import small_config
+from small_runs import small_config
 from bp_pipeline.tracking import failed_run, open_for_writing
 run = failed_run(small_config(), ValueError(), name="a", sweep=None)
 def kill(folder):

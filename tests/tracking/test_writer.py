@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from conftest import DIGEST, JOBS, record, start_sweep
 from mlflow import MlflowClient
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
+from small_runs import DIGEST, JOBS, record, start_sweep
 
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult
@@ -82,7 +82,7 @@ def test_no_run_stays_running_when_recording_fails(
     parent = start_sweep(one_by_one)
     with pytest.raises(raised) as caught:
         record(one_by_one, config, result, sweep=(parent, DIGEST))
-    assert [run.info.status for run in one_by_one.runs_of(parent)] == [status]
+    assert [run.status for run in one_by_one.runs_of(parent)] == [status]
     if raised is TrackingError:
         assert str(caught.value) == (
             f"Cannot record 'a' in {one_by_one.uri}: No space left on device. "
@@ -130,24 +130,25 @@ def test_an_account_decides_what_a_sweep_is(account: tuple[int, int, int], statu
     assert Account(*account).status == status
 
 
-def test_a_description_keeps_the_account_whatever_is_written_twice(
+def test_a_description_begins_with_what_was_found(
     writer: Writer, client: MlflowClient, parent: str
 ) -> None:
     account = Account(expected=2, finished=0, failed=0)
-    writer.write_account(parent, account)
     writer.write_speed(parent, 2.0, 10**7)
     for text in ("| a |\n|---|\n", "again"):
-        writer.write_description(parent, text)
-    first, _, rest = client.get_run(parent).data.tags["mlflow.note.content"].partition("\n\n")
-    assert first.startswith(f"{account} · [Compare its runs](#/")
-    assert first.endswith(" 2.0 s, 5.00 million network-epochs a second")
-    assert rest == "again"
+        writer.write_description(parent, "Best is tanh.", text, account)
+    parts = client.get_run(parent).data.tags["mlflow.note.content"].split("\n\n")
+    assert (parts[0], parts[2]) == ("Best is tanh.", "again")
+    assert parts[1].startswith("[Compare its runs](#/")
+    assert f" · {account} · " in parts[1]
+    assert parts[1].endswith(" 2.0 s, 5.00 million network-epochs a second")
 
 
 def test_a_description_that_is_too_long_is_cut_after_a_line(
     writer: Writer, client: MlflowClient, parent: str
 ) -> None:
-    writer.write_description(parent, "\n".join(["a line of a long table"] * 1000))
+    table = "\n".join(["a line of a long table"] * 1000)
+    writer.write_description(parent, "Best is tanh.", table, Account(2, 2, 0))
     long = client.get_run(parent).data.tags["mlflow.note.content"]
     assert MAX_TAG_VAL_LENGTH - 100 < len(long) <= MAX_TAG_VAL_LENGTH
     assert long.endswith("table")

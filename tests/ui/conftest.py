@@ -3,13 +3,13 @@
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from commands import run_bp
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
-from user import BP, SWEEP, environment, group_of, is_alive, listening, read_links, start_ui
+from user import SWEEP, environment, group_of, is_alive, listening, read_links, start_ui
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _FLAGS = (
@@ -22,14 +22,7 @@ _FLAGS = (
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a store, in which a sweep was run."""
     folder = tmp_path_factory.mktemp("ui")
-    done = subprocess.run(
-        [BP, "train", "-m", *SWEEP.split()],
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_bp("train", "-m", *SWEEP.split(), cwd=folder, environment=environment(), code=0)
     (folder / "stderr").write_text(done.stderr)
     return folder
 

@@ -11,7 +11,7 @@ COLUMNS = [
     "activation",
     "init",
     "optimizer.learning_rate",
-    "converged/rate",
+    "solved/rate",
     "epochs_to_converge/median",
     "final_loss/median",
 ]
@@ -37,12 +37,12 @@ def test_the_link_shows_charts_with_every_run_of_the_sweep(
     assert len(set(shapes.evaluate_all("lines => lines.map(line => line.getAttribute('d'))"))) == (
         N_RUNS
     )
-    points = card(page, "log10 vs. converged/rate").locator(".scatterlayer .point")
+    points = card(page, "log10 vs. solved/rate").locator(".scatterlayer .point")
     expect(points).to_have_count(N_RUNS)
     colours = points.evaluate_all("points => points.map(point => point.style.fill)")
     assert len(set(colours)) == 2  # one for each activation
     parallel = card(page, "Parallel Coordinates")
-    for axis in ("activation", "init", "converged/rate"):
+    for axis in ("activation", "init", "solved/rate"):
         expect(parallel.get_by_text(axis).first).to_be_visible()
     side_by_side = card(page, "Show differences only")
     for key in COLUMNS:
@@ -58,7 +58,7 @@ def test_the_sweep_is_in_the_menu_of_saved_views(page: Page, links: dict[str, st
     expect(view).to_be_visible()
     view.click()
     expect(page.get_by_text(f"{N_RUNS} matching runs")).to_be_visible()
-    expect(page.locator("[role=columnheader][col-id='metrics.`converged/rate`']")).to_be_visible()
+    expect(page.locator("[role=columnheader][col-id='metrics.`solved/rate`']")).to_be_visible()
 
 
 def test_the_table_has_the_columns_that_matter_best_run_first(
@@ -71,7 +71,7 @@ def test_the_table_has_the_columns_that_matter_best_run_first(
             head = page.locator(f"[role=columnheader][col-id='{kind}.`{key}`']")
             expect(head).to_be_visible()
             expect(head).to_contain_text(key)
-    rates = page.locator("[role=gridcell][col-id='metrics.`converged/rate`']")
+    rates = page.locator("[role=gridcell][col-id='metrics.`solved/rate`']")
     expect(rates).to_have_count(N_RUNS)
     values = [float(text) for text in rates.all_inner_texts()]
     assert values == sorted(values, reverse=True)
@@ -85,7 +85,7 @@ def test_two_selected_runs_compare_side_by_side(page: Page, links: dict[str, str
     boxes.nth(1).check()
     page.get_by_role("button", name="Compare").click()
     expect(page.get_by_text("Comparing 2 Runs from 1 Experiment")).to_be_visible()
-    expect(page.get_by_text("converged/rate", exact=True).first).to_be_attached()
+    expect(page.get_by_text("solved/rate", exact=True).first).to_be_attached()
 
 
 def test_the_description_leads_to_the_comparison(page: Page, links: dict[str, str]) -> None:

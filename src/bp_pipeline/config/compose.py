@@ -38,6 +38,7 @@ _NEEDS_A_SWEEP = "^(hydra.mode changed|Ambiguous value|Sweep parameters)"
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 _FLAGS = ("--multirun", "--cfg", "--info", "--config-dir", "--package", "--resolve", "--help",
           "--hydra-help")  # fmt: skip
+_SHOWS = re.compile("-[ci]|-sc|--(cf|i|s)")  # flags that ask to be shown something
 _MOST_PROBLEMS = 20  # more than a screen of them helps nobody
 
 
@@ -98,6 +99,9 @@ def compose(
         Where Hydra has answered in full, as to `--help`.
     """
     command = shlex.join([*program.split(), *arguments])
+    is_shown = any(map(_SHOWS.match, arguments))
+    if not is_shown and any(word.startswith(("-p", "--p")) for word in arguments):
+        raise ConfigError("`--package` must go with `--cfg`. Add `--cfg job`.")
     application, printed = Application(parse, keys), io.StringIO()
     overrides = [word for word in arguments if _is_override(word)]
     flags = [word for word in arguments if not _is_override(word)]
@@ -116,6 +120,10 @@ def compose(
             traceback.print_exc()
         raise ConfigError(explain(error, overrides, keys)) from error
     sys.stderr.write(printed.getvalue())
+    if not is_shown and not application.n_seen:  # Hydra's own sweeper is content with that
+        raise ConfigError(
+            f"`{command}` must span at least one job, got none. Leave out what spans nothing."
+        )
     jobs, sweep_name = application.checked()
     return Composition(jobs, sweep_name, command)
 

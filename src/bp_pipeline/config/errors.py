@@ -40,8 +40,23 @@ _RULES = {
     "string_too_short": "have at least {min_length} character",
 }
 
+# Where Hydra names neither what is wrong nor what to do.
+_HYDRA_SAYS = {
+    "An item is already at '([^']+)'":
+        "`{0}` must be set without +, as it is there. Write `{0}=VALUE`.",
+    "Additional config directory '(.+)' not found":
+        "`--config-dir` must be a folder, got {0!r}. Name one that has option files.",
+    "Cannot find primary config '(.+?)'":
+        "`--config-name` must be a config that is there, got {0!r}. Leave it out.",
+    r"Primary config \w+ '(.+?)' not found":
+        "`--config-path` must be a folder of configs, got {0!r}. Leave it out.",
+    "File (.+) does not exist!":
+        "`--experimental-rerun` must be a file of Hydra's, got {0!r}. Leave it out.",
+    "The (--resolve) flag": "`{0}` must go with `--cfg` or `--help`. Add `--cfg job`.",
+}  # fmt: skip
 
-_NO_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir")
+_NO_FOLDERS = {"hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir",
+               "hydra.job.chdir"}  # fmt: skip
 
 # The name and password of a URI. Whoever types a password forgets its % codes, so it goes on to the
 # last @ of the word, whatever stands before; a path alone, as of sqlite:////a@b, has none.
@@ -54,11 +69,15 @@ _PASSWORD = re.compile(
 )
 
 
-class ConfigError(ValueError):
-    """A config that cannot be run; its text is the complete message, one line a problem."""
+class Refusal(Exception):
+    """A request that cannot be met; its text is the complete message, one line a problem."""
 
     def __init__(self, message: str) -> None:
         super().__init__(without_passwords(message))
+
+
+class ConfigError(Refusal, ValueError):
+    """A config that cannot be run."""
 
 
 def without_passwords(text: str) -> str:
@@ -159,7 +178,11 @@ def _location(problem: Any) -> str:
 def explain(error: Exception, overrides: Sequence[str], keys: Keys) -> str:
     """Write in our words why Hydra could not compose a config from these overrides."""
     from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+    from omegaconf.errors import (
+        InterpolationResolutionError,
+        MissingMandatoryValue,
+        OmegaConfBaseException,
+    )
 
     text = str(error).strip().split("\n\n")[0]
     if isinstance(error, ConfigError):
@@ -177,10 +200,12 @@ def explain(error: Exception, overrides: Sequence[str], keys: Keys) -> str:
         return no_such_key(max(found[1], full_key or "", key=len), keys)
     if found := re.search(r"(?:value for argument|parameters|not supported :) '(.+)'", text):
         return _swept(*found[1].partition("=")[::2])
-    if found := re.search(r"An item is already at '([^']+)'", text):
-        return f"`{found[1]}` must be set without +, as it is there. Write `{found[1]}=VALUE`."
-    if found := re.search("Additional config directory '(.+)' not found", text):
-        return f"`--config-dir` must be a folder, got {found[1]!r}. Name one that has option files."
+    for said, message in _HYDRA_SAYS.items():
+        if found := re.search(said, text):
+            return message.format(found[1])
+    hydras = [override for override in overrides if override.lstrip("+~").startswith("hydra")]
+    if hydras and not isinstance(error, HydraException | InterpolationResolutionError):
+        return _not_hydras(hydras[-1])  # only Hydra's own keys have types that it checks
     if isinstance(error, OmegaConfBaseException) and error.full_key:
         reason = text.split("\n")[0].rpartition("resolving interpolation: ")[2]
         return f"`{error.full_key}` must be a value or lead to one: {reason}."
@@ -191,9 +216,16 @@ def explain(error: Exception, overrides: Sequence[str], keys: Keys) -> str:
         return text if text[:1] == "`" else f"`{' '.join(overrides)}` cannot be had: {reason}"
     if sys.flags.optimize:
         return "`PYTHONOPTIMIZE` must not be set: Hydra reads overrides by assertions. Unset it."
-    hydras = [override for override in overrides if override.lstrip("+~").startswith("hydra")]
-    typed = hydras[-1] if hydras else " ".join(overrides)
+    typed = " ".join(overrides)
     return f"`{typed}` must be something that Hydra can use. `HYDRA_FULL_ERROR=1` shows why not."
+
+
+def _not_hydras(override: str) -> str:
+    key, _, value = override.lstrip("+~").partition("=")
+    return (
+        f"`{key}` must be such as Hydra takes it, got {value}. `bp train --cfg hydra` shows what "
+        "it is by default."
+    )
 
 
 def checked_choice(line: str, groups: Collection[str]) -> str:
@@ -210,11 +242,15 @@ def checked_choice(line: str, groups: Collection[str]) -> str:
 
     [override] = OverridesParser.create().parse_overrides([line])
     group, value, typed = override.key_or_group, override.value(), line.partition("=")[2]
-    if group in _NO_FOLDERS:
-        raise ConfigError(
-            f"`{group}` must be left out, got {typed}. `bp train` writes no folder of Hydra's: its "
-            "results are in MLflow, in the folder that it is started in or at `tracking.uri`."
-        )
+    from bp_pipeline.config.keys import flat
+
+    for key, text in flat({group: value}):
+        if key in _NO_FOLDERS:
+            raise ConfigError(
+                f"`{key}` must be left out, got {text}. `bp train` writes no folder of Hydra's: "
+                "its results are in MLflow, in the folder that it is started in or at "
+                "`tracking.uri`."
+            )
     if override.is_delete() or not (group in groups or group.startswith("hydra/")):
         return line
     if override.package is not None:

@@ -270,6 +270,39 @@ class Tracking(Section):
         return None if uri is None else without_passwords(uri)
 
 
+class Cluster(Section):
+    """Where shards are trained; `scheduler` and `workers` belong to `dask`."""
+
+    name: Literal["local", "dask"]
+    scheduler: str | None = declare(
+        "`dask`: address of a scheduler; `null`: `DASK_SCHEDULER_ADDRESS`", "tcp://HOST:8786", "",
+        8786, default=None, min_length=1,
+    )  # fmt: skip
+    workers: int | None = integer(
+        "`dask`: start so many workers on this machine", "2", 0, default=None, ge=1
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "Cluster":
+        given = {key: getattr(self, key) for key in ("scheduler", "workers")}
+        given = {key: value for key, value in given.items() if value is not None}
+        if self.name == "local" and given:
+            [(key, value), *_] = given.items()
+            raise ValueError(
+                f"`cluster.{key}` must be left out for cluster=local, got {value!r}. "
+                "Add `cluster=dask`."
+            )
+        if len(given) == 2:
+            raise ValueError(
+                f"`cluster.workers` must be left out where there is a scheduler, got "
+                f"{self.workers} and {self.scheduler!r}. Leave one out."
+            )
+        return self
+
+
+LOCAL = Cluster(name="local")
+
+
 class Sweep(Section):
     """How a sweep treats what is already there."""
 

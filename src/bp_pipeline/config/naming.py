@@ -13,7 +13,13 @@ from bp_pipeline.digests import digest_json
 ALWAYS = ("activation", "init", "optimizer.learning_rate")  # the name of a run on its own
 _SHORT = {"optimizer.learning_rate": "lr"}
 _LONGEST_VALUE = 60  # characters; a longer one is named by its beginning and its digest
-_NEVER = {"engine", "threads", "tracking", "sweep"}  # they decide nothing, so they name nothing
+_NEVER = {
+    "engine",
+    "threads",
+    "tracking",
+    "cluster",
+    "sweep",
+}  # they decide nothing, so they name nothing
 
 
 def varied_keys(params: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -63,6 +63,7 @@ class RunConfig(keys.Section):
     )
     threads: int | None = keys.integer("`null`: all cores", "2", 0, "all", default=None, ge=1)
     tracking: keys.Tracking = Field(description="where runs are kept; `off`: nowhere")
+    cluster: keys.Cluster = Field(default=keys.LOCAL, description="where networks train")
     sweep: keys.Sweep
     labels: dict[str, str] = Field(default_factory=dict)
     _given: GivenWeights | None = PrivateAttr(None)
@@ -150,7 +151,7 @@ class RunConfig(keys.Section):
     @cached_property
     def config_digest(self) -> str:
         """SHA-256 over what decides the result: content, never labels, engine or place."""
-        others = {"task", "init", "engine", "threads", "tracking", "sweep", "labels"}
+        others = {"task", "init", "engine", "threads", "tracking", "cluster", "sweep", "labels"}
         without: dict[str, Any] = {**dict.fromkeys(others, True), "optimizer": {"layer_factors"}}
         decisive = self.model_dump(exclude=without, exclude_none=True)
         inputs, targets = self.truth_table

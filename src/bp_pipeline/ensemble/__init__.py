@@ -4,9 +4,11 @@ shards.py   runs become ensembles, ensembles shards, shards results
 result.py   a run's arrays, curves and outcome statistics
 batches.py  results as they come, while training goes on
 engines.py  what trains a shard
+cluster.py  where: threads of this process, or a cluster; dask_cluster.py, that of Dask
 """
 
 from bp_pipeline.ensemble.batches import batches_of_results
+from bp_pipeline.ensemble.cluster import ClusterLost, open_cluster
 from bp_pipeline.ensemble.engines import engine_in_use, train_function
 from bp_pipeline.ensemble.result import (
     CURVES,
@@ -32,6 +34,7 @@ __all__ = [
     "CURVES",
     "DECILES",
     "SUMMARY",
+    "ClusterLost",
     "RunResult",
     "batches_of_results",
     "curves",
@@ -40,6 +43,7 @@ __all__ = [
     "initial_parameters",
     "learning_rates",
     "median_epochs_to_converge",
+    "open_cluster",
     "quantiles",
     "remarks_on_engines",
     "setup_of",

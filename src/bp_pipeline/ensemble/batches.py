@@ -17,18 +17,24 @@ from bp_pipeline.ensemble.shards import ProgressCallback, train_runs
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bp_pipeline.ensemble.dask_cluster import DaskCluster
+
 Finished = tuple[int, RunResult | Exception]  # index of a config, and what came of it
 
 
 @contextmanager
 def batches_of_results(
-    configs: Sequence[RunConfig], size: int, *, progress: ProgressCallback | None = None
+    configs: Sequence[RunConfig],
+    size: int,
+    *,
+    progress: ProgressCallback | None = None,
+    cluster: "DaskCluster | None" = None,
 ) -> "Iterator[Iterator[list[Finished]]]":
     """Train runs side by side, within the context.
 
     Parameters
     ----------
-    configs, progress
+    configs, progress, cluster
         As `train_runs` takes them.
     size
         Results in a batch at most. Training waits where twice as many are not taken.
@@ -47,7 +53,7 @@ def batches_of_results(
 
     def train() -> None:
         try:
-            with closing(train_runs(configs, progress=advance)) as results:
+            with closing(train_runs(configs, progress=advance, cluster=cluster)) as results:
                 for finished in results:
                     waiting.put(finished)
             waiting.end(None)

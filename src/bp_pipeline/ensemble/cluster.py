@@ -1,20 +1,67 @@
-"""Where shards are trained: on threads of this process, each result as soon as it is there.
+"""Where shards are trained: on threads of this process, or on a cluster; each result as it comes.
 
-Owns how work is spread, counted and stopped. What a shard is, and what becomes of its result, is
-left to the callers.
+Owns how work is spread over threads, counted and stopped, and which of the two places it is. What
+a cluster takes is left to `dask_cluster.py`; what a shard is, and what becomes of its result, to
+the callers.
 """
 
 import threading
 import warnings
-from collections.abc import Callable, Generator, Iterable
-from typing import TypeVar
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
 
 import joblib
 
+from bp_pipeline.config.errors import ConfigError
+from bp_pipeline.config.keys import Cluster
 from bp_pipeline.core.training import Progress
+
+if TYPE_CHECKING:
+    from bp_pipeline.ensemble.dask_cluster import DaskCluster
 
 Task = TypeVar("Task")
 Outcome = TypeVar("Outcome")
+
+SHARD_BYTES = 1 << 26  # of what a shard of networks comes to, at most
+
+
+class ClusterLost(RuntimeError):
+    """A cluster that was there when training began, and is no longer."""
+
+
+@contextmanager
+def open_cluster(
+    asked: Cluster, threads: int | None, tell: Callable[[str], None]
+) -> "Iterator[DaskCluster | None]":
+    """Connect to the cluster that a config asks for; None stands for the threads of this process.
+
+    Parameters
+    ----------
+    asked
+        The section `cluster` of a config.
+    threads
+        Of this machine, which workers that are started here share; all by default.
+    tell
+        Is called with a line about workers: those that may not train, or that there are none.
+
+    Raises
+    ------
+    ConfigError
+        Where Dask is not installed, the scheduler does not answer, or no worker may train.
+    """
+    if asked.name == "local":
+        yield None
+        return
+    try:
+        from bp_pipeline.ensemble.dask_cluster import connect
+    except ImportError as error:
+        raise ConfigError(
+            f"`cluster` must be local where Dask is not installed, got 'dask' ({error}). "
+            "Install it: pip install 'bp_pipeline[cluster]'"
+        ) from None
+    with connect(asked, threads or joblib.cpu_count(), tell) as cluster:
+        yield cluster
 
 
 def train_shards(
@@ -23,8 +70,9 @@ def train_shards(
     *,
     threads: int | None = None,
     progress: Progress | None = None,
-) -> Generator[Outcome, None, None]:
-    """Train shards side by side; return what comes of each as it finishes.
+    cluster: "DaskCluster | None" = None,
+) -> Generator[tuple[Task, Outcome | Exception], None, None]:
+    """Train shards side by side; return each with what comes of it, as it finishes.
 
     Several calls may go on in one process at a time. Closing the iterator ends the training.
 
@@ -32,14 +80,34 @@ def train_shards(
     ----------
     train
         Trains one shard; it calls its second argument now and then with how many network-epochs it
-        has trained since, and ends with the `InterruptedError` that this may raise.
+        has trained since, and ends with the `InterruptedError` that this may raise. Any other
+        exception is what comes of this shard.
     shards
-        What to train; made one at a time, when a thread is free for the next.
+        What to train; made one at a time, when a thread is free for the next. For a cluster they
+        and `train` are pickled, and small.
     threads
         How many are trained at a time; as many as there are cores by default.
     progress
         Called with the same numbers, by one thread at a time, but not always the same one.
+    cluster
+        Where to train instead of on threads of this process.
+
+    Raises
+    ------
+    ClusterLost
+        Where the cluster is no longer there.
     """
+    if cluster is not None:
+        return cluster.train_shards(train, shards, progress)
+    return _on_threads(train, shards, threads or joblib.cpu_count(), progress)
+
+
+def _on_threads(
+    train: Callable[[Task, Progress], Outcome],
+    shards: Iterable[Task],
+    threads: int,
+    progress: Progress | None,
+) -> Generator[tuple[Task, Outcome | Exception], None, None]:
     stop, lock = threading.Event(), threading.Lock()
 
     def advance(network_epochs: int) -> None:
@@ -49,14 +117,22 @@ def train_shards(
             with lock:
                 progress(network_epochs)
 
+    def attempt(shard: Task) -> tuple[Task, Outcome | Exception]:
+        try:
+            return shard, train(shard, advance)
+        except InterruptedError:
+            raise
+        except Exception as error:  # of this shard alone: the others are to finish
+            return shard, error
+
     parallel = joblib.Parallel(
-        n_jobs=threads or joblib.cpu_count(),
+        n_jobs=threads,
         prefer="threads",
         return_as="generator_unordered",
         batch_size=1,
         pre_dispatch="1.5 * n_jobs",
     )
-    results = parallel(joblib.delayed(train)(shard, advance) for shard in shards)
+    results = parallel(joblib.delayed(attempt)(shard) for shard in shards)
     try:
         for outcome in results:  # noqa: UP028 `yield from` would close them before the next lines
             yield outcome

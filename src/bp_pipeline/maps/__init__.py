@@ -6,8 +6,7 @@ A map is drawn from a checked config to its picture, in this order:
     axes.py           from pixels to values of keys, with the same bits everywhere
     pixels.py         from values to networks, and what came of each
     drawing.py        all networks, shard by shard
-    values.py         what a map holds
-    boundary.py       how long and how ragged the boundary is; boundary_text.py, in words
+    boundary.py       how long and how ragged the boundary is, in numbers and in words
     picture.py        a PNG
     viewer.py         a page
     record.py         files and run of a map, both ways
@@ -22,6 +21,7 @@ from bp_pipeline.maps.options import MapConfig, compose_maps, parse_any, parse_m
 if TYPE_CHECKING:
     from bp_pipeline.maps.drawing import train_all
     from bp_pipeline.maps.mapping import run_maps, show_map
+    from bp_pipeline.maps.pixels import MapResult
     from bp_pipeline.maps.record import (
         MAP,
         MAP_FILES,
@@ -30,13 +30,12 @@ if TYPE_CHECKING:
         read_map_config,
         read_map_result,
     )
-    from bp_pipeline.maps.values import MapResult
 
 _HOMES = {
     "MAP": "record",
     "MAP_FILES": "record",
     "Map": "record",
-    "MapResult": "values",
+    "MapResult": "pixels",
     "load_map": "record",
     "read_map_config": "record",
     "read_map_result": "record",

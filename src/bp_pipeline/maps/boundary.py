@@ -6,10 +6,15 @@ is enough of it. Which property that is, is for the caller to say; so is who tra
 one ulp apart.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 from jaxtyping import Bool, Int64
+
+from bp_pipeline.terminal import counted
 
 SMALLEST_BOX = 9  # pixels; below it sampling hides detail (a Koch curve measures 1.22 from 3 on)
 LARGEST_BOX_SHARE = 8  # the largest box is this part of the shorter side
@@ -146,3 +151,66 @@ def _areas_by_share(corners: Corners) -> tuple[Sizes, Int64[np.ndarray, "share s
 def _slope(sizes: Sizes, areas: Sizes) -> float:
     """Fit log(number of boxes) = −dimension·log(size) + constant."""
     return float(-np.polyfit(np.log(sizes), np.log(areas / sizes**2), 1)[0])
+
+
+# ------------------------------------------------------------------------------------- in words
+
+
+def describe_boundary(boundary: Boundary, what: str, x_key: str, ulp_flips: int) -> list[str]:
+    """Say what was measured, a sentence each; the first also stands above the picture.
+
+    Parameters
+    ----------
+    boundary
+        What was measured.
+    what
+        `map.boundary`.
+    x_key, ulp_flips
+        How many of its pixels change sides when this key moves up by one ulp.
+    """
+    found = f"Boundary of {what}: {counted(boundary.pixels, 'pixel')}"
+    if boundary.dimension is None:
+        return [f"{found}, too little for a dimension."]
+    boxes = f"boxes of {boundary.smallest_box} – {boundary.largest_box} pixels"
+    sentences = [f"{found}, dimension {_dimension_of(boundary)} by {boxes}."]
+    if boundary.dimension_half is not None:
+        sentences.append(f"At half the resolution the dimension is {boundary.dimension_half:.2f}.")
+    sentences.append(
+        f"When {x_key} moves up by one ulp, {ulp_flips:,} of its pixels would change sides."
+    )
+    if boundary.is_doubtful:
+        sentences.append(
+            f"This is too little for a claim: fewer than {ENOUGH_PIXELS} pixels, or all of them in "
+            "one share of the picture."
+        )
+    return sentences
+
+
+def describe_zooms(windows: Sequence[Boundary]) -> str:
+    """Write a line for each window, then the median and the range of their dimensions."""
+    lines = ["zoom  pixels of boundary  dimension"]
+    lines += [f"{n:4}  {w.pixels:18,}  {_dimension_of(w)}" for n, w in enumerate(windows)]
+    return "\n".join([*lines, f"median {spread([w.dimension for w in windows])}"])
+
+
+def spread(dimensions: Sequence[float | None]) -> str:
+    """Write the median and the range of those dimensions that are known."""
+    known = sorted(value for value in dimensions if value is not None and value == value)
+    if not known:
+        return "–"
+    ends = f"{known[0]:.2f} – {known[-1]:.2f}"
+    return f"{median(known):.2f} ({ends}, {counted(len(known), 'window')})"
+
+
+def dimension_in_words(value: float | None, low: float | None, high: float | None) -> str:
+    """Write a dimension and its interval, which is rounded outwards; None and NaN are unknown."""
+    if value is None or value != value:
+        return "–"
+    if low is None or high is None or low != low:
+        return f"{value:.2f}"
+    ends = f"{math.floor(100 * low) / 100:.2f} – {math.ceil(100 * high) / 100:.2f}"
+    return f"{value:.2f} ({ends})"
+
+
+def _dimension_of(found: Boundary) -> str:
+    return dimension_in_words(found.dimension, found.dimension_low, found.dimension_high)

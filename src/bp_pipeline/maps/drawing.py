@@ -6,20 +6,32 @@ shards of an unfinished map that are kept in a folder. What a shard is, is said 
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bp_pipeline.arrays import read_arrays, write_arrays
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.core.training import Progress
-from bp_pipeline.ensemble import RunResult, train_runs
+from bp_pipeline.ensemble import ClusterLost, RunResult, train_runs
 from bp_pipeline.ensemble.cluster import train_shards
 from bp_pipeline.maps.boundary import boundary_pixels
 from bp_pipeline.maps.options import MapConfig
-from bp_pipeline.maps.pixels import Numbers, Outcomes, Pixels, pixels_of, train_pixels
-from bp_pipeline.maps.values import MapResult
+from bp_pipeline.maps.pixels import (
+    KEPT,
+    MapResult,
+    Numbers,
+    Outcomes,
+    Pixels,
+    pixels_of,
+    train_pixels,
+)
+
+if TYPE_CHECKING:
+    from bp_pipeline.ensemble.dask_cluster import DaskCluster
 
 _SHARD_WORK = 1 << 29  # weights × samples × epochs: a third of a second
 _SHARD_NETWORKS = 64, 1 << 16  # at least, at most
@@ -46,19 +58,17 @@ class KeptShards:
             return None
         try:
             arrays = read_arrays(self._path(numbers))
-            always = {name: arrays[name] for name in Outcomes._fields[:-1]}
-        except (ValueError, KeyError):  # cut off by a power failure, or of another version
+        except ValueError:  # cut off by a power failure
             return None
-        if any(array.shape != numbers.shape for array in arrays.values()):
-            return None
-        return Outcomes(**always, loss_ratio=arrays.get("loss_ratio"))
+        is_whole = all(array.shape == numbers.shape for array in arrays.values())
+        return arrays if is_whole and arrays.keys() >= {*KEPT} else None
 
     def write(self, numbers: Numbers, outcomes: Outcomes) -> None:
         """Keep what came of these networks."""
         if self._folder is not None:
             path = self._path(numbers)
             new = path.with_suffix(".new.npz")
-            write_arrays(new, _named(outcomes))
+            write_arrays(new, outcomes)
             new.replace(path)
 
     def remove(self) -> None:
@@ -128,6 +138,7 @@ class Drawing:
         threads: int | None = None,
         progress: Progress | None = None,
         shard_done: Callable[[], None] | None = None,
+        cluster: "DaskCluster | None" = None,
     ) -> MapResult:
         """Train what is missing.
 
@@ -139,33 +150,44 @@ class Drawing:
             Called with how many network-epochs were trained since the last call.
         shard_done
             Called after each shard.
+        cluster
+            Where to train instead of on threads of this process.
         """
         shards = (np.arange(first, end) for first, end in self._missing)
         train = partial(_train, self._pixels, engine)
-        for numbers, outcomes in train_shards(train, shards, threads=threads, progress=progress):
+        trained = train_shards(train, shards, threads=threads, progress=progress, cluster=cluster)
+        for numbers, outcomes in trained:
+            if isinstance(outcomes, Exception):
+                raise outcomes
             _fill(self._flat, numbers, outcomes)
             self._kept.write(numbers, outcomes)
             if shard_done is not None:
                 shard_done()
         self._missing = []
-        return _as_map(self._pixels, self._flat, self._pixels.x[1], self._pixels.y[1])
+        return _as_map(self._pixels, self._flat)
 
 
 def train_all(
-    configs: Sequence[RunConfig], *, progress: Progress | None = None
+    configs: Sequence[RunConfig],
+    *,
+    progress: Progress | None = None,
+    cluster: "DaskCluster | None" = None,
 ) -> Iterator[tuple[int, RunResult | MapResult | Exception]]:
     """Train runs side by side, then maps one after another; return each with its index."""
     maps = {index: config for index, config in enumerate(configs) if isinstance(config, MapConfig)}
     runs = [index for index in range(len(configs)) if index not in maps]
-    for index, result in train_runs([configs[index] for index in runs], progress=progress):
+    trained = train_runs([configs[n] for n in runs], progress=progress, cluster=cluster)
+    for index, result in trained:
         yield runs[index], result
     for index, config in maps.items():
         try:
             drawing = Drawing(pixels_of(config))
-            yield (
-                index,
-                drawing.finish(engine=config.engine, threads=config.threads, progress=progress),
+            drawn = drawing.finish(
+                engine=config.engine, threads=config.threads, progress=progress, cluster=cluster
             )
+            yield index, drawn
+        except ClusterLost:
+            raise
         except Exception as error:  # of this map alone: the others are to be drawn
             yield index, error
 
@@ -178,60 +200,47 @@ def count_ulp_flips(
     engine: str,
     threads: int | None = None,
     progress: Progress | None = None,
+    cluster: "DaskCluster | None" = None,
 ) -> int:
     """Count the boundary's pixels that change sides when the x value moves up by one ulp."""
     inside = result.inside(boundary)
     rows, columns = np.nonzero(boundary_pixels(inside))
     if not len(rows):
         return 0
-    n_replicates = pixels.shape[2]
+    key, values = pixels.x
+    moved, n_replicates = replace(pixels, x=(key, np.nextafter(values, np.inf))), pixels.shape[2]
     first = np.ravel_multi_index((rows, columns, np.zeros_like(rows)), pixels.shape)
     numbers = (first[:, None] + np.arange(n_replicates)).ravel()
     flat = _room(pixels, len(numbers))
-    shards = shards_of(len(numbers), shard_size(pixels))
-    train = partial(_train_one_ulp_further, pixels, engine, numbers)
-    for places, outcomes in train_shards(train, shards, threads=threads, progress=progress):
-        _fill(flat, places, outcomes)
-    moved = _as_map(pixels, flat, np.zeros(len(rows)), np.zeros(1)).inside(boundary)
-    return int((moved[0] != inside[rows, columns]).sum())
+    shards = (numbers[places] for places in shards_of(len(numbers), shard_size(pixels)))
+    train = partial(_train, moved, engine)
+    trained = train_shards(train, shards, threads=threads, progress=progress, cluster=cluster)
+    for shard, outcomes in trained:
+        if isinstance(outcomes, Exception):
+            raise outcomes
+        _fill(flat, np.searchsorted(numbers, shard), outcomes)
+    a_row = replace(pixels, x=(key, values[columns]), y=(pixels.y[0], pixels.y[1][:1]))
+    return int((_as_map(a_row, flat).inside(boundary)[0] != inside[rows, columns]).sum())
 
 
-def _train(
-    pixels: Pixels, engine: str, numbers: Numbers, progress: Progress
-) -> tuple[Numbers, Outcomes]:
-    return numbers, train_pixels(pixels, numbers, engine, progress)
-
-
-def _train_one_ulp_further(
-    pixels: Pixels, engine: str, all_numbers: Numbers, places: Numbers, progress: Progress
-) -> tuple[Numbers, Outcomes]:
-    numbers = all_numbers[places]
-    columns = np.unravel_index(numbers, pixels.shape)[1]
-    further = np.nextafter(pixels.x[1][columns], np.inf)
-    return places, train_pixels(pixels, numbers, engine, progress, further)
+def _train(pixels: Pixels, engine: str, numbers: Numbers, progress: Progress) -> Outcomes:
+    return train_pixels(pixels, numbers, engine, progress)
 
 
 def _room(pixels: Pixels, n_networks: int) -> Outcomes:
     epochs = np.int32 if pixels.setup.epochs < 2**31 else np.int64
-    return Outcomes(
-        outcome=np.empty(n_networks, dtype=np.int8),
-        epochs_to_converge=np.empty(n_networks, dtype=epochs),
-        final_loss=np.empty(n_networks),
-        solved=np.empty(n_networks, dtype=bool),
-        loss_ratio=np.empty(n_networks) if pixels.keeps_loss_ratio else None,
-    )
-
-
-def _named(outcomes: Outcomes) -> dict[str, np.ndarray]:
-    return {name: array for name, array in outcomes._asdict().items() if array is not None}
+    types = dict(zip(KEPT, (np.int8, epochs, np.float64, np.bool_), strict=True))
+    types |= {"loss_ratio": np.float64} if pixels.keeps_loss_ratio else {}
+    return {name: np.empty(n_networks, dtype=of) for name, of in types.items()}
 
 
 def _fill(flat: Outcomes, numbers: Numbers, outcomes: Outcomes) -> None:
-    for name, array in _named(flat).items():
-        array[numbers[0] : numbers[-1] + 1] = getattr(outcomes, name)
+    for name, array in flat.items():
+        array[numbers[0] : numbers[-1] + 1] = outcomes[name]
 
 
-def _as_map(pixels: Pixels, flat: Outcomes, x: np.ndarray, y: np.ndarray) -> MapResult:
-    n_replicates = pixels.shape[2]
-    shape: Sequence[int] = (len(y), len(x), *([n_replicates] if n_replicates > 1 else []))
-    return MapResult(x, y, **{name: array.reshape(shape) for name, array in _named(flat).items()})
+def _as_map(pixels: Pixels, flat: Outcomes) -> MapResult:
+    rows, columns, n_replicates = pixels.shape
+    shape = (rows, columns, *([n_replicates] if n_replicates > 1 else []))
+    arrays = {name: array.reshape(shape) for name, array in flat.items()}
+    return MapResult(pixels.x[1], pixels.y[1], **arrays)

@@ -7,21 +7,31 @@ the run whole; show it; and zoom, each window a map of its own. How networks tra
 
 import re
 import shutil
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 from bp_pipeline.config import Composition, ConfigError, Job
 from bp_pipeline.digests import code_digest, digest_json
-from bp_pipeline.ensemble import engine_in_use, remarks_on_engines
-from bp_pipeline.maps.boundary import Boundary, measure_boundary, middle_of_boundary
-from bp_pipeline.maps.boundary_text import describe_boundary, describe_zooms
+from bp_pipeline.ensemble import ClusterLost, engine_in_use, open_cluster, remarks_on_engines
+from bp_pipeline.maps.boundary import describe_zooms, middle_of_boundary
 from bp_pipeline.maps.drawing import Drawing, KeptShards, count_ulp_flips
 from bp_pipeline.maps.options import MapConfig, zoomed
 from bp_pipeline.maps.picture import paint, write_picture
 from bp_pipeline.maps.pixels import pixels_of
-from bp_pipeline.maps.record import MAP, PICTURE, ULP_FLIPS, Map, metrics_of, read_map, write_map
+from bp_pipeline.maps.record import (
+    MAP,
+    PICTURE,
+    SECONDS,
+    ULP_FLIPS,
+    Map,
+    metrics_of,
+    read_map,
+    write_map,
+)
 from bp_pipeline.maps.viewer import write_viewer
 from bp_pipeline.terminal import counted, say, training_progress
 from bp_pipeline.tracking import Reader, TrackingError, Writer, open_for_writing
@@ -36,18 +46,14 @@ from bp_pipeline.tracking.format import (
 )
 from bp_pipeline.tracking.provenance import package_version
 
+if TYPE_CHECKING:
+    from bp_pipeline.ensemble.dask_cluster import DaskCluster
+
+Where = Mapping[str, Any] | None  # what a cluster says of itself
+
 REPORTS = Path("reports")
 PAGE = "map.html"
 _LONGEST_NAME = 80  # characters of a map's name in that of its folder
-
-
-@dataclass(frozen=True)
-class MeasuredMap:
-    """A map with what is said of its boundary."""
-
-    map: Map
-    boundary: Boundary
-    ulp_flips: int
 
 
 def run_maps(composition: Composition, n_zooms: int = 0) -> int:
@@ -63,25 +69,31 @@ def run_maps(composition: Composition, n_zooms: int = 0) -> int:
     Returns
     -------
     int
-        Exit code: 0, or 1 where the store failed after training had begun.
+        Exit code: 0, or 1 where the store or the cluster failed after training had begun.
 
     Raises
     ------
+    ConfigError
+        Where the cluster cannot be used.
     TrackingError
         Where the store cannot be used; nothing was trained then.
     """
     tracking = composition.jobs[0].config.tracking
-    if tracking.name == "off":
-        return _draw_all(composition, n_zooms, None)
-    with open_for_writing(tracking.uri, tracking.experiment) as writer:
-        try:
-            return _draw_all(composition, n_zooms, writer)
-        except TrackingError as error:
-            say(str(error))
-            return 1
+    try:
+        if tracking.name == "off":
+            return _draw_all(composition, n_zooms, None)
+        with open_for_writing(tracking.uri, tracking.experiment) as writer:
+            try:
+                return _draw_all(composition, n_zooms, writer)
+            except TrackingError as error:
+                say(str(error))
+                return 1
+    except ClusterLost as error:
+        say(str(error))
+        return 1
 
 
-def show_map(reader: Reader, name: str | None, folder: Path | None = None) -> MeasuredMap:
+def show_map(reader: Reader, name: str | None, folder: Path | None = None) -> Map:
     """Write picture and page of a recorded map into a folder, and print what matters.
 
     Parameters
@@ -93,9 +105,7 @@ def show_map(reader: Reader, name: str | None, folder: Path | None = None) -> Me
     folder
         Where to write; by default a folder of `reports/` named after the map.
     """
-    map_ = read_map(reader, name)
-    boundary = measure_boundary(map_.result.inside(map_.config.map.boundary))
-    return _show(MeasuredMap(map_, boundary, int(map_.metrics.get(ULP_FLIPS, 0))), folder)
+    return _show(read_map(reader, name), folder)
 
 
 # -------------------------------------------------------------------------------------- windows
@@ -123,7 +133,7 @@ def _draw_windows(
 ) -> None:
     windows = [_draw_window(name, config, command, writer)]
     for level in range(1, n_zooms + 1):
-        further = _next_window(windows[-1])
+        further = next_window(windows[-1])
         if further is None:
             break
         windows.append(_draw_window(f"{name} · zoom {level}", further, command, writer))
@@ -131,25 +141,23 @@ def _draw_windows(
         print(describe_zooms([window.boundary for window in windows]))
 
 
-def _next_window(window: MeasuredMap) -> MapConfig | None:
-    config, result = window.map.config, window.map.result
-    middle = middle_of_boundary(result.inside(config.map.boundary))
+def next_window(map_: Map) -> MapConfig | None:
+    """Return a tenth of a map's window around its boundary; None, said on stderr, where none is."""
+    middle = middle_of_boundary(map_.result.inside(map_.config.map.boundary))
     if middle is None:
         say("There is no boundary in this window to zoom into.")
         return None
     row, column = middle
     try:
-        return zoomed(config, float(result.x[column]), float(result.y[row]))
+        return zoomed(map_.config, float(map_.result.x[column]), float(map_.result.y[row]))
     except ConfigError:  # the pixels of the window would have the same values
         say("Doubles have run out: a tenth of this window has no room for as many values.")
         return None
 
 
-def _draw_window(name: str, config: MapConfig, command: str, writer: Writer | None) -> MeasuredMap:
+def _draw_window(name: str, config: MapConfig, command: str, writer: Writer | None) -> Map:
     if writer is None:
-        window, _ = _draw(name, config, command, KeptShards(None))
-        _show(window)
-        return window
+        return _show(_draw(name, config, command, KeptShards(None))[0])
     digest = digest_json({"config": config.config_digest, "code": code_digest()})
     with writer.lock_sweep(digest):
         known = writer.find_same(config.config_digest, code_digest())
@@ -158,59 +166,64 @@ def _draw_window(name: str, config: MapConfig, command: str, writer: Writer | No
             say(f"Complete: this map is run {run_id}. `sweep.rerun=true` draws it anew.")
             return show_map(writer, run_id)
         kept = KeptShards(writer.unfinished(digest))
-        window, seconds = _draw(name, config, command, kept)
-        window = _show(window, writer=writer, seconds=seconds)
+        map_, where = _draw(name, config, command, kept)
+        map_ = _show(map_, writer=writer, where=where)
         kept.remove()
-        return window
+        return map_
 
 
-def _draw(
-    name: str, config: MapConfig, command: str, kept: KeptShards
-) -> tuple[MeasuredMap, float]:
-    """Train what is missing and measure the boundary; return the seconds that it took, too."""
-    pixels = pixels_of(config)
+def _draw(name: str, config: MapConfig, command: str, kept: KeptShards) -> tuple[Map, Where]:
+    """Train what is missing of a map and measure its boundary; return where that was done, too."""
+    with open_cluster(config.cluster, config.threads, say) as cluster:
+        map_ = _train(name, config, command, kept, cluster)
+        return map_, cluster.description if cluster else None
+
+
+def _train(
+    name: str, config: MapConfig, command: str, kept: KeptShards, cluster: "DaskCluster | None"
+) -> Map:
+    pixels, engine, threads = pixels_of(config), config.engine, config.threads
     drawing = Drawing(pixels, kept)
     n_networks, n_missing = pixels.n_networks, drawing.n_missing
     done = f", {n_networks - n_missing:,} already done" if n_missing < n_networks else ""
     say(f"{counted(n_missing, 'network')} to train for a map of {_size(config)} pixels{done}")
     for remark in remarks_on_engines({config.engine}):
         say(remark)
-    started, engine, threads = perf_counter(), config.engine, config.threads
-    shards = drawing.n_missing_shards
+    started, shards = perf_counter(), drawing.n_missing_shards
     with training_progress(shards, n_missing * config.training.epochs, noun="shard") as progress:
         result = drawing.finish(
             engine=engine,
             threads=threads,
             progress=progress.count_network_epochs,
             shard_done=progress.count_run,
+            cluster=cluster,
         )
-    boundary = measure_boundary(result.inside(config.map.boundary))
     what = config.map.boundary
-    flips = count_ulp_flips(pixels, result, what, engine=engine, threads=threads)
-    map_ = Map("", name, command, config, result, {})
-    return MeasuredMap(map_, boundary, flips), perf_counter() - started
+    flips = count_ulp_flips(pixels, result, what, engine=engine, threads=threads, cluster=cluster)
+    measures = {ULP_FLIPS: flips, SECONDS: perf_counter() - started}
+    map_ = Map("", name, command, config, result, measures)
+    return replace(map_, metrics=metrics_of(map_))
 
 
 # ---------------------------------------------------------------------------------------- shown
 
 
 def _show(
-    window: MeasuredMap,
+    map_: Map,
     folder: Path | None = None,
     *,
     writer: Writer | None = None,
-    seconds: float = 0.0,
-) -> MeasuredMap:
+    where: Where = None,
+) -> Map:
     """Make the picture, record the map if there is where to, and print what matters."""
-    config, result = window.map.config, window.map.result
     with TemporaryDirectory(prefix="bp_pipeline-") as made:
         picture = Path(made) / PICTURE
-        _write_picture(picture, window)
+        _write_picture(picture, map_)
         if writer is not None:
-            window = replace(window, map=_record(window, picture, seconds, writer))
-        name = re.sub(r"[^\w.]+", "-", window.map.name)[:_LONGEST_NAME]
-        folder = folder or REPORTS / f"{name}-{config.config_digest[:8]}"
-        write_viewer(Path(made) / PAGE, window.map, picture, _boundary_text(window))
+            map_ = replace(map_, run_id=_record(map_, picture, writer, where))
+        name = re.sub(r"[^\w.]+", "-", map_.name)[:_LONGEST_NAME]
+        folder = folder or REPORTS / f"{name}-{map_.config.config_digest[:8]}"
+        write_viewer(Path(made) / PAGE, map_, picture)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for file in (PICTURE, PAGE):
@@ -220,37 +233,36 @@ def _show(
                 f"The map cannot be written to {folder}: {error}. "
                 "Name another folder: bp report RUN --out DIR."
             ) from error
-    rates = ", ".join(f"{name} {100 * rate:.1f} %" for name, rate in result.rates().items())
-    print("\n".join([f"{window.map.name}: {rates}.", *_boundary_text(window)]))
+    rates = ", ".join(f"{name} {100 * rate:.1f} %" for name, rate in map_.result.rates().items())
+    print("\n".join([f"{map_.name}: {rates}.", *map_.verdict()]))
     print(f"Picture: {folder / PICTURE}\nPage: {folder / PAGE}")
-    if window.map.run_id:
-        print(f"Run {window.map.run_id}")
-    return window
+    if map_.run_id:
+        print(f"Run {map_.run_id}")
+    return map_
 
 
-def _record(window: MeasuredMap, picture: Path, seconds: float, writer: Writer) -> Map:
-    map_ = window.map
+def _record(map_: Map, picture: Path, writer: Writer, where: Where) -> str:
+    """Record a map and return its run's id."""
 
     def write(folder: Path) -> None:
         write_map(folder, map_.config, map_.result)
         shutil.copyfile(picture, folder / PICTURE)
 
-    metrics = metrics_of(map_.result, window.boundary, window.ulp_flips, seconds)
     own = {KIND: MAP, COMMAND: map_.command, RESULT_DIGEST: map_.result.result_digest}
-    run_id = writer.record_files(
+    return writer.record_files(
         map_.config,
         write,
-        metrics_at_once(metrics),
+        metrics_at_once(map_.metrics),
         name=map_.name,
         tags={**run_tags(map_.config, None), **own},
-        seconds=seconds,
+        seconds=map_.metrics[SECONDS],
         engine=engine_in_use(map_.config.engine),
+        cluster=where,
     )
-    return replace(map_, run_id=run_id, metrics=metrics)
 
 
-def _write_picture(path: Path, window: MeasuredMap) -> None:
-    config, result = window.map.config, window.map.result
+def _write_picture(path: Path, map_: Map) -> None:
+    config = map_.config
     sizes, labels = "-".join(map(str, config.layer_sizes)), config.labels
     title = (
         f"{labels['task']} on {sizes} {labels['activation']}, {labels['init']}, "
@@ -259,22 +271,17 @@ def _write_picture(path: Path, window: MeasuredMap) -> None:
     text = {
         "Title": title,
         "Software": f"bp_pipeline {package_version()}",
-        "Command": window.map.command,
+        "Command": map_.command,
         CONFIG_DIGEST: config.config_digest,
         CODE_DIGEST: code_digest(),
-        RESULT_DIGEST: result.result_digest,
+        RESULT_DIGEST: map_.result.result_digest,
     }
     x, y = config.map.axes()
-    painting = paint(result, config.map.boundary)
-    write_picture(path, painting, x, y, title=title, subtitle=_boundary_text(window)[0], text=text)
+    painting = paint(map_.result, config.map.boundary)
+    write_picture(path, painting, x, y, title=title, subtitle=map_.verdict()[0], text=text)
 
 
 def _size(config: MapConfig) -> str:
     x, y = config.map.axes()
     replicates = f" × {config.replicates}" if config.replicates > 1 else ""
     return f"{x.n_pixels:,} × {y.n_pixels:,}{replicates}"
-
-
-def _boundary_text(window: MeasuredMap) -> list[str]:
-    options = window.map.config.map
-    return describe_boundary(window.boundary, options.boundary, options.x.key, window.ulp_flips)

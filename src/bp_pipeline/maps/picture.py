@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float64, UInt8
 
 from bp_pipeline.core.training import DIVERGED
 from bp_pipeline.maps.axes import Axis
-from bp_pipeline.maps.values import MapResult
+from bp_pipeline.maps.pixels import MapResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,17 +4,21 @@ Owns what a value of each key does to a network, in the very operations of `ense
 pixel has the bits of a run with these values. A shard is a range of networks; it is made where it
 is trained, from the values of two axes and the initial weights of one pixel, and only what a map
 keeps of a network comes back.
+
+In a map's arrays rows are y, columns x, both from the low end; where a pixel has several replicates
+they are the last axis, and nowhere else is there one.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int8, Int64, Integer
 
 from bp_pipeline.core.network import Parameters, PerNetwork
-from bp_pipeline.core.training import Progress, Setup, Trained
+from bp_pipeline.core.training import DIVERGED, OUTCOMES, Progress, Setup, Trained
+from bp_pipeline.digests import digest_arrays
 from bp_pipeline.ensemble import initial_parameters, setup_of, train_function
 from bp_pipeline.maps.axes import Plane, random_plane
 from bp_pipeline.maps.options import (
@@ -32,16 +36,8 @@ from bp_pipeline.maps.options import (
 _LARGEST_RATIO = 1e6
 
 Numbers = Int64[np.ndarray, " network"]
-
-
-class Outcomes(NamedTuple):
-    """What a map keeps of each network; the fields are those of `MapResult`."""
-
-    outcome: Int8[np.ndarray, " network"]
-    epochs_to_converge: Integer[np.ndarray, " network"]
-    final_loss: PerNetwork
-    solved: Bool[np.ndarray, " network"]
-    loss_ratio: PerNetwork | None
+Outcomes = Mapping[str, np.ndarray]  # by the names of `MapResult`, each of shape (network,)
+KEPT = ("outcome", "epochs_to_converge", "final_loss", "solved")  # of every network
 
 
 @dataclass(frozen=True)
@@ -85,16 +81,9 @@ class Pixels:
         return int(np.prod(self.shape, dtype=np.int64))
 
     def networks(
-        self, numbers: Numbers, x_values: PerNetwork | None = None
+        self, numbers: Numbers
     ) -> tuple[Parameters, Float64[np.ndarray, "layer network"], PerNetwork]:
         """Make some of the networks.
-
-        Parameters
-        ----------
-        numbers
-            Which ones.
-        x_values
-            For each a value in the place of its column's.
 
         Returns
         -------
@@ -102,8 +91,7 @@ class Pixels:
             Initial weights, the learning rate of each layer, momentum: `train`'s arguments.
         """
         rows, columns, replicates = np.unravel_index(numbers, self.shape)
-        x_values = self.x[1][columns] if x_values is None else x_values
-        values = {self.x[0]: x_values, self.y[0]: self.y[1][rows]}
+        values = {self.x[0]: self.x[1][columns], self.y[0]: self.y[1][rows]}
 
         def value_of(key: str) -> PerNetwork:
             return values[key] if key in values else np.full(len(numbers), self.fixed[key])
@@ -143,22 +131,12 @@ def pixels_of(config: MapConfig) -> Pixels:
 
 
 def train_pixels(
-    pixels: Pixels,
-    numbers: Numbers,
-    engine: str,
-    progress: Progress | None = None,
-    x_values: PerNetwork | None = None,
+    pixels: Pixels, numbers: Numbers, engine: str, progress: Progress | None = None
 ) -> Outcomes:
-    """Train some networks of a map; `numbers` and `x_values` are as in `Pixels.networks`."""
-    networks = pixels.networks(numbers, x_values)
-    trained = train_function(engine)(pixels.setup, *networks, progress=progress)
-    return Outcomes(
-        trained.outcome,
-        trained.epochs_to_converge,
-        trained.final_loss,
-        trained.solved,
-        _loss_ratio(trained) if pixels.keeps_loss_ratio else None,
-    )
+    """Train some networks of a map."""
+    trained = train_function(engine)(pixels.setup, *pixels.networks(numbers), progress=progress)
+    outcomes = {name: getattr(trained, name) for name in KEPT}
+    return outcomes | ({"loss_ratio": _loss_ratio(trained)} if pixels.keeps_loss_ratio else {})
 
 
 def _loss_ratio(trained: Trained) -> PerNetwork:
@@ -171,3 +149,79 @@ def _loss_ratio(trained: Trained) -> PerNetwork:
     for ratio in ratios:
         total = total + ratio
     return total / np.float64(LAST_LOSSES)
+
+
+# ------------------------------------------------------------------------------------ a whole map
+
+
+@dataclass(frozen=True)
+class MapResult:
+    """What training a map gives.
+
+    Attributes
+    ----------
+    x, y
+        Values at the centres of columns and rows.
+    outcome
+        Index into `core.training.OUTCOMES`.
+    epochs_to_converge
+        First epoch at which the network had converged, or −1.
+    final_loss
+        In nats, mean over samples; +inf where it is not finite.
+    solved
+        Whether every output is within the tolerance after the last epoch.
+    loss_ratio
+        The mean of the last 20 losses over the first one, where `map.boundary=loss_falls`.
+    """
+
+    x: Float64[np.ndarray, " x"]
+    y: Float64[np.ndarray, " y"]
+    outcome: Int8[np.ndarray, "y x *replicate"]
+    epochs_to_converge: Integer[np.ndarray, "y x *replicate"]
+    final_loss: Float64[np.ndarray, "y x *replicate"]
+    solved: Bool[np.ndarray, "y x *replicate"]
+    loss_ratio: Float64[np.ndarray, "y x *replicate"] | None = None
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What makes two maps the same, and what `map.npz` holds."""
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: array for name, array in arrays.items() if array is not None}
+
+    @cached_property
+    def result_digest(self) -> str:
+        """SHA-256 over `arrays`."""
+        return digest_arrays(self.arrays)
+
+    @property
+    def n_replicates(self) -> int:
+        """Networks in each pixel."""
+        return int(np.prod(self.outcome.shape[2:], dtype=int))
+
+    def rates(self) -> dict[str, float]:
+        """Return the share of networks that solved the task, and of each outcome."""
+        shares = {name: float((self.outcome == code).mean()) for code, name in enumerate(OUTCOMES)}
+        return {"solved": float(self.solved.mean()), **shares}
+
+    def has(self, boundary: str) -> Bool[np.ndarray, "y x *replicate"]:
+        """Whether each network has the property called `map.boundary`."""
+        return np.asarray(BOUNDARIES[boundary](self))
+
+    def inside(self, boundary: str) -> Bool[np.ndarray, "y x"]:
+        """Whether a pixel has it; of several replicates, whether at least half have."""
+        has = self.has(boundary)
+        return has if has.ndim == 2 else has.mean(axis=2) >= 0.5
+
+
+def _loss_falls(result: MapResult) -> Bool[np.ndarray, "y x *replicate"]:
+    assert result.loss_ratio is not None
+    return np.asarray(result.loss_ratio < 1.0)
+
+
+BOUNDARIES: Mapping[str, Callable[[MapResult], np.ndarray]] = {
+    "solved": lambda result: result.solved,
+    "converged": lambda result: result.epochs_to_converge >= 0,
+    "diverged": lambda result: result.outcome != DIVERGED,  # inside are those that did not
+    # Sohl-Dickstein (2024), The boundary of neural network trainability is fractal
+    "loss_falls": _loss_falls,
+}

@@ -6,6 +6,7 @@ replicates, its measures. Where runs are kept is left to `tracking/`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,9 @@ import numpy as np
 from bp_pipeline.arrays import layer_names, read_arrays, write_arrays
 from bp_pipeline.core.network import split_layers
 from bp_pipeline.ensemble import setup_of
-from bp_pipeline.maps.boundary import Boundary
+from bp_pipeline.maps.boundary import Boundary, describe_boundary, measure_boundary
 from bp_pipeline.maps.options import MapConfig, parse_map
-from bp_pipeline.maps.pixels import pixels_of
-from bp_pipeline.maps.values import MapResult
+from bp_pipeline.maps.pixels import MapResult, pixels_of
 from bp_pipeline.tracking.format import COMMAND, read_config
 
 if TYPE_CHECKING:
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
     from bp_pipeline.tracking import Reader
 
 MAP = "map"  # the value of the tag `KIND`
-ULP_FLIPS = "boundary/ulp_flips"
+ULP_FLIPS, SECONDS = "boundary/ulp_flips", "training/seconds"
 ARRAYS, PICTURE, WEIGHTS = "map.npz", "map.png", "weights/initial.npz"
 MAP_FILES = ("config.yaml", ARRAYS, WEIGHTS)  # what it takes to draw it again and to compare
 
 
 @dataclass(frozen=True)
 class Map:
-    """A recorded map.
+    """A map that is drawn.
 
     Attributes
     ----------
     run_id, name, command
-        Of its run; the command is what was typed.
+        Of its run, the id empty where it is not recorded; the command is what was typed.
     config
         Of its networks, and its axes.
     result
         Its arrays.
     metrics
-        What MLflow shows of it, by name.
+        What MLflow shows of it, by name; at least `ULP_FLIPS`.
     """
 
     run_id: str
@@ -53,6 +53,21 @@ class Map:
     config: MapConfig
     result: MapResult
     metrics: Mapping[str, float]
+
+    @cached_property
+    def boundary(self) -> Boundary:
+        """What is measured of its boundary."""
+        return measure_boundary(self.result.inside(self.config.map.boundary))
+
+    @property
+    def ulp_flips(self) -> int:
+        """How many pixels of the boundary change sides one ulp further in x."""
+        return int(self.metrics.get(ULP_FLIPS, 0))
+
+    def verdict(self) -> list[str]:
+        """Say what was measured of its boundary, a sentence each."""
+        asked = self.config.map
+        return describe_boundary(self.boundary, asked.boundary, asked.x.key, self.ulp_flips)
 
     def initial_weights(self, row: int, column: int) -> dict[str, np.ndarray]:
         """Return the initial weights of one pixel's networks, as `init=given` takes them."""
@@ -118,19 +133,17 @@ def read_map_result(folder: Path) -> MapResult:
     return MapResult(**arrays)
 
 
-def metrics_of(
-    result: MapResult, boundary: Boundary, ulp_flips: int, seconds: float
-) -> dict[str, float]:
+def metrics_of(map_: Map) -> dict[str, float]:
     """Return a map's measures by their names in MLflow; what cannot be computed is absent."""
+    found = map_.boundary
     measures = {
-        **{f"{name}/rate": rate for name, rate in result.rates().items()},
-        "boundary/pixels": boundary.pixels,
-        "boundary/dimension": boundary.dimension,
-        "boundary/dimension_low": boundary.dimension_low,
-        "boundary/dimension_high": boundary.dimension_high,
-        "boundary/dimension_half": boundary.dimension_half,
-        ULP_FLIPS: ulp_flips,
-        "training/seconds": seconds,
+        **map_.metrics,
+        **{f"{name}/rate": rate for name, rate in map_.result.rates().items()},
+        "boundary/pixels": found.pixels,
+        "boundary/dimension": found.dimension,
+        "boundary/dimension_low": found.dimension_low,
+        "boundary/dimension_high": found.dimension_high,
+        "boundary/dimension_half": found.dimension_half,
     }
     return {name: float(value) for name, value in measures.items() if value is not None}
 

@@ -8,7 +8,7 @@ import base64
 import json
 import shlex
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ _X, _Y = "{x}", "{y}"  # where a pixel's values stand in the command
 _NOT_OF_A_NETWORK = ("map", "experiment", "tracking", "engine", "threads", "cluster", "sweep")
 
 
-def write_viewer(path: Path, map_: Map, picture: Path, said: Sequence[str]) -> None:
+def write_viewer(path: Path, map_: Map, picture: Path) -> None:
     """Write the page, which is one file.
 
     Parameters
@@ -36,8 +36,6 @@ def write_viewer(path: Path, map_: Map, picture: Path, said: Sequence[str]) -> N
         What it shows.
     picture
         The map's PNG.
-    said
-        What is to be said of the boundary, a sentence each.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -58,7 +56,7 @@ def write_viewer(path: Path, map_: Map, picture: Path, said: Sequence[str]) -> N
     page = environment.get_template("viewer.html.jinja").render(
         map=map_,
         digests={"config": map_.config.config_digest, "result": map_.result.result_digest},
-        said=said,
+        said=map_.verdict(),
         picture=base64.b64encode(picture.read_bytes()).decode(),
         data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
     )

@@ -117,7 +117,7 @@ def _recorded(run_id: str, experiment: str) -> Iterator[Asked]:
         [run] = store.find([run_id])
         with store.artifacts(run_id) as folder:
             try:
-                config, arrays = read_config(folder), read_result(folder)
+                config, arrays = read_config(folder), read_result(folder).arrays
             except (OSError, ValueError) as error:
                 problem = "; ".join(str(error).splitlines())
                 raise ConfigError(

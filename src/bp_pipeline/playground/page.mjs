@@ -157,8 +157,8 @@ class Page {
 
   writeAddress() {
     const { replicate } = this.settings;
-    const { about, sample, player } = this;
-    const epoch = player.isThere ? player.epoch : player.target;
+    const { about, sample } = this;
+    const epoch = this.player.goal;
     const entries = new URLSearchParams([...this.overrides, ...Object.entries({ replicate, epoch, sample, about })]);
     try {
       history.replaceState(null, "", `#${entries}`);
@@ -401,8 +401,8 @@ class Page {
     const clicks = {
       "as-it-is": () => this.beginWithArticle(),
       start: () => this.goTo(0),
-      back: () => this.goTo(this.player.epoch - 1),
-      step: () => this.goTo(this.player.epoch + 1),
+      back: () => this.goTo(this.player.goal - 1),
+      step: () => this.goTo(this.player.goal + 1),
       end: () => this.goTo(this.settings.config.training.epochs),
       play: () => (this.playing ? this.pause() : this.play()),
       train: () => this.trainAll(),

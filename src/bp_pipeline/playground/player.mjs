@@ -31,6 +31,11 @@ export class Player {
     return this.epoch === this.target || (this.isAtEnd && this.epoch < this.target);
   }
 
+  // Where it is, or is on its way to.
+  get goal() {
+    return this.isThere ? this.epoch : this.target;
+  }
+
   goTo(epoch) {
     this.target = Math.min(Math.max(epoch, 0), this.config.training.epochs);
     if (this.target < this.epoch) this.network.restore(this.kept[Math.floor(this.target / KEPT_EVERY)]);

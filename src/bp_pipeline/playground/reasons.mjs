@@ -22,12 +22,13 @@ function linear(network, config) {
 }
 
 // On a plane the sums over opposite corners are equal; XOR wants them to be different.
-function corners(network, { task }) {
+function corners(network, { task, loss, network: { output } }) {
   if (!["xor", "xnor"].includes(task.name)) return "";
+  const isHalfBest = output === "identity" || loss.name === "logistic";
   const { a } = network.layers.at(-1);
   const [same, other] = [a[0] + a[3], a[1] + a[2]].map((sum) => rounded(sum, 4));
   const [low, high] = task.name === "xor" ? ["(0,1) and (1,0)", "(0,0) and (1,1)"] : ["(0,0) and (1,1)", "(0,1) and (1,0)"];
-  return `On a plane, opposite corners have the same sum: what goes into D0 adds up to ${same} over (0,0) and (1,1), and to ${other} over (0,1) and (1,0). ${task.name.toUpperCase()} asks for more at ${low} than at ${high}, so no plane can do it.`;
+  return `On a plane, opposite corners have the same sum: what goes into D0 adds up to ${same} over (0,0) and (1,1), and to ${other} over (0,1) and (1,0). ${task.name.toUpperCase()} asks for more at ${low} than at ${high}, so no plane can do it${isHalfBest ? "; the least loss is that of ½ for all four" : ""}.`;
 }
 
 function symmetric(network, config) {

@@ -3,18 +3,20 @@
 It is of the best run, as `tables.ranked` orders them, in which a network still solves the task when
 training ends: the one of these with the lowest final loss, the first one of equals. To have
 converged is not enough, since a network may have been within the tolerance and left it again.
-Registering it is `tracking/`'s.
+Registering it is `tracking/`'s, and
+when it becomes the one that is served is `sweep.py`'s.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
 from bp_pipeline.config.schema import RunConfig
-from bp_pipeline.report.sweep_data import RATE, Sweep
+from bp_pipeline.report.sweep_data import FINAL_LOSS, LEARNING_RATE, MEDIAN, RATE, Sweep
 from bp_pipeline.report.tables import ranked
 from bp_pipeline.tracking import TrackingError, TrainedNetwork
 
@@ -82,6 +84,16 @@ def choose_champion(sweep: Sweep, task: str) -> Champion | NoChampion:
         more = f" (and of {len(unread) - 1} more)" if unread[1:] else ""
         return NoChampion(f"No champion for {task} is known: {unread[0]}{more}")
     return NoChampion(f"No champion for {task}: no network solves it when training ends.")
+
+
+def is_better(run: Mapping[str, Any], than: Mapping[str, Any]) -> bool:
+    """Whether a run is better than another as `tables.ranked` orders them, of which it takes rows.
+
+    Of two that are equally good none is.
+    """
+    columns = [RATE, MEDIAN, FINAL_LOSS, LEARNING_RATE, "network.hidden"]
+    both = pd.DataFrame([than, run]).reindex(columns=columns)
+    return bool(ranked(both).index[0] == 1)
 
 
 def best_replicate(losses: pd.Series) -> int | None:

@@ -78,7 +78,7 @@ def comparisons(sweep: Sweep, axis: str) -> pd.DataFrame:
                 rows.append({**dict(zip(same, context, strict=True)), **sides, **row})
     table = pd.DataFrame(rows)
     for test in ("mcnemar", "signed_rank") if rows else ():
-        table[f"{test}/p_holm"] = _holm_where_tested(table[f"{test}/p"])
+        table[f"{test}/p_holm"] = holm_where_tested(table[f"{test}/p"])
     return table
 
 
@@ -168,7 +168,8 @@ def _sides(axis: str, first: dict[str, Any], second: dict[str, Any]) -> dict[str
     return values | {f"{side}/{LEARNING_RATE}": row[LEARNING_RATE] for side, row in sides.items()}
 
 
-def _holm_where_tested(p_values: pd.Series) -> pd.Series:
+def holm_where_tested(p_values: pd.Series) -> pd.Series:
+    """Adjust a family of p-values as Holm does; what was not tested is none of it."""
     tested = p_values.notna()
     adjusted = p_values.copy()
     adjusted[tested] = holm(p_values[tested].to_list())

@@ -5,6 +5,7 @@ Owns how tables and escapes look in each. What is told, and in which order, is `
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from textwrap import wrap
 
@@ -80,21 +81,33 @@ def latex(text: pd.DataFrame, n_keys: int) -> str:
 
 def print_report(findings: Findings) -> None:
     """Print what came out, convergence rates, and the best learning rate of the best settings."""
+    if findings.outcomes.empty:
+        print_tables([came_out(findings)], [], 0)
+        return
+    shown = findings.best_settings(_SETTINGS_ON_TERMINAL)
+    best = best_learning_rates(findings)
+    tables = [
+        replace(table, text=table.text.iloc[shown, :n_columns])
+        for table, n_columns in ((rates(findings), None), (best, best.n_keys + 4))
+    ]
+    print_tables([came_out(findings), headline(findings)], tables, len(shown))
+    if left := len(best.text) - len(shown):
+        print(f"The best of {len(best.text):,} settings; the report has {left:,} more.")
+
+
+def print_tables(sentences: Sequence[str], tables: Sequence[PrintedTable], n_rows: int) -> None:
+    """Print sentences, the first one in bold, and the first rows of some tables."""
     console = Screen()
     if not console.is_terminal:
         console.width = _WIDTH_OF_FILES
     console.print()
-    console.print(_wrapped(came_out(findings), console.width), style="bold")
-    if findings.outcomes.empty:
-        return
-    console.print(_wrapped(headline(findings), console.width))
-    shown = findings.best_settings(_SETTINGS_ON_TERMINAL)
-    best = best_learning_rates(findings)
-    for table, n_columns in ((rates(findings), None), (best, best.n_keys + 4)):
+    for number, sentence in enumerate(sentences):
+        console.print(_wrapped(sentence, console.width), style=None if number else "bold")
+    for table in tables:
         console.print(f"\n{table.title}", highlight=False)
-        console.print(_grid(table, table.text.iloc[shown, :n_columns]))
-    if left := len(best.text) - len(shown):
-        console.print(f"The best of {len(best.text):,} settings; the report has {left:,} more.")
+        console.print(_grid(table, table.text.iloc[:n_rows]))
+        if left := len(table.text[n_rows:]):
+            console.print(f"{left:,} more rows are in {table.name}.csv.")
 
 
 def _wrapped(text: str, width: int) -> Text:

@@ -4,7 +4,7 @@ Owns the pictures of each section; the template is `page.html.jinja`, with its
 styles. Text is escaped wherever it comes from, pictures are the only markup that is let through.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,8 +51,8 @@ class DrawnNetwork(NamedTuple):
     outputs: list[str]
 
 
-def write_page(report: Outline, path: Path) -> None:
-    """Write the page."""
+def write_page(report: Outline, path: Path, playgrounds: Mapping[str, str] | None = None) -> None:
+    """Write the page, which links the playground of each task's champion."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -67,7 +67,7 @@ def write_page(report: Outline, path: Path) -> None:
     with figures.drawing():
         parts = [_pictures(part, number) for number, part in enumerate(report.parts)]
     limits = {"open_rows": _OPEN_ROWS, "most_rows": MOST_ROWS, "most_listed": MOST_LISTED}
-    html = template.render(report=report, parts=parts, **limits)
+    html = template.render(report=report, parts=parts, playgrounds=playgrounds or {}, **limits)
     path.write_text(html, encoding="utf-8", newline="\n")
 
 

@@ -130,7 +130,7 @@ def shares_of_factors(findings: Findings) -> PrintedTable:
         }
     )
     note = (
-        "η² of main effects: the share of the variance of the runs' convergence rates that lies "
+        "η² of main effects: the share of the variance of the runs' rates of solving that lies "
         "between the levels of one factor, averaged over all others. It describes this grid: with "
         "other levels it would be another. It is no test, and does not say which level is good."
     )

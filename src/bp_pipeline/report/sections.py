@@ -15,7 +15,7 @@ from bp_pipeline.report.findings import Findings
 from bp_pipeline.report.networks import ShownNetworks, best_and_stalled
 from bp_pipeline.report.notation import NONE, as_typed, count, in_order
 from bp_pipeline.report.printed_tables import PrintedTable, every_run, printed_tables
-from bp_pipeline.report.sweep_data import DIVERGED
+from bp_pipeline.report.sweep_data import DIVERGED, is_config_key
 from bp_pipeline.terminal import counted
 
 _AGAIN = (
@@ -56,6 +56,29 @@ class Section(NamedTuple):
         return f"{self.kind}-{self.part}" if self.part else self.kind
 
 
+_DEFINITIONS = Section(
+    "definitions",
+    0,
+    "Definitions",
+    "What the words mean",
+    facts=[
+        ("replicate", "one training of one network from one draw of initial weights"),
+        ("converged", "at some epoch every output was within the tolerance of its target, for "
+         "every sample; epochs to convergence count to the first such epoch"),
+        ("solved", "that is so when training ends: a network may converge and lose it again"),
+        ("diverged", "a weight or the loss was no longer finite before it converged, or the loss "
+         "ended at more than 100 times its first value"),
+        ("stalled", "neither converged nor diverged"),
+        ("nats", "the unit of the loss, by natural logarithms: always to guess one half costs "
+         "ln 2 = 0.693 nats a sample; losses are means over samples"),
+        ("95 % interval", "of a rate Wilson's; it holds the true rate in 95 of 100 such sweeps, "
+         "and is rounded outwards"),
+        ("p", "how often chance alone would make so large a difference; p-values of a table are "
+         "one family, corrected by Holm, and significant below 0.05"),
+    ],
+)  # fmt: skip
+
+
 class TaskPart(NamedTuple):
     """What is told of one task: its name, empty where there is one, and the networks drawn."""
 
@@ -86,9 +109,8 @@ def outline(findings: Findings) -> Outline:
         ended = f"{ended} {sentences.selection_bias(findings)}".strip()
     every = Section("runs", 0, "In full", "Every run", tables=[every_run(findings)])
     lead = [question.question(findings), ended]
-    return Outline(
-        title, sentences.headline(findings), lead, [*sections, every, _basis(findings)], parts
-    )
+    told = [*sections, every, _DEFINITIONS, _setting(findings), _basis(findings)]
+    return Outline(title, sentences.headline(findings), lead, told, parts)
 
 
 def _task_sections(number: int, part: TaskPart) -> list[Section]:
@@ -108,7 +130,7 @@ def _task_sections(number: int, part: TaskPart) -> list[Section]:
     )
     tests = [name for name in tables if name.endswith("_tests")]
     sections = [
-        section("grid", "Where it converges", rates, told, "rates", "median_epochs"),
+        section("grid", "Where it is solved", rates, told, "rates", "median_epochs"),
         section("survival", "How long it takes", speed, [], "best_learning_rates"),
         section("loss", "How the loss falls", losses, []),
         section("tests", "What makes the difference", headline, others, "factors", *tests),
@@ -144,6 +166,22 @@ def _basis(findings: Findings) -> Section:
     again = _NO_COMMAND if command is None else _AGAIN
     headline = "The same sweep gives the same bits, and this report"
     return Section("basis", 0, "What is behind it", headline, [again], [], facts, command)
+
+
+def _setting(findings: Findings) -> Section:
+    """List every key that decides a result, with the values it has, and what each init draws."""
+    runs = findings.sweep.runs
+    keys = [name for name in runs.columns if is_config_key(name) and name != "experiment"]
+    own = [key for key in keys if key.startswith("init.")]
+    facts = [
+        (key, _values(runs[key])) for key in keys if key not in own and runs[key].notna().any()
+    ]
+    for init, rows in runs.groupby("init", sort=True):
+        drawn = [(key, _values(rows[key])) for key in own if rows[key].notna().any()]
+        told = ", ".join(f"{key.partition('.')[2]} {value}" for key, value in drawn)
+        facts.append((f"init {init}", told))
+    headline = "All that decides a result, and its values"
+    return Section("setting", 0, "The whole setting", headline, facts=facts)
 
 
 def _n_networks(findings: Findings) -> str:

@@ -38,10 +38,8 @@ _LOST = 5e-4  # a smaller share of networks that lost their convergence again is
 
 
 def overview(findings: Findings) -> list[str]:
-    """Say in a few sentences what came out and what was asked."""
-    if findings.outcomes.empty:
-        return [came_out(findings)]
-    parts = [came_out(findings), question(findings), headline(findings)]
+    """Say in a few sentences what came out and what was asked, but for the headline."""
+    parts = [came_out(findings), question(findings)]
     parts += [selection_bias(findings)] if len(findings.tasks) == 1 else []
     return [part for part in parts if part]
 
@@ -59,7 +57,19 @@ def came_out(findings: Findings) -> str:
         return f"{finished}, but no result can be read."
     unread = counted(findings.n_unread, "run")
     but = f"; the results of {unread} cannot be read" if findings.n_unread else ""
-    return f"{finished}; of {_ends(findings)}{but}."
+    return f"{finished}; of {_ends(findings)}{but}.{_corrupt(findings)}"
+
+
+def _corrupt(findings: Findings) -> str:
+    """Say of which runs what MLflow shows, or one file, is not what the files come to."""
+    runs = findings.sweep.runs
+    corrupt = runs[runs["run_id"].isin(findings.sweep.corrupt)]
+    if corrupt.empty:
+        return ""
+    first = corrupt.iloc[0]
+    more = f", and {count(len(corrupt) - 1)} more" if len(corrupt) > 1 else ""
+    reason = findings.sweep.corrupt[first["run_id"]]
+    return f" Corrupt: {first['name']} ({reason}){more}; `bp reproduce` names them all."
 
 
 def _ends(findings: Findings) -> str:
@@ -171,12 +181,12 @@ def matters(findings: Findings) -> str:
     rows = findings.factors
     most, share = rows["factor"].iloc[0], rows["eta_squared"].iloc[0]
     if rows["eta_squared"].isna().all():
-        return "All runs have the same convergence rate, so no factor matters here."
+        return "All runs have the same rate of solving, so no factor matters here."
     if len(rows) == 1:
         return f"All variance between runs goes with {the(most)}: nothing else varies."
     if rows["factor"].iloc[-1] != INTERPLAY:
         return (
-            f"The convergence rate varies most with {the(most)}; how much is no share of a whole, "
+            f"The rate of solving varies most with {the(most)}; how much is no share of a whole, "
             "since this grid has gaps and its factors overlap."
         )
     interplay = rows["eta_squared"].iloc[-1]
@@ -203,7 +213,7 @@ def tests(findings: Findings) -> str:
         values = how_many(2, axis).removeprefix("2 ")
         parts.append(f"{is_significant.sum()} of {len(table)} differences between {values}")
         unsure.append(table[~is_significant])
-    text = f"Tests find {listing(parts)} in how often they converge (Holm, each table a family)."
+    text = f"Tests find {listing(parts)} in how often they solve it (Holm, each table a family)."
     return " ".join(
         part
         for part in (text, _unsure(pd.concat(unsure, ignore_index=True)), _untested(findings))

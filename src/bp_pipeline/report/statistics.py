@@ -141,6 +141,19 @@ def mcnemar(first: Bool[np.ndarray, " pair"], second: Bool[np.ndarray, " pair"])
     return PairedTest(n, float(binomtest(n_first, n).pvalue) if n else 1.0)
 
 
+def fisher(first: Bool[np.ndarray, " one"], second: Bool[np.ndarray, " other"]) -> float:
+    """Test exactly whether two settings without pairs converge equally often; return p.
+
+    References
+    ----------
+    Fisher (1935), The Logic of Inductive Inference, Journal of the Royal Statistical Society 98.
+    """
+    from scipy.stats import fisher_exact
+
+    counts = [[int(one.sum()), int((~one).sum())] for one in (first, second)]
+    return float(fisher_exact(counts).pvalue)
+
+
 def signed_rank(
     first: Float64[np.ndarray, " pair"], second: Float64[np.ndarray, " pair"]
 ) -> PairedTest:

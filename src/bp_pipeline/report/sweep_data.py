@@ -5,11 +5,12 @@ cannot be read, so that what is not known is never taken for what did not happen
 read is `sweep_reader.py`'s; what is concluded from it is said in the other modules.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,9 @@ from bp_pipeline.ensemble import median_epochs_to_converge, quantiles, wilson_in
 from bp_pipeline.report.notation import as_typed, in_order, sorted_rows
 from bp_pipeline.tracking import TrackingError
 from bp_pipeline.tracking.format import REPLICATES, read_config
+
+if TYPE_CHECKING:
+    from bp_pipeline.report.two_sweeps import TwoSweeps
 
 ACTIVATION, INIT, LEARNING_RATE = ALWAYS
 RATE, LOW, HIGH = "solved/rate", "solved/rate_low", "solved/rate_high"  # when training ends
@@ -37,6 +41,7 @@ _KEYS = (  # of a config, that a report needs, also where no run has them
     "training.tolerance", "training.stop_when_converged", "training.record_weights", "replicates",
     "seed", "experiment", "bp.result_digest", "bp.code_digest", "bp.version",
 )  # fmt: skip
+_UNDECIDED = ("bp", "engine", "threads", "tracking", "sweep", "cluster")  # groups of columns
 _KINDS = ("initial", "final", "trajectory")  # of weights
 
 OpenFiles = Callable[[str], AbstractContextManager[Path]]
@@ -74,6 +79,8 @@ class Sweep:
         `loss/p10`, `loss/median`, `loss/p90`; +inf where so many had diverged.
     open_files
         Opens the folder with the files of a run, within a context.
+    corrupt
+        By the ids of runs, where what MLflow shows of one and its files do not agree.
     """
 
     run_id: str
@@ -87,6 +94,7 @@ class Sweep:
     replicates: pd.DataFrame
     curves: pd.DataFrame
     open_files: OpenFiles
+    corrupt: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def settings(self) -> list[str]:
@@ -107,13 +115,13 @@ class Sweep:
             except (OSError, ConfigError) as error:
                 raise _unreadable("config.yaml", run_id, str(error)) from error
 
-    def weights(self, run_id: str, kind: str = "final") -> dict[str, np.ndarray]:
+    def weights(self, run: str, kind: str = "final") -> dict[str, np.ndarray]:
         """Read weights of a run.
 
         Parameters
         ----------
-        run_id
-            One of `runs`.
+        run
+            The `run_id` or the `name` of one of `runs`.
         kind
             `initial`, `final` or `trajectory`.
 
@@ -130,12 +138,22 @@ class Sweep:
         """
         if kind not in _KINDS:
             raise ValueError(f"`kind` must be one of {', '.join(_KINDS)}, got {kind!r}.")
+        named = self.runs.loc[self.runs["name"] == run, "run_id"]
+        run_id = str(named.iloc[0]) if len(named) == 1 else run
+        if run_id not in set(self.runs["run_id"]):
+            raise ValueError(f"`run` must be a run_id or name of one of `runs`, got {run!r}.")
         file = f"weights/{kind}.npz"
         with self.open_files(run_id) as folder:
             try:
                 return read_arrays(folder / file)
             except ValueError as error:
                 raise _unreadable(file, run_id, f"it must {error}") from error
+
+    def compare(self, other: "Sweep") -> "TwoSweeps":
+        """Compare it with another sweep: what was asked, and what came out, with tests."""
+        from bp_pipeline.report.two_sweeps import compare_two  # which is made of sweeps
+
+        return compare_two(self, other)
 
 
 def assemble(
@@ -149,6 +167,7 @@ def assemble(
     n_jobs: int,
     command: str | None,
     open_files: OpenFiles,
+    corrupt: Mapping[str, str] | None = None,
 ) -> Sweep:
     """Make a sweep of what was read of it.
 
@@ -158,7 +177,7 @@ def assemble(
         One row a run, as `Reader.load_runs` returns them; a column may be missing.
     replicates, curves
         Columns of files below each other: of runs, and of places, each with its `run_id`.
-    run_id, name, digest, n_jobs, command, open_files
+    run_id, name, digest, n_jobs, command, open_files, corrupt
         As in `Sweep`.
     """
     axes, runs = grid_axes(runs), complete(runs)
@@ -179,6 +198,7 @@ def assemble(
         replicates=replicates,
         curves=places[["run_id", *axes]].merge(curves[["run_id", *CURVE_COLUMNS]], on="run_id"),
         open_files=open_files,
+        corrupt=corrupt or {},
     )
 
 
@@ -202,6 +222,11 @@ def complete(runs: pd.DataFrame) -> pd.DataFrame:
     """Add the columns that no run has, and leave out MLflow's measures."""
     runs = runs.reindex(columns=[*dict.fromkeys([*runs.columns, *_DESCRIBED, *_KEYS])])
     return runs.drop(columns=[*MEASURES], errors="ignore")
+
+
+def is_config_key(column: str) -> bool:
+    """Whether a column of `Sweep.runs` is a config key that decides a result."""
+    return "/" not in column and column.split(".")[0] not in (*_DESCRIBED, *_UNDECIDED)
 
 
 def grid_axes(runs: pd.DataFrame) -> list[str]:

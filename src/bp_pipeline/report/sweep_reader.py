@@ -9,10 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.ensemble import DECILES, quantiles
 from bp_pipeline.report.sweep_data import (
     CURVE_COLUMNS,
@@ -26,10 +28,13 @@ from bp_pipeline.report.sweep_data import (
 from bp_pipeline.tracking import Reader, open_for_reading
 from bp_pipeline.tracking.format import (
     REPLICATES,
+    read_config,
     read_curves,
     read_frozen_sweep,
     read_replicates,
+    result_of,
 )
+from bp_pipeline.tracking.verification import disagreement
 
 _Columns = dict[str, np.ndarray]
 
@@ -42,7 +47,8 @@ def load_sweep(
     Parameters
     ----------
     sweep
-        Run id of its parent; the newest sweep by default.
+        Its run id, digest or name, or the beginning of one of these that fits no other; the newest
+        by default.
     uri, experiment
         Where to look; MLFLOW_TRACKING_URI, where set, wins.
 
@@ -70,7 +76,10 @@ def read_sweep(reader: Reader, sweep: str | None = None) -> Sweep:
     run_id = parent.info.run_id
     runs = reader.load_runs(run_id)
     places = grid_places(complete(runs), grid_axes(runs))
-    replicates, curves = read_files(reader.artifacts, places["run_ids"], reader.n_readers)
+    shown = {row["run_id"]: row for row in runs.to_dict("records")}
+    replicates, curves, corrupt = read_files(
+        reader.artifacts, places["run_ids"], reader.n_readers, shown
+    )
     return assemble(
         runs,
         replicates,
@@ -81,12 +90,16 @@ def read_sweep(reader: Reader, sweep: str | None = None) -> Sweep:
         n_jobs=int(parent.data.tags["bp.n_jobs"]),
         command=_read_command(reader, run_id),
         open_files=reader.artifacts,
+        corrupt=corrupt,
     )
 
 
 def read_files(
-    open_files: OpenFiles, places: Iterable[Sequence[str]], n_readers: int = 1
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+    open_files: OpenFiles,
+    places: Iterable[Sequence[str]],
+    n_readers: int = 1,
+    shown: Mapping[str, Mapping[str, Any]] | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
     """Read replicates and curves, which lie side by side: a server sends a run's files once.
 
     Parameters
@@ -97,30 +110,52 @@ def read_files(
         Ids of the runs that are pooled, for each place of the grid.
     n_readers
         How many places' files to read at a time.
+    shown
+        What MLflow shows of each run, by its id, to be compared with the files.
 
     Returns
     -------
-    tuple of DataFrame
-        Replicates with the `run_id` of each, and curves with that of a place's first run, in the
-        order given. A file that cannot be read is left out.
+    replicates, curves
+        With the `run_id` of each replicate, and that of a place's first run, in the order given. A
+        file that cannot be read is left out.
+    corrupt
+        By the ids of runs, where files or MLflow do not agree.
     """
+    corrupt: dict[str, str] = {}
 
     def read(run_ids: Sequence[str]) -> tuple[dict[str, _Columns], _Columns | None]:
-        replicates, curves = {}, []
+        replicates, curves = {}, {}
         for run_id in run_ids:
             with open_files(run_id) as folder:
                 with suppress(ValueError):
                     replicates[run_id] = read_replicates(folder)
                 with suppress(ValueError):
-                    curves.append(read_curves(folder))
-        return replicates, _pooled(curves)
+                    curves[run_id] = read_curves(folder)
+                if shown and run_id in replicates and run_id in curves:
+                    problem = _problem(folder, shown[run_id], replicates[run_id], curves[run_id])
+                    corrupt.update({run_id: problem} if problem else {})
+        return replicates, _pooled([*curves.values()])
 
     places = list(places)
     with ThreadPoolExecutor(n_readers) as readers:
         files = list(readers.map(read, places))
     replicates = {run_id: columns for of_place, _ in files for run_id, columns in of_place.items()}
     curves = {ids[0]: of_place for ids, (_, of_place) in zip(places, files, strict=True)}
-    return _stacked(replicates, REPLICATES), _stacked(curves, CURVE_COLUMNS)
+    return _stacked(replicates, REPLICATES), _stacked(curves, CURVE_COLUMNS), corrupt
+
+
+def _problem(folder: Path, shown: Mapping[str, Any], replicates: _Columns, curves: _Columns) -> str:
+    """Say where files and MLflow do not agree; a config that cannot be read says so elsewhere."""
+    try:
+        config = read_config(folder)
+    except OSError:
+        return ""
+    except ConfigError as error:
+        return f"config.yaml cannot be used: {error}"
+    try:
+        return disagreement(shown, config, result_of(replicates, curves))
+    except ValueError as error:
+        return f"its files must {error}"
 
 
 def _pooled(curves: Sequence[_Columns]) -> _Columns | None:

@@ -145,7 +145,7 @@ def best_learning_rates(sweep: Sweep, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def factors(sweep: Sweep, table: pd.DataFrame) -> pd.DataFrame:
-    """Compute the share of the variance of convergence rates that each axis explains.
+    """Compute the share of the variance of the rates of solving that each axis explains.
 
     In a complete grid the last row is what no factor explains on its own.
     """

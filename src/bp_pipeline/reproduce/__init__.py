@@ -16,7 +16,9 @@ from pathlib import Path
 from time import perf_counter
 
 from bp_pipeline.config.errors import ConfigError
+from bp_pipeline.config.keys import LOCAL, Cluster
 from bp_pipeline.config.schema import RunConfig
+from bp_pipeline.ensemble import ClusterLost, open_cluster
 from bp_pipeline.reproduce.baselines import (
     cases_of,
     is_quick,
@@ -54,6 +56,8 @@ class Request:
         MLflow's name of the experiment in which sweeps are looked for.
     json
         Where to write the verdicts.
+    cluster
+        Where to train.
     """
 
     runs: Sequence[str] = ()
@@ -66,6 +70,7 @@ class Request:
     engine: str | None = None
     experiment: str = "bp_pipeline"
     json: Path | None = None
+    cluster: Cluster = LOCAL
 
 
 def reproduce(request: Request) -> int:
@@ -74,13 +79,14 @@ def reproduce(request: Request) -> int:
     Returns
     -------
     int
-        Exit code: 0 where all is identical or was made the baseline, 1 where any run is not, or
-        its verdict could not be recorded in a store that may be written.
+        Exit code: 0 where all is identical or was made the baseline, 1 where any run is not,
+        its verdict could not be recorded in a store that may be written, or the cluster is lost.
 
     Raises
     ------
     ConfigError
-        Where the request is wrong in itself, or a study cannot be composed.
+        Where the request is wrong in itself, a study cannot be composed, or the cluster cannot be
+        used.
     TrackingError
         Where the store lacks what was asked for, or cannot be used.
     """
@@ -93,7 +99,12 @@ def reproduce(request: Request) -> int:
         cases = _cases(request, studies, store, opened)
         if not cases:
             raise NothingYet("There is nothing to verify: no finished run, and no quick baseline.")
-        verdicts = retrain(cases)
+        try:
+            with open_cluster(request.cluster, None, say) as cluster:
+                verdicts = retrain(cases, cluster)
+        except ClusterLost as error:
+            say(str(error))
+            return 1
         print_verdicts(verdicts)
         if request.json is not None:
             write_json(verdicts, request.json)

@@ -29,15 +29,19 @@ class Difference(NamedTuple):
     ulp
         The largest distance between two of its values at that epoch, in units in the last place:
         how many doubles one has to step over. None where the array holds no doubles, or the shapes
-        differ.
+        or signs differ.
     largest_ulp
         The largest distance at any epoch in any array.
+    relative
+        Where values have other signs, between which steps say nothing: the largest difference at
+        that epoch, as a share of the largest value there. None elsewhere.
     """
 
     epoch: int
     array: str
     ulp: int | None
     largest_ulp: int | None
+    relative: float | None = None
 
 
 def first_difference(stored: Arrays, again: Arrays) -> Difference | None:
@@ -65,6 +69,15 @@ def changed_pixels(stored: Arrays, again: Arrays) -> str:
         if len(places):
             told.append(f"{len(places):,} of {name}, the first at {places[0].tolist()}")
     return "; ".join(told)
+
+
+def across_signs(one: np.ndarray, other: np.ndarray) -> float | None:
+    """Return the largest difference relative to the largest value, where any two signs differ."""
+    finite = np.isfinite(one) & np.isfinite(other)
+    first, second = np.where(finite, one, 0.0), np.where(finite, other, 0.0)
+    if not (np.sign(first) != np.sign(second)).any():
+        return None
+    return float(np.abs(first - second).max() / max(np.abs(first).max(), np.abs(second).max()))
 
 
 def ulp_distance(one: np.ndarray, other: np.ndarray) -> int:
@@ -128,8 +141,10 @@ def _compared(
     differs = (_ordered(stored) != _ordered(again)).reshape(len(epochs), -1).any(axis=1)
     if differs.any():
         at = int(differs.argmax())
-        here, anywhere = ulp_distance(stored[at], again[at]), ulp_distance(stored, again)
-        yield Difference(int(epochs[at]), name, here, anywhere)
+        relative = across_signs(stored[at], again[at])
+        here = None if relative is not None else ulp_distance(stored[at], again[at])
+        anywhere = None if across_signs(stored, again) is not None else ulp_distance(stored, again)
+        yield Difference(int(epochs[at]), name, here, anywhere, relative)
 
 
 def _convergence(epochs: np.ndarray, stored: np.ndarray, again: np.ndarray) -> Iterator[Difference]:

@@ -24,11 +24,13 @@ from bp_pipeline.tracking.format import (
     GIVEN_WEIGHTS,
     INITIAL_WEIGHTS,
     NEEDED_FILES,
+    as_row,
     read_config,
     read_environment,
     read_result,
 )
 from bp_pipeline.tracking.provenance import environment
+from bp_pipeline.tracking.verification import disagreement
 
 Result = RunResult | MapResult
 
@@ -108,27 +110,34 @@ def _compare(
     verdict: Verdict, run: Recorded, folder: Path, config: RunConfig, result: Result
 ) -> Verdict:
     """Compare a new result with what was recorded and what is stored."""
+    is_map = isinstance(config, MapConfig)
     try:
-        is_map = isinstance(config, MapConfig)
-        stored = read_map_result(folder).arrays if is_map else read_result(folder)
-        is_intact = digest_arrays(stored) == run.tags["bp.result_digest"]
-        reason = "what is stored no longer has the digest that was recorded"
+        stored: Result = read_map_result(folder) if is_map else read_result(folder)
+        is_intact = digest_arrays(stored.arrays) == run.tags["bp.result_digest"]
+        altered = "" if is_intact else "what is stored no longer has the digest that was recorded"
     except Exception as error:  # whatever is wrong with a file that anybody may have altered
-        is_intact, reason = False, f"its files must {error}"
-    if not is_intact:
-        return replace(verdict, verdict="corrupt", reason=reason)
+        altered = f"its files must {error}"
+    altered = altered or _disagreement(run, config, stored)
+    if altered:
+        return replace(verdict, verdict="corrupt", reason=altered)
     if result.result_digest != run.tags["bp.result_digest"]:
         differs = _surroundings(run, folder, config)
         if is_map:
-            reason = changed_pixels(stored, result.arrays)
+            reason = changed_pixels(stored.arrays, result.arrays)
             return replace(verdict, verdict="drifted", reason=reason, differs=differs)
-        difference = first_difference(stored, result.arrays)
+        difference = first_difference(stored.arrays, result.arrays)
         return replace(verdict, verdict="drifted", difference=difference, differs=differs)
+    if altered := _disagreement(run, config, result):  # of norms, which are in no file
+        return replace(verdict, verdict="corrupt", reason=altered)
     if config.config_digest != run.tags["bp.config_digest"]:
-        reason = "config.yaml was altered, though the result comes out the same"
+        reason = "the digest of its config is another one in this version"
         differs = _surroundings(run, folder, config)
         return replace(verdict, verdict="drifted", reason=reason, differs=differs)
     return verdict
+
+
+def _disagreement(run: Recorded, config: RunConfig, result: Result) -> str:
+    return disagreement(as_row(run), config, result if isinstance(result, RunResult) else None)
 
 
 def _surroundings(run: Recorded, folder: Path, config: RunConfig) -> dict[str, Any]:

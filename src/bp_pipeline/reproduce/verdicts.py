@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import starmap
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from rich import box
 from rich.table import Table
@@ -20,6 +20,9 @@ from bp_pipeline.ensemble import RunResult, remarks_on_engines
 from bp_pipeline.maps import MapResult, train_all
 from bp_pipeline.reproduce.differences import Difference
 from bp_pipeline.terminal import Screen, counted, say, training_progress
+
+if TYPE_CHECKING:
+    from bp_pipeline.ensemble.dask_cluster import DaskCluster
 
 VerdictName = Literal["identical", "drifted", "corrupt", "missing"]
 
@@ -65,7 +68,7 @@ class Verdict:
         values = asdict(self)
         del values["difference"]
         found = self.difference or (None,) * len(Difference._fields)
-        keys = ("first_epoch", "array", "ulp", "largest_ulp")
+        keys = ("first_epoch", "array", "ulp", "largest_ulp", "relative")
         return {**values, **dict(zip(keys, found, strict=True))}
 
 
@@ -77,7 +80,7 @@ class Case(NamedTuple):
     failed: Verdict  # where it cannot be trained, but for the reason
 
 
-def retrain(cases: Sequence[Case | Verdict]) -> list[Verdict]:
+def retrain(cases: Sequence[Case | Verdict], cluster: "DaskCluster | None" = None) -> list[Verdict]:
     """Train all cases side by side, judge each as it finishes, and return all verdicts in order."""
     verdicts: list[Case | Verdict] = list(cases)
     places = [place for place, case in enumerate(cases) if isinstance(case, Case)]
@@ -89,7 +92,8 @@ def retrain(cases: Sequence[Case | Verdict]) -> list[Verdict]:
     for remark in remarks_on_engines({config.engine for config in configs}):
         say(remark)
     with training_progress(len(configs), network_epochs, "verified runs") as progress:
-        for index, result in train_all(configs, progress=progress.count_network_epochs):
+        count = progress.count_network_epochs
+        for index, result in train_all(configs, progress=count, cluster=cluster):
             case = open_cases[index]
             verdicts[places[index]] = _judged(case, result)
             progress.count_run()
@@ -132,6 +136,8 @@ def details(verdict: Verdict) -> str:
 
 def _where(difference: Difference) -> str:
     at = f"from epoch {difference.epoch} on, {difference.array}"
+    if difference.relative is not None:
+        return f"{at} by up to {difference.relative:.2g} of its largest value, across a sign"
     if difference.ulp is None:
         return at
     later = difference.largest_ulp or 0

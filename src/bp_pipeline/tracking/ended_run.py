@@ -9,11 +9,12 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bp_pipeline.config.schema import RunConfig
-from bp_pipeline.ensemble import RunResult
+from bp_pipeline.ensemble import RunResult, in_words
 from bp_pipeline.tracking import format as names
+from bp_pipeline.tracking.run_picture import run_picture
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Metric, Param
@@ -27,8 +28,8 @@ class EndedRun:
     ----------
     name, status
         What it is called, and how it ended.
-    start_time
-        Milliseconds since 1970.
+    start_time, end_time
+        Milliseconds since 1970; it ends when it is written by default.
     tags, params, metrics, datasets
         What MLflow is told of it.
     write_files
@@ -43,6 +44,7 @@ class EndedRun:
     params: "Sequence[Param]" = ()
     metrics: "Sequence[Metric]" = ()
     datasets: "Sequence[DatasetInput]" = ()
+    end_time: int | None = None
 
 
 def trained_run(
@@ -53,7 +55,9 @@ def trained_run(
     sweep: tuple[str, str] | None,
     start_time: int,
     engine: str,
+    cluster: Mapping[str, Any] | None = None,
     colour: str | None = None,
+    seconds: float | None = None,
 ) -> EndedRun:
     """Return a trained run; it is FINISHED.
 
@@ -67,18 +71,23 @@ def trained_run(
         Run id and digest of the sweep it belongs to, if any.
     start_time
         When training began, in milliseconds since 1970.
-    engine
-        What trained it.
+    engine, cluster
+        What trained it, and where, if not in this process.
     colour
         In MLflow's charts, as in HTML; by default MLflow's own choice.
+    seconds
+        How long it trained: of what trained side by side, its share; by default until it is
+        written.
     """
 
     def write_files(folder: Path) -> None:
         names.write_config(folder, config)
-        names.write_environment(folder, config, engine)
+        names.write_environment(folder, config, engine, cluster)
         names.write_result(folder, result)
+        (folder / "picture.svg").write_text(run_picture(name, result), encoding="utf-8")
 
     tags = {**names.run_tags(config, sweep), names.RESULT_DIGEST: result.result_digest}
+    tags[names.DESCRIPTION] = in_words(result)
     return EndedRun(
         name=name,
         status="FINISHED",
@@ -88,6 +97,7 @@ def trained_run(
         params=names.params(config),
         metrics=names.metrics(config, result),
         datasets=[names.dataset(config)],
+        end_time=None if seconds is None else start_time + round(1000 * seconds),
     )
 
 

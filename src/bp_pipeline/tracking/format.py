@@ -25,11 +25,13 @@ from bp_pipeline.config.schema import KEYS, RunConfig, parse_config
 from bp_pipeline.core.training import OUTCOMES
 from bp_pipeline.digests import code_digest
 from bp_pipeline.ensemble import CURVES, SUMMARY, RunResult, curves, summary
+from bp_pipeline.tracking import chart_points
 from bp_pipeline.tracking.provenance import environment, git_state, package_version
+from bp_pipeline.tracking.recorded import Recorded
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow.entities import DatasetInput, Metric, Param, Run
+    from mlflow.entities import DatasetInput, Metric, Param
 
 LEARNING_RATE = "optimizer.learning_rate"
 LOG_LEARNING_RATE = f"{LEARNING_RATE}/log10"  # a metric, since a param's axis is never logarithmic
@@ -68,6 +70,8 @@ NEEDED_FILES = ("config.yaml", "replicates.parquet", "curves.npz", *_WEIGHTS.val
 # The keys of a config, and the groups, whose own key holds the option that was chosen.
 _CONFIG_KEYS = dict.fromkeys(part for key in KEYS for part in (key.removesuffix(".name"), key))
 
+_UNDECIDED = ("engine", "threads", "tracking", "sweep", "cluster")  # keys that decide no result
+
 # Ten times faster, where they are built.
 _YAML_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -86,25 +90,36 @@ def params(config: RunConfig) -> "list[Param]":
     return [Param(key, str(value)[:MAX_PARAM_VAL_LENGTH]) for key, value in config.params().items()]
 
 
+def common_params(configs: Sequence[RunConfig]) -> "list[Param]":
+    """Return the params that all of some runs share."""
+    shared = params(configs[0]) if configs else []
+    for config in configs[1:]:
+        values = config.params()
+        shared = [one for one in shared if str(values.get(one.key)).startswith(one.value)]
+    return shared
+
+
 def metrics(config: RunConfig, result: RunResult) -> "list[Metric]":
     """Return the curves, with the epoch as step, and the summary; what is not finite is left out.
 
-    MLflow stores a NaN such that `metric < x` finds it, and an infinity as the largest number.
+    MLflow stores a NaN such that `metric < x` finds it, and an infinity as the largest number. Of
+    a curve it gets the points that its charts need; `curves.npz` has those of all recorded epochs.
     """
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    epochs = result.epochs.tolist()
     points = [
         Metric(name, value, now, epoch)
         for name, values in curves(result).items()
-        for epoch, value, is_finite in zip(
-            epochs, values.tolist(), np.isfinite(values).tolist(), strict=True
-        )
-        if is_finite
+        for epoch, value in _shown(result.epochs[np.isfinite(values)], values[np.isfinite(values)])
     ]
     log_rate = math.log10(config.optimizer.learning_rate)
     return points + metrics_at_once({**summary(result), LOG_LEARNING_RATE: log_rate})
+
+
+def _shown(epochs: np.ndarray, values: np.ndarray) -> list[tuple[int, float]]:
+    every = list(zip(epochs.tolist(), values.tolist(), strict=True))
+    return [every[n] for n in chart_points.shown(*zip(*every, strict=True))] if every else []
 
 
 def run_tags(config: RunConfig, sweep: tuple[str, str] | None) -> dict[str, str]:
@@ -145,7 +160,7 @@ def dataset(config: RunConfig) -> "DatasetInput":
     return DatasetInput(Dataset(**table.to_dict()), [InputTag("mlflow.data.context", "training")])
 
 
-def runs_table(runs: "Iterable[Run]") -> "pd.DataFrame":
+def runs_table(runs: Iterable[Recorded]) -> "pd.DataFrame":
     """Read runs back into a table that has every column, whichever of them the runs have.
 
     Returns
@@ -157,23 +172,25 @@ def runs_table(runs: "Iterable[Run]") -> "pd.DataFrame":
     import pandas as pd
 
     texts: dict[str, Any] = {}  # a sweep's params are mostly alike
-    rows = [_row(run, texts) for run in runs]
+    rows = [as_row(run, texts) for run in runs]
     known = ("run_id", "name", "status", *_CONFIG_KEYS, *METRICS, *TAGS)
     columns = dict.fromkeys([*known, *(key for row in rows for key in row)])
     return pd.DataFrame(rows, columns=[*columns]).astype(dict.fromkeys(METRICS, float))
 
 
-def _row(run: "Run", texts: dict[str, Any]) -> dict[str, Any]:
-    for text in run.data.params.values():
+def as_row(run: Recorded, texts: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Read a run back, as `runs_table` does; `texts` keeps what has been read of params."""
+    texts = {} if texts is None else texts
+    for text in run.params.values():
         if text not in texts:
             texts[text] = _number_or_text(text)
     return {
-        "run_id": run.info.run_id,
-        "name": run.info.run_name,
-        "status": run.info.status,
-        **{key: texts[text] for key, text in run.data.params.items()},
-        **run.data.metrics,
-        **{key: text for key, text in run.data.tags.items() if key.startswith("bp.")},
+        "run_id": run.run_id,
+        "name": run.name,
+        "status": run.status,
+        **{key: texts[text] for key, text in run.params.items()},
+        **run.metrics,
+        **{key: text for key, text in run.tags.items() if key.startswith("bp.")},
     }
 
 
@@ -184,6 +201,31 @@ def _number_or_text(text: str) -> bool | int | float | str | None:
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text
     return value if value is None or isinstance(value, bool | int | float) else text
+
+
+def shown_params(config: RunConfig) -> dict[str, Any]:
+    """Return the params of a run that its config.yaml decides, as `runs_table` reads them back."""
+    from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
+
+    return {
+        key: _number_or_text(str(value)[:MAX_PARAM_VAL_LENGTH])
+        for key, value in config.params().items()
+        if "." in key and key.split(".")[0] not in _UNDECIDED and key not in config.labels
+    }
+
+
+def latest_metrics(config: RunConfig, result: RunResult) -> dict[str, float | None]:
+    """Return what MLflow shows as a run's `METRICS`, None for what it lacks.
+
+    Norms are left out where the result does not know them.
+    """
+    values: dict[str, float | None] = {**dict.fromkeys(SUMMARY), **summary(result)}
+    values[LOG_LEARNING_RATE] = math.log10(config.optimizer.learning_rate)
+    for name, curve in curves(result).items():
+        finite = curve[np.isfinite(curve)]
+        if not np.isnan(curve).all():
+            values[name] = float(finite[-1]) if len(finite) else None
+    return values
 
 
 def metrics_at_once(values: Mapping[str, float]) -> "list[Metric]":
@@ -235,15 +277,18 @@ def read_config(folder: Path, parse: Callable[..., RunConfig] = parse_config) ->
     return parse(raw, given_weights=given if given.is_file() else folder / INITIAL_WEIGHTS)
 
 
-def write_environment(folder: Path, config: RunConfig, engine: str) -> None:
+def write_environment(
+    folder: Path, config: RunConfig, engine: str, cluster: Mapping[str, Any] | None = None
+) -> None:
     """Write what the run was made with."""
-    text = _environment_text(engine, config.threads or joblib.cpu_count())
+    where = json.dumps(cluster)  # a value that the cache can take
+    text = _environment_text(engine, config.threads or joblib.cpu_count(), where)
     (folder / "environment.json").write_text(text, encoding="utf-8")
 
 
 @cache
-def _environment_text(engine: str, threads: int) -> str:
-    return json.dumps(environment(engine, threads), indent=1)
+def _environment_text(engine: str, threads: int, cluster: str) -> str:
+    return json.dumps(environment(engine, threads, json.loads(cluster)), indent=1)
 
 
 def read_environment(folder: Path) -> dict[str, Any]:
@@ -263,33 +308,51 @@ def write_result(folder: Path, result: RunResult) -> None:
         write_arrays(folder / file, getattr(result, kind))
 
 
-def read_result(folder: Path) -> dict[str, np.ndarray]:
-    """Read back `RunResult.arrays`, as `write_result` wrote them.
+def read_result(folder: Path) -> RunResult:
+    """Read back a result, as `write_result` wrote it; its norms are in no file, and NaN.
 
     Raises
     ------
     ValueError
         Where a file is missing or holds anything else; the text completes "must …".
     """
-    weights = {
-        f"{kind}/{name}": array
-        for kind in _WEIGHTS
-        for name, array in read_weights(folder, kind).items()
-    }
-    replicates, recorded = read_replicates(folder), read_curves(folder)
+    weights = {kind: read_weights(folder, kind) for kind in _WEIGHTS}
+    return result_of(read_replicates(folder), read_curves(folder), **weights)
+
+
+def result_of(
+    replicates: Mapping[str, np.ndarray],
+    recorded: Mapping[str, np.ndarray],
+    **weights: dict[str, np.ndarray],
+) -> RunResult:
+    """Put a result together from what `read_replicates` and `read_curves` return.
+
+    Raises
+    ------
+    ValueError
+        Where the two disagree, or hold anything else; the text completes "must …".
+    """
     try:
         outcomes = [OUTCOMES.index(name) for name in replicates["outcome"]]
     except ValueError as error:
         raise ValueError(f"hold a run's result: {error}") from None
+    loss = recorded["loss"]
+    final_loss = np.nan_to_num(replicates["final_loss"].astype(float), nan=np.inf)
+    last = np.where(np.isfinite(loss[:, -1]), loss[:, -1], np.inf)
+    if not np.array_equal(last, final_loss):
+        raise ValueError("agree: final_loss of replicates.parquet is not where curves.npz ends")
     epochs = np.nan_to_num(replicates["epochs_to_converge"].astype(float), nan=-1)
-    return {
-        **weights,
-        "epochs": recorded["epoch"],
-        "loss": recorded["loss"],
-        "outcome_code": np.array(outcomes, dtype=np.int8),
-        "epochs_to_converge": epochs.astype(np.int64),
-        "solved": replicates["solved"],
-    }
+    return RunResult(
+        epochs=recorded["epoch"],
+        loss=loss,
+        gradient_norm=np.full_like(loss, np.nan),
+        weight_norm=np.full_like(loss, np.nan),
+        outcome_code=np.array(outcomes, dtype=np.int8),
+        epochs_to_converge=epochs.astype(np.int64),
+        solved=replicates["solved"],
+        final_loss=final_loss,
+        **{kind: weights.get(kind, {}) for kind in _WEIGHTS},
+    )
 
 
 def read_weights(folder: Path, kind: str) -> dict[str, np.ndarray]:

@@ -60,6 +60,18 @@ def registered(client: "MlflowClient", name: str, tags: Mapping[str, str]) -> st
     return next((str(v.version) for v in same), None)
 
 
+def champion(client: "MlflowClient", name: str) -> "ModelVersion | None":
+    """Find the version of a model that the alias points to, if there is one."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version_by_alias(name, ALIAS)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        return None
+
+
 def register(
     client: "MlflowClient",
     network: TrainedNetwork,
@@ -67,6 +79,7 @@ def register(
     name: str,
     run_id: str,
     tags: Mapping[str, str],
+    description: str,
     served: bool,
 ) -> str:
     """Log a network as a model of a run, and register it; return its version.
@@ -86,7 +99,7 @@ def register(
         # An embedded registry would look the model's id up in the store of MLflow's global state.
         source = f"models:/{model.model_id}" if served else model.artifact_location
         version = client.create_model_version(
-            name, source, run_id, dict(tags), model_id=model.model_id
+            name, source, run_id, dict(tags), description=description, model_id=model.model_id
         )
     except BaseException:
         with suppress(Exception):  # the first error is the one to tell

@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -20,7 +21,9 @@ _LONGEST_DIFF = 200_000  # characters; it is stored with every run
 _GIT_TIMEOUT = 10.0  # seconds, for a tree on a slow network drive
 
 
-def environment(engine: str, threads: int) -> dict[str, Any]:
+def environment(
+    engine: str, threads: int, cluster: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Describe what a run is made with, as JSON values.
 
     Parameters
@@ -28,9 +31,12 @@ def environment(engine: str, threads: int) -> dict[str, Any]:
     engine
         The engine that trains.
     threads
-        How many shards are trained at once.
+        How many shards are trained at once in this process.
+    cluster
+        The scheduler and workers that train instead, if any, with their versions.
     """
-    return {"engine": engine, "threads": threads, **_of_this_process()}
+    where = {"threads": threads} if cluster is None else {"cluster": cluster}
+    return {"engine": engine, **where, **_of_this_process()}
 
 
 @cache

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from bp_pipeline.tracking import format as names
 from bp_pipeline.tracking import saved_view
 from bp_pipeline.tracking.failures import TrackingError, failures_explained
+from bp_pipeline.tracking.recorded import Recorded, of_mlflow
 from bp_pipeline.tracking.store import A_SWEEP, Store, open_store
 
 if TYPE_CHECKING:
@@ -169,13 +170,24 @@ class Reader:
         same += f" AND tags.`{names.CODE_DIGEST}` = '{code_digest}'"
         return next(self._search(same), None)
 
-    def runs_of(self, parent_run_id: str) -> "list[Run]":
-        """Find all runs of a sweep, newest first, also those that a later attempt has replaced."""
-        return list(self._search(f"tags.`{names.PARENT}` = '{parent_run_id}'"))
+    def runs_of(self, parent_run_id: str, *, with_values: bool = False) -> list[Recorded]:
+        """Find all runs of a sweep, newest first, also those that a later attempt has replaced.
+
+        With their params and metrics, if `with_values` asks for them.
+        """
+        if self._store.tables is None:
+            found = self._search(f"tags.`{names.PARENT}` = '{parent_run_id}'")
+            return [of_mlflow(run, with_values=with_values) for run in found]
+        with failures_explained(self.uri, "read runs"):
+            runs = self._store.tables.runs_tagged(
+                names.PARENT, parent_run_id, with_values=with_values
+            )
+        self._artifact_uris |= {run.run_id: run.artifact_uri for run in runs}
+        return runs
 
     def load_runs(self, parent_run_id: str) -> "pd.DataFrame":
         """Read the runs of a sweep into a table, one a job; `format.runs_table` has its columns."""
-        return names.runs_table(latest_attempts(self.runs_of(parent_run_id)))
+        return names.runs_table(latest_attempts(self.runs_of(parent_run_id, with_values=True)))
 
     @contextmanager
     def artifacts(self, run_id: str, *files: str) -> Iterator[Path]:
@@ -274,16 +286,16 @@ def _begins(run: "Run", name: str) -> bool:
     return run.info.run_id.startswith(name) or run.info.run_name.startswith(name)
 
 
-def latest_attempts(runs: "Sequence[Run]") -> "list[Run]":
+def latest_attempts(runs: Sequence[Recorded]) -> list[Recorded]:
     """Leave out of a sweep's runs, the newest first, those that a later attempt has replaced."""
-    attempts: dict[tuple[str, str | None], list[Run]] = {}
+    attempts: dict[tuple[str, str | None], list[Recorded]] = {}
     for run in runs:
-        job = (run.info.run_name, run.data.tags.get(names.CONFIG_DIGEST))
+        job = (run.name, run.tags.get(names.CONFIG_DIGEST))
         attempts.setdefault(job, []).append(run)
     return [
         run
         for of_job in attempts.values()
-        for run in [run for run in of_job if run.info.status == "FINISHED"] or of_job[:1]
+        for run in [run for run in of_job if run.status == "FINISHED"] or of_job[:1]
     ]
 
 

@@ -31,6 +31,11 @@ _COLUMNS = (_RATE, "epochs_to_converge/median", "final_loss/median")
 RUNS_LOADED = 100  # at a time, by MLflow's page
 
 _CHARTS, _SIDE_BY_SIDE, _OTHERS = "charts", "side-by-side", "others"  # ids of sections
+_NAME, _NAME_WIDTH = "attributes.`Run Name`", 290  # pixels, so that a name is read to its end
+_BEST_FIRST, _SAMPLED = f"metrics.`{_RATE}`", "tags.`bp.config_digest`"  # any order but the grid's
+_TABLE = "-table"  # a view's id ends in it
+_NOTE, _TITLE = "mlflow.note.content", "**The newest sweeps**"
+_MOST_LINKED = 5
 _COLUMN_WIDTH = 96  # pixels, so that six columns fit a laptop's screen beside MLflow's panels
 # In log10 of nats: nobody compares losses beyond ten nats or below 1e-5.
 _LOSS_RANGE = {"yMin": -5, "yMax": 1}
@@ -58,14 +63,19 @@ def run_colours(configs: Sequence[RunConfig]) -> list[str | None]:
 
 
 def tags(
-    parent: "Run", axes: Sequence[str], n_runs: int, known: Mapping[str, str]
+    experiment_id: str, parent: "Run", axes: Sequence[str], n_runs: int, known: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the tags of the experiment with which MLflow's page shows and lists a sweep.
 
+    Where not all runs are loaded, charts show a sample of them, so that what never learns is seen,
+    and the table begins with the best.
+
     Parameters
     ----------
+    experiment_id
+        MLflow's.
     parent
-        The sweep, whose finished runs are shown, those that converge most first.
+        The sweep, whose finished runs are shown.
     axes
         Config keys that span the sweep's grid, the learning rate last.
     n_runs
@@ -75,24 +85,53 @@ def tags(
         left out of the list; their links go on working.
     """
     run_id = parent.info.run_id
-    state = json.dumps(_state(run_id, axes, n_runs), ensure_ascii=False, separators=(",", ":"))
+    is_sample = n_runs > RUNS_LOADED
     view = {
         "name": f"{parent.info.run_name}{_mark(VIEW_TAG + run_id)}",
         "createdAt": parent.info.start_time,
         "updatedAt": int(time.time() * 1000),
-        "state": "deflate;" + base64.b64encode(zlib.compress(state.encode())).decode(),
+        "state": _packed(_state(run_id, axes, n_runs, _SAMPLED if is_sample else _BEST_FIRST)),
     }
     listed = {VIEW_TAG + run_id: json.dumps(view, ensure_ascii=False)}
-    return {**_EXPERIMENT_TAGS, **_unlisted({**known, **listed}), **listed}
+    views = {**known, **listed}
+    # A view without a name is found by its link alone.
+    table = {VIEW_TAG + run_id + _TABLE: _packed(_state(run_id, axes, n_runs, _BEST_FIRST))}
+    note = {_NOTE: _description(experiment_id, views)} if _is_ours(known.get(_NOTE, "")) else {}
+    return {**_EXPERIMENT_TAGS, **_unlisted(views), **listed, **table, **note}
+
+
+def _packed(state: Mapping[str, Any]) -> str:
+    text = json.dumps(state, ensure_ascii=False, separators=(",", ":"))
+    return "deflate;" + base64.b64encode(zlib.compress(text.encode())).decode()
+
+
+def _is_ours(note: str) -> bool:
+    """Whether a description of the experiment is ours or none, and not a user's own."""
+    return not note or note.startswith(_TITLE)
+
+
+def _description(experiment_id: str, views: Mapping[str, str]) -> str:
+    """Link to the pages of the newest sweeps, because MLflow opens on a page without runs."""
+    lines = []
+    for key, view in _listed_views(views)[:_MOST_LINKED]:
+        pages = page_links(experiment_id, key.removeprefix(VIEW_TAG))
+        shown = {"charts": "charts", "table": "table", "report": "report"}
+        links = " · ".join(f"[{text}]({pages[page]})" for page, text in shown.items())
+        lines.append(f"- [{view['name']}]({pages['sweep']}): {links}")
+    return "\n".join([_TITLE, "", *lines])
 
 
 def _unlisted(known: Mapping[str, str]) -> dict[str, str]:
     """Reduce the oldest views of sweeps to what they show, without the name that lists them."""
+    return {key: view["state"] for key, view in _listed_views(known)[_MOST_LISTED:]}
+
+
+def _listed_views(known: Mapping[str, str]) -> list[tuple[str, dict[str, Any]]]:
+    """Return our views that have a name, the newest sweep's first."""
     found = {key: value for key, value in known.items() if value.startswith('{"name"')}
     views = {key: json.loads(value) for key, value in found.items() if key.startswith(VIEW_TAG)}
-    ours = [key for key, view in views.items() if view["name"].endswith(_mark(key))]
-    oldest = sorted(ours, key=lambda key: views[key]["createdAt"], reverse=True)[_MOST_LISTED:]
-    return {key: views[key]["state"] for key in oldest}
+    ours = [(key, view) for key, view in views.items() if view["name"].endswith(_mark(key))]
+    return sorted(ours, key=lambda pair: pair[1]["createdAt"], reverse=True)
 
 
 def _mark(key: str) -> str:
@@ -104,26 +143,26 @@ def page_links(experiment_id: str, parent_run_id: str) -> dict[str, str]:
     """Return the addresses of a sweep's pages within MLflow's UI, by what they show."""
     experiment = f"#/experiments/{experiment_id}/runs"
     model_training = "workflowType=machine_learning"  # not GenAI, which is where MLflow 3 begins
-    shared = f"{experiment}?viewStateShareKey={parent_run_id}&{model_training}"
+    shared = f"{model_training}&viewStateShareKey={parent_run_id}"
     return {
-        "charts": f"{shared}&compareRunsMode=CHART",
-        "table": f"{shared}&compareRunsMode=TABLE",
+        "charts": f"{experiment}?{shared}&compareRunsMode=CHART",
+        "table": f"{experiment}?{shared}{_TABLE}&compareRunsMode=TABLE",
         "sweep": f"{experiment}/{parent_run_id}?{model_training}",
         "report": f"{experiment}/{parent_run_id}/artifacts/report/report.html?{model_training}",
     }
 
 
-def _state(parent_run_id: str, axes: Sequence[str], n_runs: int) -> dict[str, Any]:
+def _state(parent_run_id: str, axes: Sequence[str], n_runs: int, order: str) -> dict[str, Any]:
     """Describe what MLflow's page is to show of a sweep, in its own terms."""
     columns = [f"params.`{key}`" for key in axes] + [f"metrics.`{name}`" for name in _COLUMNS]
     return {
         "searchFilter": f"tags.`mlflow.parentRunId` = '{parent_run_id}' "
         "AND attributes.status = 'FINISHED'",
-        "orderByKey": f"metrics.`{_RATE}`",
+        "orderByKey": order,
         "orderByAsc": False,
         "selectedColumns": columns,
-        "columnOrder": ["attributes.`Run Name`", *columns, "runDateAndNestInfo", "duration"],
-        "columnWidths": dict.fromkeys(columns, _COLUMN_WIDTH),
+        "columnOrder": [_NAME, *columns, "runDateAndNestInfo", "duration"],
+        "columnWidths": {_NAME: _NAME_WIDTH, **dict.fromkeys(columns, _COLUMN_WIDTH)},
         "runsHiddenMode": "SHOW_ALL",
         "compareRunSections": _sections(n_runs),
         "compareRunCharts": _charts(axes),
@@ -135,12 +174,12 @@ def _sections(n_runs: int) -> list[dict[str, Any]]:
     names = {
         _CHARTS: f"All {n_runs} runs"
         if n_runs <= RUNS_LOADED
-        else f"Best {RUNS_LOADED} of {n_runs}",
+        else f"{RUNS_LOADED} of {n_runs} runs, drawn at random",
         _SIDE_BY_SIDE: "Side by side, best first",
         _OTHERS: "Other metrics",
     }
     layouts = {
-        _CHARTS: {"columns": 2, "cardHeight": 340},
+        _CHARTS: {"columns": 1, "cardHeight": 360},  # so that the names of axes fit
         _SIDE_BY_SIDE: {"columns": 1, "cardHeight": 800},
     }
     return [

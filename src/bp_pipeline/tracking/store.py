@@ -30,6 +30,7 @@ from bp_pipeline.tracking.places import (
     readable_uri,
     write_locations,
 )
+from bp_pipeline.tracking.recorded import Tables
 from bp_pipeline.tracking.server import ask, variables
 from bp_pipeline.tracking.transaction import TESTED_REVISIONS, Transactions, revision_of
 
@@ -73,6 +74,8 @@ class Store:
         Where the files of runs are.
     transactions
         What writes many runs at once, where the store's tables are known.
+    tables
+        What reads many, where they are.
     """
 
     uri: str
@@ -84,6 +87,7 @@ class Store:
     artifacts: Artifacts = field(default_factory=Artifacts)
     opened: ExitStack = field(default_factory=ExitStack)
     transactions: Transactions | None = None
+    tables: Tables | None = None
 
     @property
     def is_moved(self) -> bool:
@@ -198,20 +202,27 @@ def _open_to_write(path: Path, experiment: str, opened: ExitStack) -> Store:
         # The store knows that artifacts belong beside the database; the client alone would put
         # them into the folder that a scheduled command happens to start in.
         experiment_id = _experiment_id(client, experiment, store.create_experiment)
-        transactions = _transactions(client, experiment_id, store.engine, path)
+        tables = _tables(experiment_id, store.engine)
+        known = tables is not None
+        transactions = _transactions(client, experiment_id, store.engine, path) if known else None
     locks, artifacts = Path(f"{path}.locks"), Artifacts(path.parent / ARTIFACTS)
     return Store(
         uri, client, experiment, experiment_id, lock, locks, artifacts, opened.pop_all(),
-        transactions,
+        transactions, tables,
     )  # fmt: skip
+
+
+def _tables(experiment_id: str, engine: "Engine") -> Tables | None:
+    """Return what reads many runs at once, where tables are as it was tested with."""
+    return Tables(engine, experiment_id) if revision_of(engine) in TESTED_REVISIONS else None
 
 
 def _transactions(
     client: "MlflowClient", experiment_id: str, engine: "Engine", path: Path
 ) -> Transactions | None:
-    """Return what writes many runs at once, where tables and files are as it was tested with."""
+    """Return what writes many runs at once, where artifacts are in a folder, written as it is."""
     artifacts = Path(client.get_experiment(experiment_id).artifact_location)
-    if revision_of(engine) not in TESTED_REVISIONS or not artifacts.is_absolute():
+    if not artifacts.is_absolute():
         return None
     return Transactions(engine, experiment_id, artifacts, Path(f"{path}.recording"))
 
@@ -233,7 +244,7 @@ def _open_to_read(path: Path, experiment: str, opened: ExitStack) -> Store:
     experiment_id = _experiment_id(client, experiment, None)
     return Store(
         database_uri(path), client, experiment, experiment_id,
-        artifacts=artifacts, opened=opened.pop_all(),
+        artifacts=artifacts, opened=opened.pop_all(), tables=_tables(experiment_id, store.engine),
     )  # fmt: skip
 
 

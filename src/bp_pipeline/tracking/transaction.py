@@ -113,7 +113,7 @@ class Transactions:
             "user_id": run.tags.get("mlflow.user", "unknown"),
             "status": run.status,
             "start_time": run.start_time,
-            "end_time": end_time,
+            "end_time": end_time if run.end_time is None else run.end_time,
             "lifecycle_stage": "active",
             "artifact_uri": str(self._folder(run_id) / "artifacts"),
             "experiment_id": int(self.experiment_id),

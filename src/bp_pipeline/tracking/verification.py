@@ -1,36 +1,66 @@
 """Runs that are to be verified, and what MLflow is told of it.
 
-Owns which runs of a store a request means, and the record of a verification: a run of its own in
-the experiment `REPRODUCTIONS`, and tags on the runs that were verified. What a verification does
-is left to `reproduce/`.
+Owns which runs of a store a request means, whether what MLflow shows of a run is what its files
+come to, and the record of a verification: a run of its own in the experiment `REPRODUCTIONS`, and
+tags on the runs that were verified. What a verification does is left to `reproduce/`.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from bp_pipeline.config.schema import RunConfig
+from bp_pipeline.ensemble import RunResult
 from bp_pipeline.tracking import format as names
 from bp_pipeline.tracking.ended_run import time_before
 from bp_pipeline.tracking.failures import TrackingError, failures_explained
+from bp_pipeline.tracking.provenance import package_version
 from bp_pipeline.tracking.reader import Reader, latest_attempts
+from bp_pipeline.tracking.recorded import Recorded, of_mlflow
 from bp_pipeline.tracking.writer import Writer
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow.entities import Run
 
 REPRODUCTIONS = "bp_pipeline/reproductions"
 _MOST_LINKS = 20  # in the description, whose length is limited; the table names every run
 
 
-class Recorded(NamedTuple):
-    """A run as the store has it, without its artifacts."""
+def disagreement(
+    shown: Mapping[str, Any], config: RunConfig, result: RunResult | None = None
+) -> str:
+    """Say where MLflow shows something else of a run than its files hold.
 
-    run_id: str
-    name: str
-    status: str
-    tags: Mapping[str, str]
+    Parameters
+    ----------
+    shown
+        Its params, metrics and tags, as a row of `format.runs_table` or `format.as_row`.
+    config, result
+        What its files hold; without a result metrics are not compared.
+
+    Returns
+    -------
+    str
+        The first disagreement, as a clause; empty where there is none. A digest that another
+        version of this package has written may be defined otherwise, and is none.
+    """
+    for key, value in names.shown_params(config).items():
+        if key in shown and not _same(shown[key], value):
+            return f"MLflow's {key} is {shown[key]}, that of config.yaml is {value}"
+    same_version = shown.get(names.VERSION) == package_version()
+    if same_version and shown.get(names.CONFIG_DIGEST) != config.config_digest:
+        return "config.yaml no longer has the digest that was recorded"
+    expected = {} if result is None else names.latest_metrics(config, result)
+    for name, number in expected.items():
+        if not _same(shown.get(name), number):
+            return f"MLflow's {name} is {shown.get(name)}, the files come to {number}"
+    return ""
+
+
+def _same(shown: Any, value: Any) -> bool:
+    """Whether two values are equal; in a table NaN stands for none."""
+    return bool(shown == value) or (value is None and shown != shown)
 
 
 class RunsToVerify(Reader):
@@ -48,8 +78,9 @@ class RunsToVerify(Reader):
 
     def of_sweep(self, name: str | None) -> list[Recorded]:
         """Find the runs of a sweep, the newest by default: one a job, whatever its status."""
-        runs = latest_attempts(self.runs_of(self.find_sweep(name).info.run_id))
-        return sorted(map(_recorded, runs), key=lambda run: (run.name, run.run_id))
+        found = self.runs_of(self.find_sweep(name).info.run_id, with_values=True)
+        runs = latest_attempts(found)
+        return sorted(runs, key=lambda run: (run.name, run.run_id))
 
     def sample(self, n: int, seed: int) -> list[Recorded]:
         """Draw finished runs, so that consecutive seeds walk through all there are.
@@ -57,7 +88,8 @@ class RunsToVerify(Reader):
         MLflow draws run ids at random: in their order, each seed takes the next `n` of the circle.
         """
         has_result = f"attributes.status = 'FINISHED' AND tags.`{names.RESULT_DIGEST}` != ''"
-        runs = sorted(map(_recorded, self._search(has_result)), key=lambda run: run.run_id)
+        found = (of_mlflow(run, with_values=True) for run in self._search(has_result))
+        runs = sorted(found, key=lambda run: run.run_id)
         return [runs[(seed * n + i) % len(runs)] for i in range(min(n, len(runs)))]
 
     def record_reproduction(
@@ -107,7 +139,7 @@ class RunsToVerify(Reader):
             )
         if names.N_JOBS in run.data.tags:
             raise TrackingError(f"Run {run_id} is a sweep. Use `bp reproduce --sweep {run_id}`.")
-        return _recorded(run)
+        return of_mlflow(run, with_values=True)
 
 
 class _Verifications(Writer):
@@ -154,10 +186,6 @@ class _Verifications(Writer):
         with failures_explained(self.uri, f"find run {run_id}"):
             experiment_id = self._client.get_run(run_id).info.experiment_id
         return f"#/experiments/{experiment_id}/runs/{run_id}"
-
-
-def _recorded(run: "Run") -> Recorded:
-    return Recorded(run.info.run_id, run.info.run_name, run.info.status, run.data.tags)
 
 
 def _table(verdicts: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":

@@ -28,6 +28,7 @@ from bp_pipeline.tracking.ended_run import (
 )
 from bp_pipeline.tracking.failures import TrackingError, failures_explained
 from bp_pipeline.tracking.reader import Reader
+from bp_pipeline.tracking.recorded import Recorded, of_mlflow
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
@@ -51,7 +52,9 @@ class Writer(Reader):
         """Return the folder for what is trained of something that is not whole yet."""
         return self._store.unfinished / digest
 
-    def start_sweep(self, name: str, frozen: names.FrozenSweep) -> str:
+    def start_sweep(
+        self, name: str, frozen: names.FrozenSweep, configs: Sequence[RunConfig] = ()
+    ) -> str:
         """Make the parent run of a sweep, with its frozen list of jobs; return its id.
 
         Parameters
@@ -60,11 +63,14 @@ class Writer(Reader):
             What the parent run is called.
         frozen
             What its `sweep.yaml` is to hold.
+        configs
+            Of its jobs, whose common values are its params.
         """
         tags = {names.SWEEP_DIGEST: frozen.sweep_digest, names.N_JOBS: str(len(frozen.jobs))}
         with self._recording(name, {**names.source_tags(), **tags}) as run:
             with self._new_artifacts(run) as folder:
                 names.write_sweep(folder, frozen)
+            self._client.log_batch(run.info.run_id, params=names.common_params(configs))
         return str(run.info.run_id)
 
     def resume_sweep(self, parent: "Run", frozen: names.FrozenSweep) -> str:
@@ -80,11 +86,11 @@ class Writer(Reader):
                 names.write_sweep(folder, frozen)
         return str(parent.info.run_id)
 
-    def kill_unfinished(self, runs: "Iterable[Run]") -> None:
+    def kill_unfinished(self, runs: Iterable[Recorded]) -> None:
         """Mark those of some runs as KILLED that are half written."""
         for run in runs:
-            if run.info.status == "RUNNING":
-                self.finish(run.info.run_id, "KILLED")
+            if run.status == "RUNNING":
+                self.finish(run.run_id, "KILLED")
 
     def write_account(self, parent_run_id: str, account: names.Account) -> None:
         """Write into metrics and description of a sweep how its jobs have ended."""
@@ -181,6 +187,7 @@ class Writer(Reader):
         tags: Mapping[str, str],
         seconds: float,
         engine: str,
+        cluster: Mapping[str, Any] | None = None,
     ) -> str:
         """Record what was trained, whole, whatever it consists of; return its id. It is FINISHED.
 
@@ -192,13 +199,13 @@ class Writer(Reader):
             Writes what came of it into a folder.
         metrics, tags
             What MLflow shows of it.
-        name, seconds, engine
-            What it is called, how long ago it began, and what trained it.
+        name, seconds, engine, cluster
+            What it is called, how long ago it began, what trained it, and where.
         """
 
         def write_files(folder: Path) -> None:
             names.write_config(folder, config)
-            names.write_environment(folder, config, engine)
+            names.write_environment(folder, config, engine, cluster)
             write(folder)
 
         run = EndedRun(
@@ -231,7 +238,7 @@ class Writer(Reader):
             self._client.log_batch(run_id, metrics=run.metrics, params=run.params)
             if run.datasets:
                 self._client.log_inputs(run_id, datasets=run.datasets)
-            self._client.set_terminated(run_id, run.status)
+            self._client.set_terminated(run_id, run.status, run.end_time)
         return run_id
 
     # ------------------------------------------------------------------- what MLflow shows of them
@@ -256,14 +263,20 @@ class Writer(Reader):
         with self._writing("write the comparison of runs"):
             parent = self._client.get_run(parent_run_id)
             known = self._client.get_experiment(self.experiment_id).tags
-            tags = saved_view.tags(parent, axes, n_runs, known)
+            tags = saved_view.tags(self.experiment_id, parent, axes, n_runs, known)
             for key, value in tags.items():
                 self._client.set_experiment_tag(self.experiment_id, key, value)
 
     def register(
-        self, network: models.TrainedNetwork, *, name: str, run_id: str, tags: Mapping[str, str]
+        self,
+        network: models.TrainedNetwork,
+        *,
+        name: str,
+        run_id: str,
+        tags: Mapping[str, str],
+        description: str = "",
     ) -> str:
-        """Register a run's network as a model, unless it is there; point alias `champion` to it.
+        """Register a run's network as a model, unless it is there.
 
         Parameters
         ----------
@@ -275,6 +288,8 @@ class Writer(Reader):
             What trained it.
         tags
             What it is recognized by.
+        description
+            Which network it is, in words.
 
         Returns
         -------
@@ -282,26 +297,53 @@ class Writer(Reader):
             The model's version.
         """
         with self._writing(f"register {name}"):
-            version = models.registered(self._client, name, tags) or models.register(
+            return models.registered(self._client, name, tags) or models.register(
                 self._client, network, name=name, run_id=run_id, tags=tags,
-                served=self._store.is_served,
+                description=description, served=self._store.is_served,
             )  # fmt: skip
-            self._client.set_registered_model_alias(name, models.ALIAS, version)
-            return version
 
-    def write_description(self, parent_run_id: str, markdown: str) -> None:
-        """Write the description of a sweep: its account, links, and a text in Markdown."""
+    def champion(self, name: str) -> tuple[str, dict[str, Any]] | None:
+        """Find the version of a model that alias `champion` points to, and what its run shows.
+
+        None where there is none, or its run is gone.
+        """
+        with self._writing(f"find the champion of {name}"):
+            version = models.champion(self._client, name)
+            if version is None or version.run_id is None:
+                return None
+            run = self._client.get_run(version.run_id)
+            is_there = run.info.lifecycle_stage == "active"
+            return (
+                (str(version.version), names.as_row(of_mlflow(run, with_values=True)))
+                if is_there
+                else None
+            )
+
+    def crown(self, name: str, version: str) -> None:
+        """Point alias `champion` of a model to one of its versions."""
+        with self._writing(f"crown version {version} of {name}"):
+            self._client.set_registered_model_alias(name, models.ALIAS, version)
+
+    def write_description(
+        self, parent_run_id: str, finding: str, markdown: str, account: names.Account
+    ) -> None:
+        """Write the description of a sweep: what it found, links, its account, then a text.
+
+        Two lines are seen: MLflow covers what is below until "Show more" is pressed.
+        """
         links = self.page_links(parent_run_id)
         shown = {"charts": "Compare its runs", "table": "as a table", "report": "Read its report"}
         line = [f"[{text}]({links[page]})" for page, text in shown.items()]
         with self._writing("describe a sweep"):
-            data = self._client.get_run(parent_run_id).data
-            first = data.tags.get(names.DESCRIPTION, "").partition("\n")[0]
-            account = first.partition(" · ")[0]  # all of it, where only the account is written
-            # In one line, because MLflow covers what is below until "Show more" is pressed.
-            line.extend(names.speed_in_words(data.metrics))
-            text = cut_to_tag(" · ".join([account, *line]) + f"\n\n{markdown}", whole_lines=True)
+            speed = names.speed_in_words(self._client.get_run(parent_run_id).data.metrics)
+            parts = [finding, " · ".join([*line, str(account), *speed]), markdown]
+            text = cut_to_tag("\n\n".join(parts), whole_lines=True)
             self._client.set_tag(parent_run_id, names.DESCRIPTION, text)
+
+    def write_best(self, parent_run_id: str, measures: Mapping[str, float]) -> None:
+        """Write the measures of a sweep's best setting as its own."""
+        with self._writing("write a sweep's best setting"):
+            self._client.log_batch(parent_run_id, metrics=names.metrics_at_once(measures))
 
     # ---------------------------------------------------------------------------------------- how
 

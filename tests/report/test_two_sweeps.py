@@ -1,0 +1,81 @@
+"""Two sweeps beside each other."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from bs4 import BeautifulSoup
+from report.by_hand import by_hand, run
+from scipy.stats import binomtest, fisher_exact
+
+from bp_pipeline.report import compare_two, print_comparison, write_comparison
+
+SOLVED, LOST = [10] * 6 + [None] * 2, [None] * 6 + [10] * 2
+ONES = {"init": "ones", "init__name": "constant", "init__noise": 0.0}
+
+
+def test_what_was_asked_is_told_key_by_key() -> None:
+    first = by_hand(
+        run(SOLVED, 1.0, optimizer__momentum=0.0), run(SOLVED, 3.0, optimizer__momentum=0.0)
+    )
+    second = by_hand(run(SOLVED, 3.0, optimizer__momentum=0.9, network__hidden="[4]"))
+    asked = compare_two(first, second).asked.set_index("key")
+    assert asked.loc["optimizer.momentum"].tolist() == ["0", "0.9"]
+    assert asked.loc["optimizer.learning_rate"].tolist() == ["1, 3", "3"]
+    assert asked.loc["network.hidden"].tolist() == ["[3]", "[4]"]
+    assert len(asked) == 3
+
+
+def test_pairs_that_start_from_the_same_draws_are_tested_as_pairs() -> None:
+    two = compare_two(
+        by_hand(run(SOLVED, 1.0), run(SOLVED, 9.0)),
+        by_hand(run(LOST, 1.0, optimizer__momentum=0.9)),
+    )
+    assert two.only == (1, 0)
+    [row] = two.results.to_dict("records")
+    assert (row["first/rate"], row["second/rate"], row["pairs"]) == (0.75, 0.25, 8)
+    assert (row["only_first"], row["only_second"]) == (6, 2)
+    assert row["p"] == pytest.approx(binomtest(6, 8).pvalue)
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"network__hidden": "[4]"}])
+def test_other_draws_are_no_pairs(change: dict[str, object]) -> None:
+    two = compare_two(by_hand(run(SOLVED)), by_hand(run(LOST, **change)))
+    [row] = two.results.to_dict("records")
+    assert row["pairs"] != row["pairs"]
+    assert row["p"] == pytest.approx(fisher_exact([[6, 2], [2, 6]]).pvalue)
+
+
+def test_what_draws_nothing_is_not_tested_and_equal_bits_are_said() -> None:
+    first = by_hand(run(SOLVED), run([10], **ONES))
+    two = compare_two(first, replace(first, name="again"))
+    assert two.results["same"].all()
+    assert two.results.set_index("init")["p"].notna().to_dict() == {"normal": True, "ones": False}
+    assert two.asked.empty
+
+
+def test_its_files_and_what_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fast = {"optimizer__momentum": 0.9}
+    second = by_hand(run(LOST * 4, 1.0, **fast), run(SOLVED * 4, 3.0, **fast))
+    second = replace(second, runs=second.runs.assign(**{"bp.result_digest": ["a", "b"]}))
+    two = compare_two(by_hand(run(SOLVED * 4, 1.0), run(SOLVED * 4, 3.0)), second)
+    write_comparison(two, tmp_path)
+    names = {f"{name}.{kind}" for name in ("asked", "compared") for kind in ("csv", "md", "tex")}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *names, "comparison.html", "comparison.md"
+    }  # fmt: skip
+    page = BeautifulSoup((tmp_path / "comparison.html").read_text(), "html.parser")
+    cells = [cell.get_text() for cell in page.select("#results tbody tr")[0].select("td")]
+    assert cells[:2] == ["1", "75"]
+    assert "25" in cells
+    print_comparison(two)
+    out = capsys.readouterr().out
+    assert "A is better in 1" in out
+    assert len(out.splitlines()) < 60
+
+
+def test_sweeps_without_a_common_setting_say_so(tmp_path: Path) -> None:
+    two = compare_two(by_hand(run(SOLVED, 1.0)), by_hand(run(SOLVED, 3.0)))
+    assert two.results.empty
+    write_comparison(two, tmp_path)
+    assert "no setting in common" in (tmp_path / "comparison.md").read_text()
