@@ -29,7 +29,7 @@ SWEEP = (
     "replicates=20", "training.epochs=20000", "training.record=5", "engine=numpy",
 )  # fmt: skip
 # One run of four such shards.
-RUN = ("train", "replicates=4096", "training.epochs=1500", "training.record=5", "engine=numpy")
+RUN = ("train", "replicates=4096", "training.epochs=500", "training.record=5", "engine=numpy")
 QUICK = ("replicates=5", "training.epochs=20", "engine=numpy")
 
 
