@@ -60,6 +60,7 @@ lint: $(READY) ## check style and types
 
 bench: $(READY) ## measure speed, beside the peers that are installed; writes benchmarks/results.json
 	$(if $(wildcard .venv-peers),.venv-peers/bin,$(BIN))/python benchmarks/run.py $(ARGS)
+	$(BIN)/python benchmarks/cluster.py
 
 bench-peers: $(READY) ## install the peers of the benchmark (PEERS="jax torch") into .venv-peers
 	$(PYTHON) -m venv --clear .venv-peers
