@@ -62,12 +62,9 @@ class ProcessCluster:
 
     def client(self) -> Client:
         """Return a client of the test's own."""
-        mine = Security(
-            tls_ca_file=self.tls.get("ca-file"),
-            tls_client_key=self.tls.get("key"),
-            tls_client_cert=self.tls.get("cert"),
-        )
-        return Client(self.address, timeout=60, set_as_default=False, security=mine)
+        mine = {"ca-file": "ca_file", "key": "client_key", "cert": "client_cert"}
+        files = {f"tls_{mine[name]}": path for name, path in self.tls.items()}
+        return Client(self.address, timeout=60, set_as_default=False, security=Security(**files))
 
     def await_workers(self, n_workers: int) -> None:
         with self.client() as client:
