@@ -12,6 +12,7 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 DEFAULT_OPTIONS = {
     "task": "xor", "network": "default", "activation": "tanh", "init": "glorot_uniform",
     "loss": "logistic", "optimizer": "batch_gd", "training": "default", "tracking": "local",
+    "cluster": "local",
 }  # fmt: skip
 
 

@@ -36,6 +36,7 @@ HOMES = {
     "task.bits": "parity", "task.inputs": "table", "task.targets": "table",
     "activation.slope": "leaky_relu", "init.bound": "uniform", "init.std": "normal",
     "init.value": "constant", "init.noise": "constant", "init.path": "given",
+    "cluster.scheduler": "dask", "cluster.workers": "dask",
 }  # fmt: skip
 DECLARED = {key: info.json_schema_extra for key, info in KEYS.items() if info.json_schema_extra}
 LOCATED = r"`{}(\[\d+\])*` must (.+), got .+\.( Try `{}={}`\.)?"
@@ -47,7 +48,8 @@ def home(key: str) -> dict[str, str]:
 
 def test_every_key_is_declared() -> None:
     assert {key for key in KEYS if key not in DECLARED} == {
-        f"{group}.name" for group in ("task", "activation", "init", "loss", "optimizer", "tracking")
+        f"{group}.name"
+        for group in ("task", "activation", "init", "loss", "optimizer", "tracking", "cluster")
     }
 
 
@@ -408,7 +410,7 @@ DECISIVE_OPTIONS = {
 }  # fmt: skip
 INDIFFERENT = {
     "engine": "compiled", "threads": 2, "tracking.experiment": "other", "tracking.uri": "x",
-    "sweep.rerun": True,
+    "cluster.scheduler": "tcp://HOST:8786", "cluster.workers": 2, "sweep.rerun": True,
 }  # fmt: skip
 
 
@@ -423,7 +425,7 @@ def test_every_decisive_key_changes_the_digest():
 
 def test_every_key_is_either_decisive_or_indifferent():
     keys = set(_keys(raw_config()))
-    names = {f"{group}.name" for group in [*DECISIVE_OPTIONS, "tracking"]}
+    names = {f"{group}.name" for group in [*DECISIVE_OPTIONS, "tracking", "cluster"]}
     assert keys == {*DECISIVE, *INDIFFERENT, *names, "network.output"}
 
 
@@ -431,7 +433,7 @@ def test_every_key_is_either_decisive_or_indifferent():
 def test_place_and_engine_do_not_change_the_digest(start):
     digest = make_config({"engine": start}).config_digest
     for key, value in INDIFFERENT.items():
-        assert make_config({"engine": start, key: value}).config_digest == digest
+        assert make_config({"engine": start, key: value}, home(key)).config_digest == digest
     assert make_config(options={"tracking": "off"}).config_digest == digest
 
 

@@ -11,20 +11,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 
-from distributed import Client
+from distributed import Client, Security
 
 HERE = Path(__file__).parent
 SOURCE = HERE.parents[1] / "src"
 
 
 class ProcessCluster:
-    """A scheduler and its workers; `folder` is for what they write."""
+    """A scheduler and its workers; `folder` is for what they write, `tls` three files."""
 
-    def __init__(self, folder: Path, *flags: str) -> None:
-        self.folder, self.flags = folder, flags
+    def __init__(self, folder: Path, tls: dict[str, str] | None = None) -> None:
+        self.folder, self.tls = folder, tls or {}
+        flags = [(f"--tls-{name}", path) for name, path in self.tls.items()]
+        self.flags = [word for flag in flags for word in flag]
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
-        self.address = f"{'tls' if flags else 'tcp'}://127.0.0.1:{self.port}"
+        self.address = f"{'tls' if tls else 'tcp'}://127.0.0.1:{self.port}"
         self.workers: list[subprocess.Popen[bytes]] = []
         self.start_scheduler()
 
@@ -60,7 +62,9 @@ class ProcessCluster:
 
     def client(self) -> Client:
         """Return a client of the test's own."""
-        return Client(self.address, timeout=60, set_as_default=False)
+        mine = {"ca-file": "ca_file", "key": "client_key", "cert": "client_cert"}
+        files = {f"tls_{mine[name]}": path for name, path in self.tls.items()}
+        return Client(self.address, timeout=60, set_as_default=False, security=Security(**files))
 
     def await_workers(self, n_workers: int) -> None:
         with self.client() as client:
@@ -79,14 +83,15 @@ class ProcessCluster:
 
 
 @contextmanager
-def process_cluster(folder: Path, n_workers: int, *flags: str) -> Iterator[ProcessCluster]:
+def process_cluster(
+    folder: Path, n_workers: int, tls: dict[str, str] | None = None
+) -> Iterator[ProcessCluster]:
     """Start a scheduler and wait until so many workers have joined; kill them all in the end."""
-    cluster = ProcessCluster(folder, *flags)
+    cluster = ProcessCluster(folder, tls)
     try:
         for _ in range(n_workers):
             cluster.start_worker()
-        if not flags:
-            cluster.await_workers(n_workers)
+        cluster.await_workers(n_workers)
         yield cluster
     finally:
         cluster.close()
@@ -132,6 +137,12 @@ def square(number: int, progress: Callable[[int], None]) -> int:
     if number == 3:
         raise ZeroDivisionError("three")
     return number * number
+
+
+def wait_a_second(number: int, progress: Callable[[int], None]) -> int:
+    """Be a shard."""
+    sleep(1)
+    return number
 
 
 def wait_long(path: str, progress: Callable[[int], None]) -> None:

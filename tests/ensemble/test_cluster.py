@@ -17,6 +17,7 @@ from clusters import (
     other_numpy,
     process_cluster,
     square,
+    wait_a_second,
     wait_long,
 )
 from runs import make_config
@@ -24,7 +25,13 @@ from runs import make_config
 from bp_pipeline.arrays import write_arrays
 from bp_pipeline.config import ConfigError, RunConfig
 from bp_pipeline.config.keys import Cluster
-from bp_pipeline.ensemble import RunResult, initial_parameters, open_cluster, train_runs
+from bp_pipeline.ensemble import (
+    ClusterLost,
+    RunResult,
+    initial_parameters,
+    open_cluster,
+    train_runs,
+)
 from bp_pipeline.ensemble.cluster import train_shards
 from bp_pipeline.ensemble.dask_cluster import DaskCluster
 
@@ -183,6 +190,36 @@ def test_a_cluster_without_workers_waits_for_one(tmp_path):
         assert list(trained) == [(2, 4)]
 
 
+# --------------------------------------------------------------------------------- who dies
+
+
+def test_what_dies_is_made_up_for_as_long_as_there_is_a_scheduler(tmp_path):
+    with process_cluster(tmp_path, 2) as processes, opened(processes.address) as (cluster, told):
+
+        def train(numbers: range) -> Iterator[int]:
+            for number, outcome in train_shards(wait_a_second, numbers, cluster=cluster):
+                assert number == outcome
+                yield number
+
+        one_dies = train(range(6))
+        first = next(one_dies)
+        processes.workers[0].kill()  # while it trains one and has others to do
+        assert sorted([first, *one_dies]) == [*range(6)]
+
+        all_die = train(range(6))
+        first = next(all_die)
+        processes.workers[1].kill()
+        processes.start_worker()
+        assert sorted([first, *all_die]) == [*range(6)]
+
+        scheduler_dies = train(range(6))
+        next(scheduler_dies)
+        processes.scheduler.kill()
+        with pytest.raises(ClusterLost, match="is gone"):
+            list(scheduler_dies)
+        assert told in ([], ["The cluster has no worker that may train; waiting for one to join."])
+
+
 # ---------------------------------------------------------------------------- who answers
 
 
@@ -217,12 +254,12 @@ def test_tls_is_asked_for_through_dasks_own_configuration(tmp_path):
                        ("cert", temporary.tls_client_cert)):  # fmt: skip
         (tmp_path / f"{name}.pem").write_text(text)
     ca, key, cert = (str(tmp_path / f"{name}.pem") for name in ("ca", "key", "cert"))
-    flags = ("--tls-ca-file", ca, "--tls-key", key, "--tls-cert", cert)
-    with process_cluster(tmp_path, 1, *flags) as processes:
+    with process_cluster(tmp_path, 1, {"ca-file": ca, "key": key, "cert": cert}) as processes:
         with pytest.raises(ConfigError, match="must be a Dask scheduler that answers"):
             opened(processes.address).__enter__()
-        tls = {"ca-file": ca, "client": {"key": key, "cert": cert}}
-        with config.set({"distributed.comm.tls": tls}), opened(processes.address) as (cluster, _):
+        tls = {"ca-file": ca, "client.key": key, "client.cert": cert}
+        tls = {f"distributed.comm.tls.{name}": path for name, path in tls.items()}
+        with config.set(tls), opened(processes.address) as (cluster, _):
             assert digests([small()], cluster) == digests([small()])
         with (
             pytest.raises((ssl.SSLError, ConnectionError)),
