@@ -17,7 +17,7 @@ CORE = {
     "lanes", "kinds", "equations", "kernel", "compiled",
 }  # fmt: skip
 
-COMPILED = {"lanes", "kinds", "equations", "kernel", "compiled"}
+COMPILED = {"lanes", "kinds", "compiled"}
 
 # From the command line down to the mathematics; what has no place here serves one of these.
 LAYERS = [

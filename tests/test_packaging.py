@@ -16,7 +16,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 TARGETS = {
     "help", "sweep", "map", "report", "reproduce", "baseline", "architectures", "schedule",
-    "unschedule", "ui", "studies", "test", "lint", "bench", "bench-peers", "pins", "clean",
+    "unschedule", "ui", "studies", "test", "lint", "bench", "bench-peers", "torture", "pins",
+    "clean",
 }  # fmt: skip
 # What the caller's shell, an outer make or a tracking server would otherwise bring into the test.
 FOREIGN = {"PYTHONPATH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MLFLOW_TRACKING_URI"}

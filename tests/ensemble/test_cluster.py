@@ -160,7 +160,7 @@ def test_workers_stop_what_nobody_waits_for(processes, cluster, tmp_path):
         (other_core, (), "its code_digest is "),
         (other_numba, (), "its Numba is 0.1, here it is "),
         (other_numpy, ("--preload", "another_numpy"), "its NumPy is 2.0.0, here it is "),
-        (None, ("--memory-limit", "400MiB"), "its 400 MiB of memory have no room for a shard"),
+        (None, ("--memory-limit", "240MiB"), "its 240 MiB of memory have no room for a shard"),
     ],
     ids=["core", "numba", "numpy", "memory"],
 )

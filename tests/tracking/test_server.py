@@ -332,7 +332,7 @@ def test_runs_on_a_real_server_read_back_as_on_the_embedded_store(
     with writer.artifacts(run_id) as copy:
         network = network_of(config, names.read_weights(copy, "final"), 0)
         assert {str(path.relative_to(copy)) for path in copy.rglob("*.*")} == {
-            *names.NEEDED_FILES, "environment.json"
+            *names.NEEDED_FILES, "environment.json", "picture.svg"
         }  # fmt: skip
     wanted = ("config.yaml", "weights/initial.npz", "no/such.file")
     with writer.artifacts(run_id, *wanted) as copy:

@@ -146,7 +146,9 @@ def test_on_a_remote_server_it_starts_nothing_and_tells_no_password(
 
 def test_a_sweep_without_a_comparison_gets_one(store: Path, links: dict[str, str]) -> None:
     client = MlflowClient(f"sqlite:///{store}/mlflow.db")
-    [tag] = [key for key in client.get_experiment("1").tags if key.startswith("mlflow.shared")]
+    run_id = links["sweep"].partition("/runs/")[2].partition("?")[0]
+    tags = client.get_experiment("1").tags
+    [tag] = [key for key in tags if key.startswith("mlflow.shared") and run_id in key]
     client.delete_experiment_tag("1", tag)
     run_ui(store, MLFLOW_TRACKING_URI=links["charts"].partition("/#")[0])
     assert tag in client.get_experiment("1").tags

@@ -90,12 +90,13 @@ def write_report(findings: Findings, folder: Path) -> None:
     report = outline(findings)
     write_tables(printed_tables(findings), folder)
     write_markdown(report, folder / "report.md")
-    write_page(report, folder / "report.html", _write_playgrounds(findings.sweep, folder))
+    write_page(report, folder / "report.html", _write_playgrounds(findings, folder))
 
 
-def _write_playgrounds(sweep: Sweep, folder: Path) -> dict[str, str]:
+def _write_playgrounds(findings: Findings, folder: Path) -> dict[str, str]:
     """Write a page that trains the champion of each task anew; return its file by the task."""
-    written = {}
+    sweep, written = findings.sweep, {}
+    rows = sweep.runs.set_index("run_id")
     for task in tasks(sweep):
         champion, file = choose_champion(sweep, task), f"playground-{task}.html"
         if isinstance(champion, NoChampion):
@@ -103,7 +104,8 @@ def _write_playgrounds(sweep: Sweep, folder: Path) -> dict[str, str]:
         try:
             with sweep.open_files(champion.run_id) as run:
                 config, result = read_config(run), read_result(run)
-                recorded = RecordedResult(champion.run_name, champion.result_digest, result.arrays)
+                place = findings.place(rows.loc[champion.run_id])
+                recorded = RecordedResult(place, champion.result_digest, result.arrays)
                 write_playground(config, folder / file, recorded, champion.replicate)
         except (OSError, ValueError, TrackingError):  # the report says so where it reads them
             continue

@@ -48,7 +48,9 @@ def write_markdown(report: Outline, path: Path) -> None:
 
 
 def _section(section: Section) -> list[str]:
-    facts = [f"- {name}: {escape_markdown(value)}" for name, value in section.facts]
+    facts = [
+        f"- {escape_markdown(name)}: {escape_markdown(value)}" for name, value in section.facts
+    ]
     sentences = map(escape_markdown, section.sentences)
     parts = [f"## {escape_markdown(section.headline)}", "\n".join(facts), *sentences]
     if section.command is not None:

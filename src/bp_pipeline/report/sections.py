@@ -15,7 +15,7 @@ from bp_pipeline.report.findings import Findings
 from bp_pipeline.report.networks import ShownNetworks, best_and_stalled
 from bp_pipeline.report.notation import NONE, as_typed, count, in_order
 from bp_pipeline.report.printed_tables import PrintedTable, every_run, printed_tables
-from bp_pipeline.report.sweep_data import DIVERGED, is_config_key
+from bp_pipeline.report.sweep_data import DIVERGED, file_names, is_config_key
 from bp_pipeline.terminal import counted
 
 _AGAIN = (
@@ -171,6 +171,7 @@ def _basis(findings: Findings) -> Section:
 def _setting(findings: Findings) -> Section:
     """List every key that decides a result, with the values it has, and what each init draws."""
     runs = findings.sweep.runs
+    runs = runs.assign(**{"init.path": file_names(runs["init.path"])})
     keys = [name for name in runs.columns if is_config_key(name) and name != "experiment"]
     own = [key for key in keys if key.startswith("init.")]
     facts = [

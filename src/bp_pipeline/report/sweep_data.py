@@ -243,7 +243,7 @@ def grid_places(runs: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
     Files of weights go by their names, and values by their texts where some of a key are texts.
     """
     runs = runs[runs["status"] == "FINISHED"]
-    runs = runs.assign(**{"init.path": _file_names(runs["init.path"])})
+    runs = runs.assign(**{"init.path": file_names(runs["init.path"])})
     runs = runs.assign(**{axis: _of_one_type(runs[axis]) for axis in axes})
     ordered = sorted_rows(runs, [*axes, "seed", "bp.result_digest", "run_id"])
     one_a_seed = ordered.drop_duplicates([*axes, "seed"])
@@ -312,7 +312,7 @@ def _measures(
     )
 
 
-def _file_names(paths: pd.Series) -> pd.Series:
+def file_names(paths: pd.Series) -> pd.Series:
     """Shorten paths to the names of their files, with so many folders as tell them apart."""
     parts = {path: PurePath(str(path)).parts for path in paths.dropna().unique()}
     for n in range(1, max(map(len, parts.values()), default=0) + 1):

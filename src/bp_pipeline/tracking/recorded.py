@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bp_pipeline.tracking.places import BUSY_DEADLINE, connect, database_path
+from bp_pipeline.tracking.places import BUSY_DEADLINE, connect, database_path, find_artifacts
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -127,8 +127,10 @@ def finished_sweep(
     tuple
         Its run id and its runs, the newest first.
     """
-    is_embedded = uri.startswith("sqlite")
-    tables = find_tables(database_path(uri), {"mode": "rw"}, experiment) if is_embedded else None
+    if not uri.startswith("sqlite"):
+        return None
+    path = database_path(uri)
+    tables = find_tables(path, {"mode": "rw"}, experiment)
     sweeps = tables.runs_tagged("bp.sweep_digest", sweep_digest) if tables else []
     newest = next(
         (
@@ -140,6 +142,9 @@ def finished_sweep(
     )
     if tables is None or newest is None or newest.status != "FINISHED":
         return None
+    with closing(connect(path, {"mode": "rw"}, BUSY_DEADLINE)) as database:
+        if find_artifacts(database, path).moved:  # MLflow is to be told where they are now
+            return None
     return newest.run_id, tables.runs_tagged("mlflow.parentRunId", newest.run_id)
 
 
