@@ -172,7 +172,7 @@ def test_a_map_that_comes_out_otherwise_or_was_altered_is_told(tmp_path):
     config.write_text(before.replace("seed: 0", "seed: 1", 1), encoding="utf-8")
     verdict = verdict_on(tmp_path, map_.run_id, code=1)
     assert verdict["verdict"] == "corrupt"
-    assert "seed" in verdict["reason"]
+    assert "config.yaml" in verdict["reason"]
     config.write_text(before, encoding="utf-8")
     arrays["solved"][3, 4] ^= True
     write_arrays(artifacts(tmp_path, map_) / "map.npz", arrays)

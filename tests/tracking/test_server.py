@@ -344,6 +344,7 @@ def test_runs_on_a_real_server_read_back_as_on_the_embedded_store(
         for _ in range(2)
     ]
     assert versions == ["1", "1"]
+    writer.crown("bp_pipeline-xor", "1")
     version = client.get_model_version_by_alias("bp_pipeline-xor", "champion")
     assert (version.version, version.run_id) == ("1", run_id)
     writer.log_comparison(parent, ["activation"], 1)

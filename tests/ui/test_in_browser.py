@@ -27,6 +27,7 @@ def card(page: Page, title: str) -> Locator:
 def test_the_link_shows_charts_with_every_run_of_the_sweep(
     page: Page, links: dict[str, str]
 ) -> None:
+    page.set_viewport_size({"width": 1440, "height": 4000})  # MLflow draws what is in view
     page.goto(links["charts"])
     expect(page.get_by_text(f"{N_RUNS} matching runs")).to_be_visible()
     expect(page.get_by_text(f"All {N_RUNS} runs")).to_be_visible()
@@ -102,7 +103,7 @@ def test_the_report_opens_in_the_artifact_viewer_with_its_pictures(
     page.goto(links["sweep"])
     with page.context.expect_page() as opened:
         page.get_by_role("link", name="Read its report").click()
-    pictures = opened.value.frame_locator("iframe").locator("svg, img")
+    pictures = opened.value.frame_locator("iframe").locator("svg[role=img]")
     expect(pictures.first).to_be_visible()
     box = pictures.first.bounding_box()
     assert box is not None

@@ -148,7 +148,7 @@ def test_a_sweep_without_a_comparison_gets_one(store: Path, links: dict[str, str
     client = MlflowClient(f"sqlite:///{store}/mlflow.db")
     run_id = links["sweep"].partition("/runs/")[2].partition("?")[0]
     tags = client.get_experiment("1").tags
-    [tag] = [key for key in tags if key.startswith("mlflow.shared") and run_id in key]
+    [tag] = [key for key in tags if key.startswith("mlflow.shared") and key.endswith(run_id)]
     client.delete_experiment_tag("1", tag)
     run_ui(store, MLFLOW_TRACKING_URI=links["charts"].partition("/#")[0])
     assert tag in client.get_experiment("1").tags
