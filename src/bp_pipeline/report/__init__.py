@@ -23,6 +23,7 @@ clock, run id, path or machine decides a byte of them. Versions of what draws an
 `requirements.txt` pins these.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +99,8 @@ def _write_playgrounds(findings: Findings, folder: Path) -> dict[str, str]:
     sweep, written = findings.sweep, {}
     rows = sweep.runs.set_index("run_id")
     for task in tasks(sweep):
-        champion, file = choose_champion(sweep, task), f"playground-{task}.html"
+        champion = choose_champion(sweep, task)
+        file = "playground-" + re.sub(r"[^\w.]+", "-", task) + ".html"  # a task may be `mine/half`
         if isinstance(champion, NoChampion):
             continue
         try:
