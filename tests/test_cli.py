@@ -11,11 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from commands import run_bp
+from commands import BP, run_bp
 
 from bp_pipeline import cli
 
-BP = Path(sys.executable).with_name("bp")
 SLOW_TO_IMPORT = {"mlflow", "numba", "pandas", "scipy", "matplotlib"}
 TINY = ["tracking=off", "engine=numpy", "training.epochs=5", "replicates=2"]
 

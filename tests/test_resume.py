@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from commands import run_bp
+from commands import BP, run_bp
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from runs import make_config
@@ -30,7 +30,7 @@ N_JOBS = 12
 
 
 def command(*arguments: str) -> list[str]:
-    return [str(Path(sys.executable).with_name("bp")), *arguments]
+    return [BP, *arguments]
 
 
 def bp(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -5,7 +5,6 @@ import pty
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from commands import run_bp
+from commands import BP, run_bp
 from runs import make_config
 
 from bp_pipeline import publish, sweep
@@ -29,9 +28,6 @@ from bp_pipeline.tracking.new_store import create
 Bp = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = ("replicates=10", "training.epochs=50", "training.record=5")
 SWEEP = ("-m", "activation=tanh,relu", "optimizer.learning_rate=0.1,1", *SMALL)
-
-
-BP = str(Path(sys.executable).with_name("bp"))
 
 
 def command(*arguments: str) -> list[str]:

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from time import monotonic
 
 import pytest
 from clusters import ProcessCluster, await_, kill_itself, process_cluster
+from commands import BP
 from distributed import KilledWorker
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -22,7 +22,6 @@ from bp_pipeline.config.keys import Cluster
 from bp_pipeline.ensemble import open_cluster, train_runs
 from bp_pipeline.ensemble.cluster import train_shards
 
-BP = str(Path(sys.executable).with_name("bp"))
 # Three ensembles, each a shard of some seconds.
 SWEEP = (
     "train", "-m", "activation=tanh,relu,sigmoid", "optimizer.learning_rate=0.5,2",

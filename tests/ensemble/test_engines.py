@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import BP
 
 import bp_pipeline
 from bp_pipeline.config.keys import conf_folder
@@ -58,8 +59,7 @@ def test_an_edit_to_an_imported_function_changes_the_bits(tmp_path: Path) -> Non
 def test_without_numba_the_reference_engine_takes_over(tmp_path: Path) -> None:
     (tmp_path / "numba.py").write_text("raise ImportError('no numba here')")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    bp = str(Path(sys.executable).with_name("bp"))
-    command = [bp, "train", "tracking=off", "replicates=2", "training.epochs=3"]
+    command = [BP, "train", "tracking=off", "replicates=2", "training.epochs=3"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stderr.splitlines() if "engine=numpy" in line] != []
@@ -69,8 +69,7 @@ def test_without_numba_the_reference_engine_takes_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["nbi", "nbc"])
 def test_a_broken_cache_is_made_again(kind: str, keep: int, tmp_path: Path) -> None:
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-    bp = str(Path(sys.executable).with_name("bp"))
-    command = [bp, "train", "tracking=off", "replicates=2", "training.epochs=3"]
+    command = [BP, "train", "tracking=off", "replicates=2", "training.epochs=3"]
 
     def train() -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -2,16 +2,15 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from checker import HERE, NODE, needs_node
+from commands import BP
 
 from bp_pipeline.config.compose import compose
 from bp_pipeline.playground.portable import portable_config
 
-BP = Path(sys.executable).with_name("bp")
 STEPS = [
     ("experiment=article", 0, 0, 0),
     ("experiment=article optimizer.momentum=0.9", 1, 3, 0),

@@ -4,13 +4,13 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from commands import BP
 from runs import make_config
 
 import bp_pipeline.reproduce
@@ -20,7 +20,6 @@ from bp_pipeline.reproduce.baselines import QUICK, is_quick
 from experiments.making import configs_of
 
 ROOT = Path(__file__).resolve().parents[2]
-BP = Path(sys.executable).with_name("bp")
 STUDY = "tripwire"
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from commands import run_bp
+from commands import BP, run_bp
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from stores import Store
@@ -27,7 +27,6 @@ from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.reproduce import Request, recorded, reproduce
 from bp_pipeline.tracking import NothingYet, RunsToVerify, TrackingError
 
-BP = Path(sys.executable).with_name("bp")
 TANH, RELU = "tanh", "relu"
 
 

@@ -3,7 +3,6 @@
 import math
 import os
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +22,6 @@ from bp_pipeline.tracking import (
     open_for_reading,
     open_for_writing,
 )
-
-BP = str(Path(sys.executable).with_name("bp"))
 
 
 def test_a_sweep_is_found_as_the_newest(writer: Writer, parent: str) -> None:
