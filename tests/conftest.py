@@ -1,7 +1,19 @@
-"""What all tests share: machine code of this very source, compiled once, and no clock."""
+"""What all tests share: machine code of this very source, one browser, no clock, no traces."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from playwright.sync_api import Browser, Playwright, sync_playwright
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+_FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
 
 settings.register_profile("untimed", deadline=None)  # how busy a machine is, is no finding
 settings.load_profile("untimed")
@@ -17,3 +29,34 @@ def pytest_sessionstart() -> None:
     from bp_pipeline.ensemble.engines import choose_cache
 
     choose_cache()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Start the installed browser: one a process, which is all that Playwright allows."""
+    with sync_playwright() as playwright:
+        path = _find_browser(playwright)
+        if path is None and os.environ.get("BP_BROWSER") == "required":
+            pytest.fail("There is no browser; .ci/install-browser should have installed one.")
+        if path is None:
+            pytest.skip(f"needs a browser: none of {', '.join(_NAMES)} is installed")
+        browser = playwright.chromium.launch(executable_path=path, args=_FLAGS.split())
+        yield browser
+        browser.close()
+
+
+def _find_browser(playwright: Playwright) -> str | None:
+    places = [*map(shutil.which, _NAMES), playwright.chromium.executable_path]
+    return next((place for place in places if place and Path(place).exists()), None)
+
+
+@pytest.fixture(autouse=True)
+def environment_left_alone() -> Iterator[None]:
+    """Fail a test that leaves a variable for the next one to find."""
+    before = _environment()
+    yield
+    assert _environment() == before
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}

@@ -66,6 +66,7 @@ def main() -> int:
             return status
         except BaseException as error:
             if stops:  # whatever came of it, such as a terminal that is gone
+                _ignore_signals()
                 with suppress(OSError):
                     print("Interrupted.", file=sys.stderr)
                 return stops[0].exit_code
@@ -155,9 +156,24 @@ def _others_silent() -> Iterator[None]:
             logging.lastResort = last_resort
 
 
+def _ignore_signals() -> None:
+    """Let nothing cut short a process that has stopped, such as Ctrl-C pressed once too often."""
+    for number in _stops():
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _stops() -> list[int]:
+    """Return what stops this process; no signal does, where it is only a thread of another's."""
+    if threading.current_thread() is not threading.main_thread():
+        return []
+    return [getattr(signal, name) for name in _STOPS if hasattr(signal, name)]
+
+
 @contextmanager
 def _process() -> Iterator[list[Stopped]]:
-    """Set how this process is stopped and how often it looks for garbage, and undo that.
+    """Set how this process is stopped and how often it looks for garbage.
+
+    All of it is undone, unless a signal came: what has been stopped is only to end.
 
     Yields
     ------
@@ -175,11 +191,8 @@ def _process() -> Iterator[list[Stopped]]:
             stops.append(Stopped(number))
             raise stops[-1]
 
-    numbers = [getattr(signal, name) for name in _STOPS if hasattr(signal, name)]
-    if threading.current_thread() is not threading.main_thread():
-        numbers = []
     # What is ignored stays so: by `nohup`, and by a shell that runs a script in the background.
-    before = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) != signal.SIG_IGN}
+    before = {n: signal.getsignal(n) for n in _stops() if signal.getsignal(n) != signal.SIG_IGN}
     thresholds = gc.get_threshold()
     try:
         for number in before:
@@ -188,7 +201,7 @@ def _process() -> Iterator[list[Stopped]]:
         yield stops
     finally:
         gc.set_threshold(*thresholds)
-        for number, handler in before.items():
+        for number, handler in before.items() if not stops else ():
             signal.signal(number, handler)
 
 

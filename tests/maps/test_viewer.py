@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import shutil
 import zlib
 from base64 import b64decode
 from pathlib import Path
@@ -89,29 +88,22 @@ def test_a_page_carries_the_values_of_all_pixels(page):
     assert soup.find("h1").text == "a <map>"
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs a browser")
-def test_a_browser_shows_the_pixel_under_the_pointer(page):
-    from playwright.sync_api import sync_playwright
-
+def test_a_browser_shows_the_pixel_under_the_pointer(page, browser):
     path, map_ = page
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-        )
-        shown = browser.new_page()
-        problems: list[str] = []
-        shown.on("pageerror", lambda error: problems.append(str(error)))
-        shown.goto(path.as_uri())
-        shown.wait_for_function("Object.keys(arrays).length === 4")
-        box = shown.locator("#map").bounding_box()
-        place = shown.evaluate("data.placement")
-        scale = box["width"] / shown.evaluate("image.naturalWidth")
-        row, column = 5, 7
-        at = (place["left"] + (column + 0.5) * place["enlarged"]) * scale
-        down = (place["top"] + (15 - row + 0.5) * place["enlarged"]) * scale
-        shown.mouse.move(box["x"] + at, box["y"] + down)
-        values, command = (shown.locator(f"#{name}").inner_text() for name in ("values", "command"))
-        browser.close()
+    shown = browser.new_page()
+    problems: list[str] = []
+    shown.on("pageerror", lambda error: problems.append(str(error)))
+    shown.goto(path.as_uri())
+    shown.wait_for_function("Object.keys(arrays).length === 4")
+    box = shown.locator("#map").bounding_box()
+    place = shown.evaluate("data.placement")
+    scale = box["width"] / shown.evaluate("image.naturalWidth")
+    row, column = 5, 7
+    at = (place["left"] + (column + 0.5) * place["enlarged"]) * scale
+    down = (place["top"] + (15 - row + 0.5) * place["enlarged"]) * scale
+    shown.mouse.move(box["x"] + at, box["y"] + down)
+    values, command = (shown.locator(f"#{name}").inner_text() for name in ("values", "command"))
+    shown.close()
     assert problems == []
     assert repr(map_.result.x[column].item()) in values
     assert repr(map_.result.y[row].item()) in values

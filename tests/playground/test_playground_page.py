@@ -34,10 +34,10 @@ def trained(config: RunConfig) -> RunResult:
 
 
 @pytest.fixture
-def open_page(chromium: Browser, tmp_path: Path) -> Iterator[Open]:
+def open_page(browser: Browser, tmp_path: Path) -> Iterator[Open]:
     """Open the page that starts from a config; what it asks for or complains of is a failure."""
     complaints: list[str] = []
-    context = chromium.new_context(viewport={"width": 1440, "height": 1000})
+    context = browser.new_context(viewport={"width": 1440, "height": 1000})
     path = tmp_path / "playground.html"
 
     def open_page(
@@ -301,13 +301,13 @@ def test_the_first_replicate_and_epoch_that_differ_are_named(open_page: Open) ->
     expect(verdict).to_contain_text(repr(float(loss[2, 5])))
 
 
-def test_it_trains_in_a_frame_without_an_origin(chromium: Browser, tmp_path: Path) -> None:
+def test_it_trains_in_a_frame_without_an_origin(browser: Browser, tmp_path: Path) -> None:
     """As MLflow shows the files of a run."""
     config = composed("replicates=3", "training.epochs=100")
     write_playground(config, tmp_path / "page.html", recorded_of(config))
     frame = '<iframe sandbox="allow-scripts" src="page.html" width="1200" height="900"></iframe>'
     (tmp_path / "outer.html").write_text(frame, encoding="utf-8")
-    context = chromium.new_context()
+    context = browser.new_context()
     page = context.new_page()
     page.goto((tmp_path / "outer.html").as_uri())
     expect(page.frame_locator("iframe").locator("#verdict")).to_have_class("identical")
@@ -316,10 +316,10 @@ def test_it_trains_in_a_frame_without_an_origin(chromium: Browser, tmp_path: Pat
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_narrow_screen_shows_all_of_it_to_everyone(
-    chromium: Browser, tmp_path: Path, scheme: str
+    browser: Browser, tmp_path: Path, scheme: str
 ) -> None:
     write_playground(composed("network.hidden=[4,4]"), tmp_path / "page.html")
-    context = chromium.new_context(viewport={"width": 400, "height": 800}, color_scheme=scheme)
+    context = browser.new_context(viewport={"width": 400, "height": 800}, color_scheme=scheme)
     page = context.new_page()
     page.goto((tmp_path / "page.html").as_uri())
     expect(page.locator("#digest")).to_have_text(DIGEST)

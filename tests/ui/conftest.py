@@ -1,21 +1,13 @@
-"""One small sweep, one `bp ui` on it, and one browser, for all tests of this folder."""
+"""One small sweep and one `bp ui` on it, for all tests of this folder."""
 
-import os
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from commands import run_bp
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 from user import SWEEP, environment, group_of, is_alive, listening, read_links, start_ui
-
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
-_FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
 
 
 @pytest.fixture(scope="session")
@@ -47,25 +39,6 @@ def links(store: Path) -> Iterator[dict[str, str]]:
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
     assert not is_alive(group)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Start the installed browser."""
-    with sync_playwright() as playwright:
-        path = _find_browser(playwright)
-        if path is None and os.environ.get("BP_BROWSER") == "required":
-            pytest.fail("There is no browser; .ci/install-browser should have installed one.")
-        if path is None:
-            pytest.skip(f"needs a browser: none of {', '.join(_NAMES)} is installed")
-        browser = playwright.chromium.launch(executable_path=path, args=_FLAGS.split())
-        yield browser
-        browser.close()
-
-
-def _find_browser(playwright: Playwright) -> str | None:
-    places = [*map(shutil.which, _NAMES), playwright.chromium.executable_path]
-    return next((place for place in places if place and Path(place).exists()), None)
 
 
 @pytest.fixture(scope="session")
