@@ -30,7 +30,7 @@ with part("import everything else"):
 
     from bp_pipeline.ensemble import train_runs
     from bp_pipeline.ensemble.engines import problem_with
-    from bp_pipeline.publish import report_sweep
+    from bp_pipeline.report.publish import report_sweep
     from bp_pipeline.tracking import FrozenSweep, open_for_writing, trained_run
 with part("load the compiled engine"):
     problem_with("compiled")

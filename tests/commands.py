@@ -26,9 +26,9 @@ _SLOW = (
     "scipy.stats",
     "bp_pipeline.config",
     "bp_pipeline.core.compiled",
-    "bp_pipeline.explain.command",
+    "bp_pipeline.cli.explain",
     "bp_pipeline.maps",
-    "bp_pipeline.playground.command",
+    "bp_pipeline.cli.playground",
     "bp_pipeline.reproduce",
     "bp_pipeline.sweep",
 )

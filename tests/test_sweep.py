@@ -18,10 +18,11 @@ import pytest
 from commands import BP, run_bp
 from runs import make_config
 
-from bp_pipeline import publish, sweep
+from bp_pipeline import sweep
 from bp_pipeline.config import Composition, Job
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import batches
+from bp_pipeline.report import publish
 from bp_pipeline.sweep import run_jobs, states_of
 from bp_pipeline.tracking.new_store import create
 

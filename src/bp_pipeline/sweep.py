@@ -216,7 +216,7 @@ def _finish_sweep(run_id: str, digest: str, training: "_Training", writer: Write
         writer.kill_half_written(run_id)
         writer.write_speed(run_id, perf_counter() - started, training.network_epochs)
     writer.write_account(run_id, training.account)
-    from bp_pipeline.publish import show  # with pandas, which a complete sweep does without
+    from bp_pipeline.report.publish import show  # with pandas, which a complete sweep does without
 
     is_shown = show(writer, run_id, training.account)
     writer.finish(run_id, training.account.status)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -306,6 +306,17 @@ def test_a_command_leaves_the_process_as_it_was(monkeypatch: pytest.MonkeyPatch)
     assert len(seen) == 2
 
 
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """Let signals be heard again, which a stopped command leaves ignored: its process is to end."""
+    numbers = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+    before = [*map(signal.getsignal, numbers)]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals")
 def test_a_signal_in_a_command_that_clears_up_is_told_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bp_pipeline.cli import main
-from bp_pipeline.explain import command
+from bp_pipeline.cli import explain, main
 
 
 def run(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
@@ -74,7 +73,7 @@ def test_many_epochs_are_announced(
     assert run(["--epoch", "1234"], monkeypatch) == 0
     quiet = capsys.readouterr()
     assert quiet.err == ""
-    monkeypatch.setattr(command, "_MANY_EPOCHS", 1000)
+    monkeypatch.setattr(explain, "_MANY_EPOCHS", 1000)
     assert run(["--epoch", "1234"], monkeypatch) == 0
     announced = capsys.readouterr()
     assert announced.out == quiet.out
@@ -85,7 +84,7 @@ def test_many_epochs_are_announced(
 def test_on_a_terminal_they_are_counted(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "_MANY_EPOCHS", 1000)
+    monkeypatch.setattr(explain, "_MANY_EPOCHS", 1000)
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert run(["--epoch", "1234"], monkeypatch) == 0
     _, _, counted = capsys.readouterr().err.partition("\n")

@@ -1,26 +1,21 @@
 """`bp explain`: its arguments, and what is said where they are wrong.
 
-Owns the command line of the explanation, and which run it asks for: overrides are composed as
-`bp train` does, a recorded run is read from its store. The modules that know a step are imported
-when the request is known to make sense.
+The modules that know a step are imported when the request is known to make sense.
 """
 
-import re
 import sys
-from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import SUPPRESS
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
 
-from bp_pipeline.config import ConfigError, RunConfig, compose
+from bp_pipeline.cli.parsers import Parser
+from bp_pipeline.cli.requested_run import cannot_write, requested_run, run_parser
+from bp_pipeline.config import ConfigError
 from bp_pipeline.config.errors import suggest
 
-if TYPE_CHECKING:
-    from bp_pipeline.tracking import Recorded
-
+_PROGRAM = "bp explain"
 _FORMATS = ("terminal", "md", "html", "json")
-_RUN_ID = re.compile("[0-9a-f]{6,}")  # as MLflow makes them, and no override
 _NUMBERS = {
     "sample": "row of the truth table, from 0",
     "epoch": "epochs before the step, from 0",
@@ -63,7 +58,7 @@ def run(arguments: Sequence[str]) -> int:
 
     Raises
     ------
-    ConfigError
+    ConfigError, TrackingError
         Where the request is wrong.
     """
     chosen = _parser().parse_intermixed_args(arguments)
@@ -73,45 +68,34 @@ def run(arguments: Sequence[str]) -> int:
             f"`--format` must be one of its options, got {chosen.format!r}. "
             f"{suggest(chosen.format, list(_FORMATS))}"
         )
-    with _asked_for(chosen) as (config, recorded):
+    words = [*(["--multirun"] if chosen.multirun else []), *chosen.words]
+    with requested_run(_PROGRAM, words, chosen.config_dir, chosen.experiment) as asked:
         from bp_pipeline.explain import FORMATS, explain_step
 
         with _announced(numbers["epoch"]) as progress:
-            explanation = explain_step(config, **numbers, progress=progress, recorded=recorded)
+            explanation = explain_step(
+                asked.config, **numbers, progress=progress, recorded=asked.recorded
+            )
     text = FORMATS[chosen.format](explanation)
     if chosen.out is None:
         sys.stdout.write(text)
-    else:
-        _write(chosen.out, text)
+        return 0
+    try:
+        chosen.out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise cannot_write(chosen.out, error) from None
     return 0
 
 
-class _Parser(ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"`{self.prog}` cannot be asked so: {message}. See `{self.prog} --help`.")
-
-
-def _parser() -> ArgumentParser:
-    parser = _Parser(
-        prog="bp explain",
-        usage="%(prog)s [OVERRIDES | RUN] [--sample N] [--epoch E] [--replicate K] [--format F] "
-        "[--out FILE]",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def _parser() -> Parser:
+    options = "[--sample N] [--epoch E] [--replicate K] [--format F] [--out FILE]"
+    parser = run_parser(_PROGRAM, options, _DESCRIPTION, _EPILOG)
     add, formats = parser.add_argument, f"{{{','.join(_FORMATS)}}}"
-    add("words", nargs="*", metavar="OVERRIDES | RUN",
-        help="the run, as in `bp train OVERRIDES`, or the id of a recorded one")  # fmt: skip
     for (name, what), letter in zip(_NUMBERS.items(), "NEK", strict=True):
         add(f"--{name}", metavar=letter, default="0", help=f"{what} (default: 0)")
     add("--format", metavar=formats, default="terminal",
         help="default: terminal; html has a diagram of the network")  # fmt: skip
     add("--out", metavar="FILE", type=Path, help="write there (default: stdout)")
-    add("--config-dir", metavar="DIR", help="take option files from DIR too")
-    add("--experiment", metavar="NAME", default="bp_pipeline",
-        help="of MLflow, in whose store RUN is looked for (default: %(default)s)")  # fmt: skip
     add("--multirun", "-m", action="store_true", help=SUPPRESS)
     return parser
 
@@ -122,61 +106,6 @@ def _number(name: str, text: str) -> int:
     except ValueError:
         problem = f"`--{name}` must be a whole number, got {text!r}. Try `--{name} 0`."
         raise ConfigError(problem) from None
-
-
-@contextmanager
-def _asked_for(chosen: Namespace) -> Iterator[tuple[RunConfig, "Recorded | None"]]:
-    """Yield the config of the run that is asked for, and where it was recorded, if it was."""
-    if not any(map(_RUN_ID.fullmatch, chosen.words)):
-        yield _composed(chosen), None
-        return
-    from bp_pipeline.tracking import TrackingError
-
-    if len(chosen.words) > 1 or chosen.config_dir is not None:
-        raise ConfigError(
-            "`bp explain` must be asked for overrides or for one RUN, got "
-            f"{' '.join(chosen.words)!r}. Leave out the others: a recorded run has its own config."
-        )
-    try:
-        with _recorded(chosen.words[0], chosen.experiment) as found:
-            yield found
-    except TrackingError as error:
-        raise ConfigError(str(error)) from error
-
-
-@contextmanager
-def _recorded(run_id: str, experiment: str) -> Iterator[tuple[RunConfig, "Recorded"]]:
-    """Yield the config of a recorded run, whose given weights are there as long as this lasts."""
-    from bp_pipeline.tracking import RunsToVerify
-    from bp_pipeline.tracking.format import GIVEN_WEIGHTS, INITIAL_WEIGHTS, read_config
-
-    with RunsToVerify.open(None, experiment) as store:
-        [run] = store.find([run_id])
-        with store.artifacts(run_id, "config.yaml", INITIAL_WEIGHTS, GIVEN_WEIGHTS) as folder:
-            try:
-                config = read_config(folder)
-            except (OSError, ConfigError) as error:
-                problem = "; ".join(str(error).splitlines())
-                raise ConfigError(
-                    f"`RUN` must have a config.yaml that can be used, got {run_id!r}: {problem}"
-                ) from None
-            yield config, run
-
-
-def _composed(chosen: Namespace) -> RunConfig:
-    folder, flags = chosen.config_dir, ["--multirun"] if chosen.multirun else []
-    if folder is not None and not Path(folder).is_dir():
-        raise ConfigError(
-            f"`--config-dir` must be a folder, got {folder!r}. Name one that has option files."
-        )
-    flags += [] if folder is None else ["--config-dir", folder]
-    asked = compose([*flags, *chosen.words], program="bp explain")
-    if len(asked.jobs) != 1:
-        raise ConfigError(
-            f"`bp explain` must be asked for one run, got a sweep of {len(asked.jobs)} "
-            f"({asked.sweep_name}). Give one value to every key that it varies."
-        )
-    return asked.jobs[0].config
 
 
 @contextmanager
@@ -204,13 +133,3 @@ def _announced(n_epochs: int) -> Iterator[Callable[[int], None] | None]:
         yield advance
     finally:
         bar.stop()
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(
-            f"`--out` must be a file that can be written, got {str(path)!r} ({error.strerror}). "
-            "Name a file in a folder that exists."
-        ) from None

@@ -1,6 +1,6 @@
 """Random command lines: each is done whole, or refused in one message that a user can act on.
 
-`make test ARGS="tests/test_command_lines.py --lines 2000 --hypothesis-seed 1"` tries more of them.
+More of them: `make test ARGS="tests/cli/test_command_lines.py --lines 2000 --hypothesis-seed 1"`.
 """
 
 import io
