@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from browsers import BROWSERS, answer_of
 from checker import HERE, MODULE, conformance, training_vectors
+from random_configs import Request, some_random_configs
 from runs import make_config
 
 from bp_pipeline.config.compose import compose
@@ -36,6 +38,16 @@ await fetch("answer", { method: "POST", body: JSON.stringify(digest.textContent)
 </script>"""
 
 
+def pages_with(vectors: dict[str, Any]) -> dict[str, str]:
+    """Return what a browser needs to check the module, and posts the failures of."""
+    return {
+        "check.html": CHECK,
+        "backprop.mjs": MODULE,
+        "conformance.mjs": (HERE / "conformance.mjs").read_text("utf-8"),
+        "vectors.json": json.dumps(vectors),
+    }
+
+
 @pytest.mark.parametrize("browser", BROWSERS)
 def test_the_module_conforms_and_has_the_digests_of_the_studies(
     browser: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -46,13 +58,16 @@ def test_the_module_conforms_and_has_the_digests_of_the_studies(
         jobs = compose([f"experiment={study}", "tracking=off"]).jobs
         more = training_vectors([job.config for job in jobs])["trainings"]
         vectors = {**vectors, "trainings": vectors["trainings"] + more}
-    pages = {
-        "check.html": CHECK,
-        "backprop.mjs": MODULE,
-        "conformance.mjs": (HERE / "conformance.mjs").read_text("utf-8"),
-        "vectors.json": json.dumps(vectors),
-    }
-    assert answer_of(browser, pages, "check.html", tmp_path) == []
+    assert answer_of(browser, pages_with(vectors), "check.html", tmp_path) == []
+
+
+@pytest.mark.parametrize("browser", BROWSERS)
+@some_random_configs
+def test_random_configs_have_the_digests_of_the_engines(
+    browser: str, tmp_path_factory: pytest.TempPathFactory, drawn: list[Request]
+) -> None:
+    vectors = training_vectors([make_config(*request) for request in drawn])
+    assert answer_of(browser, pages_with(vectors), "check.html", tmp_path_factory.mktemp("b")) == []
 
 
 @pytest.mark.parametrize("browser", BROWSERS)
