@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from shutil import copy, copytree
@@ -38,6 +39,9 @@ N_RUNS = {
 }
 # Studies of maps, and how many they draw at the size of their baseline.
 MAPS = {"trainability": 4, "xor_basins": 3, "sohl_dickstein_2024": 2}
+
+
+composed = cache(configs_of)  # what several tests ask for takes seconds to compose
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +92,7 @@ def test_rates_of_a_summary_fit_each_other(name: str) -> None:
     table = read_summary(EXPERIMENTS / name)
     if "deterministic" in table:
         table = table[~table["deterministic"]]
-    n = configs_of(f"experiment={name}")[0].replicates
+    n = composed(f"experiment={name}", program="bp train")[0].replicates
     outcomes = table[[RATE, "stalled/rate", "diverged/rate"]].to_numpy()
     np.testing.assert_allclose(outcomes.sum(axis=1), 1, rtol=1e-12)
     told = RATE if f"{RATE}_low" in table else "solved/rate"  # the rate that has an interval
@@ -137,13 +141,13 @@ def test_what_a_readme_tells_to_type_is_accepted(name: str, words: list[str]) ->
         assert map_configs(*arguments)
     else:
         assert (program, verb) in {("bp", "train"), ("bp", "explain")}
-        assert configs_of(*arguments, program=f"bp {verb}")
+        assert composed(*arguments, program=f"bp {verb}")
 
 
 def test_combinations_hold_the_steps_of_the_article() -> None:
     steps = ("article", "article_loss", "article_activation", "article_init")
-    single = [configs_of(f"experiment={name}") for name in steps]
-    combinations = configs_of("experiment=corrections")
+    single = [composed(f"experiment={name}", program="bp train") for name in steps]
+    combinations = composed("experiment=corrections", program="bp train")
     assert [len(configs) for configs in single] == [1, 1, 1, 1]
     digests = {config.config_digest for config in combinations}
     assert len(digests) == len(combinations) == 8
