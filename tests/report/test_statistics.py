@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from scipy.stats import wilcoxon
 
 from bp_pipeline.report.statistics import (
     eta_squared,
@@ -83,6 +84,14 @@ def test_signed_rank_of_darwins_maize() -> None:
     test = signed_rank(differences, np.zeros(15))
     assert test.n == 15
     assert test.p_value == pytest.approx(2 * sums[: lower + 1].sum() / 2**15)
+
+
+@given(st.lists(st.integers(-3, 3).filter(bool), min_size=1, max_size=6))
+@example([1] * 13)  # the most whose signs SciPy goes through
+@example([1, -2] * 7)
+def test_signed_rank_is_scipys(differences: list[int]) -> None:
+    values = np.array(differences, dtype=float)
+    assert signed_rank(values, np.zeros_like(values)).p_value == wilcoxon(values).pvalue
 
 
 @pytest.mark.parametrize("pairs", [[], [1.0, 2.0]])

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 CONFIDENCE = 0.95
+_MOST_TIED = 13  # pairs, some of them tied, up to which SciPy tests exactly
 
 
 class Survival(NamedTuple):
@@ -160,18 +161,23 @@ def signed_rank(
     """Test whether the differences of pairs lie symmetrically about 0; equal pairs tell nothing.
 
     SciPy's choice: without ties exact for up to 50 pairs; with ties, over all signs of the ranks,
-    for up to 13, where that is exact too; else the normal approximation, corrected for ties.
+    for up to 13, where that is exact too; else the normal approximation, corrected for ties. Going
+    over the signs is ours, since SciPy ranks anew for each of them: 1 s for 13 pairs, not 1 ms.
 
     References
     ----------
     Wilcoxon (1945), Individual Comparisons by Ranking Methods.
     """
-    from scipy.stats import wilcoxon
+    from scipy.stats import rankdata, wilcoxon
 
     differences = first - second
     differences = differences[differences != 0]
-    n = len(differences)
-    return PairedTest(n, float(wilcoxon(differences).pvalue) if n else 1.0)
+    n, sizes = len(differences), np.abs(differences)
+    if not n:
+        return PairedTest(0, 1.0)
+    if n <= _MOST_TIED and len(np.unique(sizes)) < n:
+        return PairedTest(n, _over_all_signs(differences > 0, rankdata(sizes)))
+    return PairedTest(n, float(wilcoxon(differences).pvalue))
 
 
 def holm(p_values: Sequence[float]) -> Float64[np.ndarray, " test"]:
@@ -212,6 +218,16 @@ def eta_squared(values: Float64[np.ndarray, " cell"], levels: Sequence[Hashable]
         groups.setdefault(level, []).append(value)
     between = (len(group) * (np.mean(group) - values.mean()) ** 2 for group in groups.values())
     return float(sum(between)) / total
+
+
+def _over_all_signs(
+    is_positive: Bool[np.ndarray, " pair"], ranks: Float64[np.ndarray, " pair"]
+) -> float:
+    """Return the two-sided p-value of a sum of positive ranks, as all signs are equally likely."""
+    n = len(ranks)
+    sums = (np.arange(2**n)[:, np.newaxis] >> np.arange(n) & 1) @ ranks  # halves, thus exact
+    observed = ranks @ is_positive
+    return min(1.0, 2 * float(min((sums <= observed).mean(), (sums >= observed).mean())))
 
 
 def _first_half(epochs: Float64[np.ndarray, " step"], bound: Float64[np.ndarray, " step"]) -> float:
