@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bp_pipeline.config import ConfigError, Job, compose
-from bp_pipeline.config.compose import Application
+from bp_pipeline.config.compose import Application, compose_each
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -171,6 +171,11 @@ def test_what_hydra_only_shows_is_no_job(capsys: pytest.CaptureFixture[str]) -> 
     asked = compose(["--cfg", "job", "seed=3"])
     assert (asked.jobs, asked.sweep_name) == ((), None)
     assert "seed: 3" in capsys.readouterr().out
+
+
+def test_overrides_of_our_own_are_composed_as_if_they_were_typed() -> None:
+    asked = [["experiment=article"], [], ["activation=relu", "seed=7"]]
+    assert compose_each(asked) == [compose(overrides).jobs[0].config for overrides in asked]
 
 
 def test_composing_leaves_the_process_as_it_was() -> None:

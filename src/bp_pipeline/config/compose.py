@@ -126,6 +126,25 @@ def compose(
     return Composition(jobs, sweep_name, command)
 
 
+def compose_each(asked: Sequence[Sequence[str]], parse: Parse = parse_config) -> list[RunConfig]:
+    """Compose one run for each list of overrides, in half the time that `compose` takes.
+
+    It is for overrides of our own: no message is made of what Hydra refuses, nor is a sweep one.
+    """
+    from hydra import compose as compose_with_hydra
+    from hydra import initialize_config_dir
+
+    from bp_pipeline.config.job_configs import job_config, without_hydra
+
+    configs = []
+    with initialize_config_dir(str(conf_folder()), **_version_base()):
+        for overrides in asked:
+            config = compose_with_hydra(_CONFIG, [*overrides], return_hydra_config=True)
+            job = job_config(without_hydra(config), config.hydra)
+            configs.append(parse(job.values, job.labels))
+    return configs
+
+
 def complete(query: str, line: str) -> list[str]:
     """Return the overrides that could stand at the end of a half-typed line.
 
@@ -251,7 +270,7 @@ def _start_hydra(program: str, arguments: Sequence[str], application: Applicatio
     import hydra
     from hydra.errors import ConfigCompositionException
 
-    version = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
+    version = _version_base()
     settle = hydra.main(config_path=str(conf_folder()), config_name=_CONFIG, **version)
     start = settle(application)
     with _process(program, arguments):
@@ -264,6 +283,12 @@ def _start_hydra(program: str, arguments: Sequence[str], application: Applicatio
             application.doubt = error
             sys.argv.append("hydra.mode=MULTIRUN")
             start()
+
+
+def _version_base() -> dict[str, Any]:
+    import hydra
+
+    return {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
 
 
 @contextmanager

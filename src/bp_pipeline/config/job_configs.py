@@ -202,7 +202,7 @@ class Composer:
 
     def _base_from_hydra(self, lines: Sequence[str]) -> JobConfig:
         config = self._loader.load_sweep_config(self._master, list(lines))
-        values = _plain(_without_hydra(config), resolve=False)
+        values = _plain(without_hydra(config), resolve=False)
         return JobConfig(tuple(lines), values, _labels(config.hydra))
 
     def _occupied_groups(self, lines: tuple[str, ...]) -> set[str] | None:
@@ -269,7 +269,7 @@ class Composer:
         before, state.cfg = state.cfg, None
         try:
             state.set_config(config)  # for ${hydra:…} in a value
-            return job_config(_without_hydra(config), config.hydra)
+            return job_config(without_hydra(config), config.hydra)
         finally:
             state.cfg = before
 
@@ -342,7 +342,8 @@ def _plain(config: DictConfig, *, resolve: bool = True) -> dict[str, Any]:
     return cast(dict[str, Any], container)
 
 
-def _without_hydra(config: DictConfig) -> DictConfig:
+def without_hydra(config: DictConfig) -> DictConfig:
+    """Return a config without its `hydra` node."""
     config = copy.deepcopy(config)
     with open_dict(config):
         del config["hydra"]

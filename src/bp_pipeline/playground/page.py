@@ -18,7 +18,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from bp_pipeline.config.compose import compose
+from bp_pipeline.config.compose import compose_each
 from bp_pipeline.config.keys import conf_folder
 from bp_pipeline.config.naming import ALWAYS, run_name
 from bp_pipeline.config.schema import RunConfig
@@ -129,20 +129,16 @@ def _json(data: Any) -> str:
 
 
 def _data(config: RunConfig, recorded: RecordedResult | None, replicate: int) -> dict[str, Any]:
+    article, defaults = compose_each([ARTICLE, []])
     return {
         "start": {**_settings(config), "replicate": replicate},
-        "article": _settings(_composed(ARTICLE)),
-        "defaults": _settings(_composed([])),
+        "article": _settings(article),
+        "defaults": _settings(defaults),
         "options": {group: _options(group) for group in _GROUPS},
         "rules": entry_rules(),
         "corrections": _CORRECTIONS,
         "recorded": recorded and _comparable(recorded),
     }
-
-
-def _composed(overrides: list[str]) -> RunConfig:
-    [job] = compose([*overrides, "tracking=off"]).jobs
-    return job.config
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:

@@ -4,13 +4,13 @@ Owns what is compared with what: two values of one key, everything else but the 
 the same. The tests themselves are `statistics.py`'s.
 """
 
-from collections import defaultdict
 from collections.abc import Hashable
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Float64, Int64
 
 from bp_pipeline.ensemble import wilson_interval
 from bp_pipeline.report.notation import sorted_rows
@@ -29,6 +29,17 @@ from bp_pipeline.report.tables import ranked
 ALPHA = 0.05  # tests below it are called significant
 _NEVER = ("task", "replicates")  # groups of keys between whose values no test makes sense
 _FEW, _MOST_TESTS = 6, 300  # values of a key, tests of a family: in more nothing is significant
+
+
+class _Replicates(NamedTuple):
+    """Replicates of a place: the pair of each, and what came of it; NaN epochs where none did."""
+
+    pair: Int64[np.ndarray, " replicate"]
+    solved: Bool[np.ndarray, " replicate"]
+    epochs: Float64[np.ndarray, " replicate"]
+
+
+_NONE = _Replicates(np.empty(0, np.int64), np.empty(0, bool), np.empty(0))
 
 
 def axes_to_compare(sweep: Sweep) -> list[str]:
@@ -67,12 +78,12 @@ def comparisons(sweep: Sweep, axis: str) -> pd.DataFrame:
     draws = drawn_replicates(sweep)
     same = [key for key in sweep.settings if key != axis]
     best = _ranked_on_even(sweep, draws).drop_duplicates([*same, axis])
-    odd = defaultdict(draws.head(0).copy, list(_odd(draws).groupby("place", sort=False)))
+    odd = _by_place(_odd(draws))
     rows = []
     for context, places in best.groupby(same, sort=True, dropna=False):
         of_level = sorted_rows(places, [axis]).to_dict("records")
         for first, second in combinations(of_level, 2):
-            row = _compare(odd[first["run_id"]], odd[second["run_id"]])
+            row = _compare(*(odd.get(side["run_id"], _NONE) for side in (first, second)))
             if row["n"]:
                 sides = _sides(axis, first, second)
                 rows.append({**dict(zip(same, context, strict=True)), **sides, **row})
@@ -138,11 +149,26 @@ def _lower_median(epochs: pd.Series) -> float:
     return float(np.sort(epochs.to_numpy())[(len(epochs) - 1) // 2])
 
 
-def _compare(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any]:
-    columns = ["pair", "solved", "epochs_to_converge"]
-    pairs = first[columns].merge(second[columns], on="pair", suffixes=("_1", "_2"))
-    did = [pairs[f"solved_{side}"].to_numpy(dtype=bool) for side in (1, 2)]
-    times = [pairs[f"epochs_to_converge_{side}"].to_numpy(dtype=float) for side in (1, 2)]
+def _by_place(replicates: pd.DataFrame) -> dict[str, _Replicates]:
+    """Return the replicates of each place as arrays: a DataFrame for each would take far longer."""
+    columns = [
+        replicates["pair"].to_numpy(dtype=np.int64),
+        replicates["solved"].to_numpy(dtype=bool),
+        replicates["epochs_to_converge"].to_numpy(dtype=np.float64, na_value=np.nan),
+    ]
+    of_places = replicates.groupby("place").indices
+    return {
+        str(place): _Replicates(*(column[rows] for column in columns))
+        for place, rows in of_places.items()
+    }
+
+
+def _compare(first: _Replicates, second: _Replicates) -> dict[str, Any]:
+    pairs, *places = np.intersect1d(first.pair, second.pair, return_indices=True)
+    did, times = (
+        [of_side[rows] for of_side, rows in zip(of_sides, places, strict=True)]
+        for of_sides in ((first.solved, second.solved), (first.epochs, second.epochs))
+    )
     both = ~np.isnan(times[0]) & ~np.isnan(times[1])
     epochs = [of_side[both] for of_side in times]
     rate_test, epochs_test = mcnemar(*did), signed_rank(*epochs)

@@ -58,8 +58,7 @@ class Findings:
     @cached_property
     def shown(self) -> pd.DataFrame:
         """The runs whose curves are drawn: each setting at its best, or all where there is one."""
-        one_setting = len(self.outcomes[self.sweep.settings].drop_duplicates()) < 2
-        keys = self.sweep.axes if one_setting else self.sweep.settings
+        keys = self.sweep.axes if self._has_one_setting else self.sweep.settings
         return sorted_rows(self._with_run_ids(tables.best(self._ranked, keys)), keys)
 
     @cached_property
@@ -149,6 +148,11 @@ class Findings:
         keys = [key for key in self.sweep.settings if key != self.panel_key]
         return [key for key in keys if self._sizes[key] > 1] or keys[:1]
 
+    @cached_property
+    def keys_of_lines(self) -> list[str]:
+        """What tells the lines of a panel apart: the same, or the learning rate of one setting."""
+        return [LEARNING_RATE] if self._has_one_setting else self.keys_of_rows
+
     def named(self, key: str, value: object) -> str:
         """Write a value of a key with the key's name, where it does not speak for itself."""
         speaks = key in (ACTIVATION, INIT, "task")
@@ -173,6 +177,10 @@ class Findings:
     @cached_property
     def _sizes(self) -> Mapping[str, int]:
         return {key: self.outcomes[key].nunique(dropna=False) for key in self.sweep.settings}
+
+    @property
+    def _has_one_setting(self) -> bool:
+        return len(self.outcomes[self.sweep.settings].drop_duplicates()) < 2
 
     @property
     def _varied(self) -> list[str]:

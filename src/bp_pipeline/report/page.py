@@ -25,7 +25,7 @@ from bp_pipeline.report.notation import (
     unbroken,
 )
 from bp_pipeline.report.sections import Outline, TaskPart
-from bp_pipeline.report.sweep_data import FINAL_LOSS, LEARNING_RATE, MEDIAN, RATE
+from bp_pipeline.report.sweep_data import FINAL_LOSS, MEDIAN, RATE
 from bp_pipeline.report.tables import DETERMINISTIC
 
 _OPEN_ROWS = 40  # longer tables are folded
@@ -183,14 +183,9 @@ def _colours(findings: Findings) -> dict[str, int]:
     return {label: numbers.get(label, 0) for label in best.index}
 
 
-def _keys_of_lines(findings: Findings) -> list[str]:
-    several = len(findings.outcomes[findings.sweep.settings].drop_duplicates()) > 1
-    return findings.keys_of_rows if several else [LEARNING_RATE]
-
-
 def _label(findings: Findings, row: pd.Series) -> str:
     """Write what tells a line from the others in its panel."""
-    return findings.label(row, _keys_of_lines(findings))
+    return findings.label(row, findings.keys_of_lines)
 
 
 def _drawn(network: Learned, name: str) -> DrawnNetwork:

@@ -232,7 +232,8 @@ def is_config_key(column: str) -> bool:
 def grid_axes(runs: pd.DataFrame) -> list[str]:
     """Return the config keys that span the grid of some runs."""
     keys = [name for name in runs.columns if "/" not in name and name[:3] != "bp."]
-    params = [row.dropna().to_dict() for _, row in runs[keys].iterrows()]
+    rows = runs[keys].to_dict("records")
+    params = [{str(key): value for key, value in row.items() if pd.notna(value)} for row in rows]
     varied = {key for key in varied_keys(params) if key not in (*_DESCRIBED, *ALWAYS, "seed")}
     return [ACTIVATION, INIT, *sorted(varied), LEARNING_RATE]
 
@@ -277,15 +278,15 @@ def _measured(runs: pd.DataFrame, replicates: pd.DataFrame, group: str) -> pd.Da
 def measures(replicates: pd.DataFrame, group: str) -> pd.DataFrame:
     """Compute the measures of each group; what is not finite is missing, as in MLflow."""
     interval = cache(wilson_interval)  # most runs have as many replicates
+    columns = (  # a DataFrame for each group would take far longer
+        replicates["solved"].to_numpy(dtype=bool),
+        replicates["outcome"].to_numpy(dtype=str),
+        replicates["epochs_to_converge"].fillna(-1).to_numpy(dtype=np.int64),
+        replicates["final_loss"].fillna(np.inf).to_numpy(dtype=np.float64),
+    )
     rows = {
-        key: _measures(
-            interval,
-            part["solved"].to_numpy(dtype=bool),
-            part["outcome"].to_numpy(dtype=str),
-            part["epochs_to_converge"].fillna(-1).to_numpy(dtype=np.int64),
-            part["final_loss"].fillna(np.inf).to_numpy(dtype=np.float64),
-        )
-        for key, part in replicates.groupby(group, sort=False)
+        key: _measures(interval, *(column[part] for column in columns))
+        for key, part in replicates.groupby(group).indices.items()
     }
     table = pd.DataFrame.from_dict(rows, orient="index", columns=[*MEASURES], dtype=float)
     table.index = table.index.astype(object)  # texts, also where there is none

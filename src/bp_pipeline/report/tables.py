@@ -91,13 +91,13 @@ def _watched(sweep: Sweep) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
     One that stalled or diverged is censored at `training.epochs`: it never converges.
     """
+    replicates = sweep.replicates
     last = sweep.finished.set_index("run_id")["training.epochs"]
-    watched = {}
-    for place, rows in sweep.replicates.groupby("place", sort=False):
-        epochs = rows["epochs_to_converge"]
-        until = epochs.fillna(last[place]).to_numpy(dtype=np.int64)
-        watched[place] = until, epochs.notna().to_numpy(dtype=bool)
-    return watched
+    epochs = replicates["epochs_to_converge"]
+    until = epochs.fillna(replicates["place"].map(last)).to_numpy(dtype=np.int64)
+    converged = epochs.notna().to_numpy(dtype=bool)
+    of_places = replicates.groupby("place").indices
+    return {str(place): (until[rows], converged[rows]) for place, rows in of_places.items()}
 
 
 def grid(table: pd.DataFrame, settings: Sequence[str], measure: str) -> pd.DataFrame:
