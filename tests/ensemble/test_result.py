@@ -12,10 +12,8 @@ from bp_pipeline.ensemble import result as module
 from bp_pipeline.ensemble.result import (
     RunResult,
     converged_fraction,
-    curves,
     median_epochs_to_converge,
     quantiles,
-    summary,
     wilson_interval,
 )
 
@@ -118,7 +116,7 @@ def test_curves_by_hand() -> None:
     result = result_of(
         [[4, 1], [2, 3], [6, np.inf]], ["converged", "stalled", "diverged"], [1, -1, -1]
     )
-    assert {name: values.tolist() for name, values in curves(result).items()} == {
+    assert {name: values.tolist() for name, values in result.curves.items()} == {
         "loss/median": [4, 3],
         "loss/p10": [2.4, 1.4],
         "loss/p90": [5.6, np.inf],
@@ -131,7 +129,7 @@ def test_curves_by_hand() -> None:
 def test_summary_by_hand() -> None:
     outcomes = ["converged", "stalled", "diverged", "converged"]
     result = result_of([[4, 1], [2, 3], [6, np.inf], [1, 0.5]], outcomes, [1, -1, -1, 0])
-    values = summary(replace(result, solved=np.array([True, False, False, False])))
+    values = replace(result, solved=np.array([True, False, False, False])).summary
     low, high = values.pop("converged/rate_low"), values.pop("converged/rate_high")
     assert 0.1 < low < 0.5 < high < 0.9
     interval = values.pop("solved/rate_low"), values.pop("solved/rate_high")
@@ -147,7 +145,7 @@ def test_summary_by_hand() -> None:
 
 
 def test_summary_leaves_out_what_is_not_finite() -> None:
-    values = summary(result_of([[1, np.inf], [1, np.inf]], 2 * ["diverged"], [-1, -1]))
+    values = result_of([[1, np.inf], [1, np.inf]], 2 * ["diverged"], [-1, -1]).summary
     assert values == {
         "solved/rate": 0,
         "solved/rate_low": 0,

@@ -19,7 +19,7 @@ from bp_pipeline.arrays import write_arrays
 from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.digests import code_digest
-from bp_pipeline.ensemble import RunResult, curves, summary, train_runs
+from bp_pipeline.ensemble import RunResult, train_runs
 from bp_pipeline.tracking import FrozenSweep, Writer
 from bp_pipeline.tracking import format as module
 
@@ -57,7 +57,7 @@ def test_curves_in_mlflow_are_points_of_the_recorded_ones(
     client: MlflowClient, run: Run, result: RunResult
 ) -> None:
     timestamps = set()
-    for name, values in curves(result).items():
+    for name, values in result.curves.items():
         recorded = list(zip(result.epochs.tolist(), values.tolist(), strict=True))
         history = sorted(client.get_metric_history(run.info.run_id, name), key=lambda m: m.step)
         points = [(point.step, point.value) for point in history]
@@ -67,7 +67,7 @@ def test_curves_in_mlflow_are_points_of_the_recorded_ones(
 
 
 def test_summary_metrics_are_those_of_the_result(run: Run, result: RunResult) -> None:
-    expected = summary(result)
+    expected = result.summary
     assert {name: run.data.metrics[name] for name in expected} == expected
     assert run.data.metrics["optimizer.learning_rate/log10"] == math.log10(5.0)
     assert set(run.data.metrics) == set(module.METRICS)
@@ -268,7 +268,7 @@ def test_runs_become_a_tidy_table(writer: Writer, parent: str, run: Run, result:
     assert table["tracking.uri"].isna().all()
     assert table["network.hidden"][0] == "[3]"
     assert table["converged/rate"].isna().tolist() == [True, False, False]
-    assert table["converged/rate"][2] == summary(result)["converged/rate"]
+    assert table["converged/rate"][2] == result.summary["converged/rate"]
     assert table["bp.result_digest"][1] == result.result_digest
     assert not any(column.startswith("mlflow.") for column in table)
 

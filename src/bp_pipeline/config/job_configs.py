@@ -76,7 +76,7 @@ def spanned_jobs(
         if choices not in masters:
             masters[choices] = composer.master_with(choices) if choices else master
         own = masters[choices]
-        if own.hydra.sweeper == master.hydra.sweeper:
+        if own is master or own.hydra.sweeper == master.hydra.sweeper:
             jobs.append((master, overrides))
         else:
             jobs.extend(spanned_jobs(loader, own, overrides))

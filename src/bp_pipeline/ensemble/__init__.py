@@ -15,11 +15,9 @@ from bp_pipeline.ensemble.result import (
     DECILES,
     SUMMARY,
     RunResult,
-    curves,
     in_words,
     median_epochs_to_converge,
     quantiles,
-    summary,
     wilson_interval,
 )
 from bp_pipeline.ensemble.shards import (
@@ -37,7 +35,6 @@ __all__ = [
     "ClusterLost",
     "RunResult",
     "batches_of_results",
-    "curves",
     "engine_in_use",
     "in_words",
     "initial_parameters",
@@ -47,7 +44,6 @@ __all__ = [
     "quantiles",
     "remarks_on_engines",
     "setup_of",
-    "summary",
     "train_function",
     "train_runs",
     "wilson_interval",

@@ -102,47 +102,39 @@ class RunResult:
         """SHA-256 over `arrays`."""
         return digest_arrays(self.arrays)
 
+    @cached_property
+    def curves(self) -> dict[str, Float64[np.ndarray, " epoch"]]:
+        """What the replicates come to at each of `epochs`, by the names in `CURVES`.
 
-def curves(result: RunResult) -> dict[str, Float64[np.ndarray, " epoch"]]:
-    """Summarize the replicates at each recorded epoch.
+        Quantiles over replicates of the loss in nats and of the norms, and the fraction of
+        replicates that had converged by then. +inf where so many replicates had diverged.
+        """
+        low, median, high = quantiles(self.loss, DECILES)
+        fraction = converged_fraction(self.epochs_to_converge, self.epochs)
+        norms = [quantiles(norm, (0.5,))[0] for norm in (self.gradient_norm, self.weight_norm)]
+        return dict(zip(CURVES, (median, low, high, fraction, *norms), strict=True))
 
-    Returns
-    -------
-    dict
-        For each of `CURVES` its value at every one of `result.epochs`: quantiles over replicates of
-        the loss in nats and of the norms, and the fraction of replicates that had converged by
-        then. +inf where so many replicates had diverged.
-    """
-    low, median, high = quantiles(result.loss, DECILES)
-    fraction = converged_fraction(result.epochs_to_converge, result.epochs)
-    norms = [quantiles(norm, (0.5,))[0] for norm in (result.gradient_norm, result.weight_norm)]
-    return dict(zip(CURVES, (median, low, high, fraction, *norms), strict=True))
+    @cached_property
+    def summary(self) -> dict[str, float]:
+        """What the replicates come to at the end, by the names in `SUMMARY`.
 
-
-def summary(result: RunResult) -> dict[str, float]:
-    """Summarize the outcomes of a run's replicates.
-
-    Returns
-    -------
-    dict
-        Values by their names in `SUMMARY`: rates in 0 … 1, epochs, loss in nats. A value that is
-        not finite is left out, as is the median of the epochs to convergence where fewer than half
-        converged.
-    """
-    outcomes, n = result.outcome, len(result.outcome)
-    n_solved, n_converged = int(result.solved.sum()), int((outcomes == "converged").sum())
-    values = (
-        n_solved / n,
-        *wilson_interval(n_solved, n),
-        n_converged / n,
-        *wilson_interval(n_converged, n),
-        float((outcomes == "stalled").mean()),
-        float((outcomes == "diverged").mean()),
-        median_epochs_to_converge(result.epochs_to_converge),
-        float(quantiles(result.final_loss[:, np.newaxis], (0.5,))[0, 0]),
-    )
-    named = zip(SUMMARY, values, strict=True)
-    return {name: value for name, value in named if np.isfinite(value)}
+        Rates in 0 … 1, epochs, loss in nats. A value that is not finite is left out, as is the
+        median of the epochs to convergence where fewer than half converged.
+        """
+        outcomes, n = self.outcome, len(self.outcome)
+        n_solved, n_converged = int(self.solved.sum()), int((outcomes == "converged").sum())
+        values = (
+            n_solved / n,
+            *wilson_interval(n_solved, n),
+            n_converged / n,
+            *wilson_interval(n_converged, n),
+            float((outcomes == "stalled").mean()),
+            float((outcomes == "diverged").mean()),
+            median_epochs_to_converge(self.epochs_to_converge),
+            float(quantiles(self.final_loss[:, np.newaxis], (0.5,))[0, 0]),
+        )
+        named = zip(SUMMARY, values, strict=True)
+        return {name: value for name, value in named if np.isfinite(value)}
 
 
 def in_words(result: RunResult) -> str:
@@ -151,7 +143,7 @@ def in_words(result: RunResult) -> str:
     >>> in_words(result)
     '90 of 100 solved (82 – 95 %), half of all by epoch 99; final loss (median) 0.00267 nats.'
     """
-    values, n = summary(result), len(result.outcome)
+    values, n = result.summary, len(result.outcome)
     n_solved = int(result.solved.sum())
     n_lost = int(((result.outcome == "converged") & ~result.solved).sum())
     low, high = floor(100 * values["solved/rate_low"]), ceil(100 * values["solved/rate_high"])

@@ -37,21 +37,24 @@ def shown(x: Sequence[float], y: Sequence[float]) -> list[int]:
     """
     charts = _charts(x, y)
     chosen = [0] if y else []
-    cones = [(-math.inf, math.inf)] * len(charts)
-    for n in range(1, len(y)):
-        first = chosen[-1]
-        slopes = [(ys[n] - ys[first]) / (xs[n] - xs[first]) for xs, ys in charts]
-        if not all(low <= s <= high for s, (low, high) in zip(slopes, cones, strict=True)):
-            first = n - 1
-            chosen.append(first)
-            slopes = [(ys[n] - ys[first]) / (xs[n] - xs[first]) for xs, ys in charts]
-            cones = [(-math.inf, math.inf)] * len(charts)
-        widths = [TOLERANCE / (xs[n] - xs[first]) for xs, _ in charts]
-        cones = [
-            (max(low, slope - width), min(high, slope + width))
-            for (low, high), slope, width in zip(cones, slopes, widths, strict=True)
-        ]
-    return [*chosen, len(y) - 1] if len(y) > 1 else chosen
+    while chosen and chosen[-1] < len(y) - 1:
+        last = len(y) - 1
+        for xs, ys in charts:
+            last = _farthest(xs, ys, chosen[-1], last)
+        chosen.append(last)
+    return chosen
+
+
+def _farthest(x: Sequence[float], y: Sequence[float], first: int, last: int) -> int:
+    """Return up to which point, at most `last`, a line from `first` stays close to all others."""
+    low, high = -math.inf, math.inf
+    for n in range(first + 1, last + 1):
+        width = x[n] - x[first]
+        slope = (y[n] - y[first]) / width
+        if not low <= slope <= high:
+            return n - 1
+        low, high = max(low, slope - TOLERANCE / width), min(high, slope + TOLERANCE / width)
+    return last
 
 
 def _charts(x: Sequence[float], y: Sequence[float]) -> list[tuple[list[float], list[float]]]:

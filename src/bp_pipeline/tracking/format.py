@@ -24,7 +24,7 @@ from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.config.schema import KEYS, RunConfig, parse_config
 from bp_pipeline.core.training import OUTCOMES
 from bp_pipeline.digests import code_digest
-from bp_pipeline.ensemble import CURVES, SUMMARY, RunResult, curves, summary
+from bp_pipeline.ensemble import CURVES, SUMMARY, RunResult
 from bp_pipeline.tracking import chart_points
 from bp_pipeline.tracking.provenance import environment, git_state, package_version
 from bp_pipeline.tracking.recorded import Recorded
@@ -110,11 +110,11 @@ def metrics(config: RunConfig, result: RunResult) -> "list[Metric]":
     now = int(time.time() * 1000)
     points = [
         Metric(name, value, now, epoch)
-        for name, values in curves(result).items()
+        for name, values in result.curves.items()
         for epoch, value in _shown(result.epochs[np.isfinite(values)], values[np.isfinite(values)])
     ]
     log_rate = math.log10(config.optimizer.learning_rate)
-    return points + metrics_at_once({**summary(result), LOG_LEARNING_RATE: log_rate})
+    return points + metrics_at_once({**result.summary, LOG_LEARNING_RATE: log_rate})
 
 
 def _shown(epochs: np.ndarray, values: np.ndarray) -> list[tuple[int, float]]:
@@ -219,9 +219,9 @@ def latest_metrics(config: RunConfig, result: RunResult) -> dict[str, float | No
 
     Norms are left out where the result does not know them.
     """
-    values: dict[str, float | None] = {**dict.fromkeys(SUMMARY), **summary(result)}
+    values: dict[str, float | None] = {**dict.fromkeys(SUMMARY), **result.summary}
     values[LOG_LEARNING_RATE] = math.log10(config.optimizer.learning_rate)
-    for name, curve in curves(result).items():
+    for name, curve in result.curves.items():
         finite = curve[np.isfinite(curve)]
         if not np.isnan(curve).all():
             values[name] = float(finite[-1]) if len(finite) else None
@@ -413,7 +413,8 @@ def _write_replicates(folder: Path, result: RunResult) -> None:
         result.solved,
     )
     table = pa.table(dict(zip(REPLICATES, columns, strict=True)))
-    write_table(table, folder / "replicates.parquet")
+    with (folder / "replicates.parquet").open("wb") as file:  # of a path Arrow asks much more
+        write_table(table, file)
 
 
 # ------------------------------------------------------------------------------------- of a sweep

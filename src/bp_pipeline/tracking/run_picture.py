@@ -7,7 +7,7 @@ from html import escape
 
 import numpy as np
 
-from bp_pipeline.ensemble import RunResult, curves
+from bp_pipeline.ensemble import RunResult
 
 _WIDTH, _HEIGHT, _LEFT, _TOP = 260.0, 150.0, 56.0, 58.0  # of one panel, and where the first begins
 _SECOND = _LEFT + _WIDTH + 70.0
@@ -30,7 +30,7 @@ role="img" font-family="sans-serif" font-size="12">
 
 def run_picture(name: str, result: RunResult) -> str:
     """Draw the loss by epoch, and which fraction has converged, on logarithmic axes, as SVG."""
-    values = curves(result)
+    values = result.curves
     x = np.log1p(result.epochs) / max(np.log1p(result.epochs[-1]), 1.0) * _WIDTH
     low, median, high = (_loss_height(values[f"loss/{key}"]) for key in ("p10", "median", "p90"))
     fraction = values["converged/fraction"]
