@@ -179,7 +179,7 @@ def quantiles(
     for start in range(0, n_columns, step):
         columns = slice(start, start + step)
         ordered = values[:, columns].T.copy()
-        ordered.partition(np.union1d(below, above), axis=1)
+        ordered.partition(sorted({*below.tolist(), *above.tolist()}), axis=1)
         low, high = ordered[:, below].T, ordered[:, above].T
         with np.errstate(invalid="ignore"):  # inf − inf, where the values are equal
             result[:, columns] = np.where(low == high, low, low + weights * (high - low))

@@ -53,7 +53,8 @@ def _farthest(x: Sequence[float], y: Sequence[float], first: int, last: int) -> 
         slope = (y[n] - y[first]) / width
         if not low <= slope <= high:
             return n - 1
-        low, high = max(low, slope - TOLERANCE / width), min(high, slope + TOLERANCE / width)
+        lowest, highest = slope - TOLERANCE / width, slope + TOLERANCE / width
+        low, high = lowest if lowest > low else low, highest if highest < high else high
     return last
 
 

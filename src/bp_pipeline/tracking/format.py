@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -171,29 +171,25 @@ def runs_table(runs: Iterable[Recorded]) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    texts: dict[str, Any] = {}  # a sweep's params are mostly alike
-    rows = [as_row(run, texts) for run in runs]
+    rows = [as_row(run) for run in runs]
     known = ("run_id", "name", "status", *_CONFIG_KEYS, *METRICS, *TAGS)
     columns = dict.fromkeys([*known, *(key for row in rows for key in row)])
     return pd.DataFrame(rows, columns=[*columns]).astype(dict.fromkeys(METRICS, float))
 
 
-def as_row(run: Recorded, texts: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Read a run back, as `runs_table` does; `texts` keeps what has been read of params."""
-    texts = {} if texts is None else texts
-    for text in run.params.values():
-        if text not in texts:
-            texts[text] = _number_or_text(text)
+def as_row(run: Recorded) -> dict[str, Any]:
+    """Read a run back, as `runs_table` does."""
     return {
         "run_id": run.run_id,
         "name": run.name,
         "status": run.status,
-        **{key: texts[text] for key, text in run.params.items()},
+        **{key: _number_or_text(text) for key, text in run.params.items()},
         **run.metrics,
         **{key: text for key, text in run.tags.items() if key.startswith("bp.")},
     }
 
 
+@lru_cache(maxsize=10_000)  # a sweep's params are mostly alike
 def _number_or_text(text: str) -> bool | int | float | str | None:
     """Read a number, true, false or null as Python prints it; leave anything else as it is."""
     try:
