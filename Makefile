@@ -61,6 +61,7 @@ lint: $(READY) ## check style and types
 bench: $(READY) ## measure speed, beside the peers that are installed; writes benchmarks/results.json
 	$(if $(wildcard .venv-peers),.venv-peers/bin,$(BIN))/python benchmarks/run.py $(ARGS)
 	$(BIN)/python benchmarks/cluster.py
+	$(BIN)/python benchmarks/whole_commands.py
 
 torture: $(READY) ## break sweeps off at random moments, hundreds of times; ARGS="sweep -n 10" for a part
 	$(BIN)/python scripts/torture.py $(ARGS)

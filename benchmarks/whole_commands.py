@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
-from torture import postgresql, tracking_server
+from torture import find_initdb, postgresql, tracking_server
 
 BP = str(Path(sys.executable).with_name("bp"))
 SMALL = ("replicates=20", "training.epochs=500")
@@ -159,7 +159,8 @@ def main() -> None:
     chosen = parser.parse_args()
     table = Table("command", "seconds", "CPU", "÷ MLflow's work", "GB", "ms a run", "kB a run")
     rows: list[Measured] = []
-    for part in chosen.parts or PARTS:
+    measurable = [part for part in PARTS if part != "server" or find_initdb()]
+    for part in chosen.parts or measurable:
         with tempfile.TemporaryDirectory() as folder:
             rows += PARTS[part](Path(folder))
     for row in rows:

@@ -276,11 +276,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def find_initdb() -> str | None:
+    """Find the program that makes a database of PostgreSQL, where that is installed."""
+    installed = map(str, Path("/usr/lib/postgresql").glob("*/bin"))
+    return shutil.which("initdb", path=os.pathsep.join([os.environ["PATH"], *installed]))
+
+
 @contextmanager
 def postgresql(folder: Path) -> Iterator[tuple[Service, str]]:
     """Run PostgreSQL, as Debian has it; yield it and the URI of an empty database."""
-    installed = map(str, Path("/usr/lib/postgresql").glob("*/bin"))
-    initdb = shutil.which("initdb", path=os.pathsep.join([os.environ["PATH"], *installed]))
+    initdb = find_initdb()
     assert initdb, "PostgreSQL is not installed; on Debian: apt-get install postgresql"
     binaries, data, port = Path(initdb).parent, folder / "postgresql", free_port()
     data.mkdir()

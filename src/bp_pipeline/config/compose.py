@@ -126,7 +126,7 @@ def compose(
     return Composition(jobs, sweep_name, command)
 
 
-def compose_each(asked: Sequence[Sequence[str]], parse: Parse = parse_config) -> list[RunConfig]:
+def compose_each(asked: Sequence[Sequence[str]]) -> list[RunConfig]:
     """Compose one run for each list of overrides, in half the time that `compose` takes.
 
     It is for overrides of our own: no message is made of what Hydra refuses, nor is a sweep one.
@@ -141,7 +141,7 @@ def compose_each(asked: Sequence[Sequence[str]], parse: Parse = parse_config) ->
         for overrides in asked:
             config = compose_with_hydra(_CONFIG, [*overrides], return_hydra_config=True)
             job = job_config(without_hydra(config), config.hydra)
-            configs.append(parse(job.values, job.labels))
+            configs.append(parse_config(job.values, job.labels))
     return configs
 
 
