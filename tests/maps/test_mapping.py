@@ -4,9 +4,10 @@ import json
 import os
 import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +178,26 @@ def test_a_map_that_comes_out_otherwise_or_was_altered_is_told(tmp_path):
     arrays["solved"][3, 4] ^= True
     write_arrays(artifacts(tmp_path, map_) / "map.npz", arrays)
     assert verdict_on(tmp_path, map_.run_id, code=1)["verdict"] == "corrupt"
+
+
+@pytest.mark.parametrize("table", ["latest_metrics", "metrics"])
+@pytest.mark.parametrize("name", ["solved/rate", "boundary/pixels"])
+def test_an_altered_measure_is_corrupt(folder, name, table):
+    map_ = loaded(folder)
+
+    def change(sign: str) -> None:
+        with closing(sqlite3.connect(folder / "mlflow.db")) as database, database:
+            database.execute(
+                f"UPDATE {table} SET value = value {sign} 0.25 WHERE run_uuid = ? AND key = ?",
+                (map_.run_id, name),
+            )
+
+    change("+")
+    try:
+        verdict = verdict_on(folder, map_.run_id, code=1)
+        told = bp(folder, "report", map_.run_id, code=1)
+    finally:
+        change("-")
+    assert (verdict["verdict"], name in verdict["reason"]) == ("corrupt", True)
+    assert map_.run_id in told
+    assert (map_.corrupt, name in told) == ("", True)

@@ -70,28 +70,51 @@ def test_measures_are_what_mlflow_has(trained: Path, stored: Sweep) -> None:
         np.testing.assert_equal(run["epochs_to_converge/median"], epochs)
 
 
+@pytest.mark.parametrize("table", ["latest_metrics", "metrics"])
 @pytest.mark.parametrize("name", ["solved/rate", "loss/median"])
 def test_a_metric_that_the_files_do_not_come_to_is_corrupt(
-    name: str, trained: Path, stored: Sweep
+    name: str, table: str, trained: Path, stored: Sweep
 ) -> None:
+    """Whether it is the value that MLflow's tables show, or the first point of a chart."""
     assert stored.corrupt == {}
     run = stored.runs.iloc[0]
-    change = "UPDATE latest_metrics SET value = value {} 0.25 WHERE run_uuid = ? AND key = ?"
+    where = "WHERE run_uuid = :run AND key = :key"
+    first = f"(SELECT min(step) FROM {table} {where})"
     uri = f"sqlite:///{trained / 'mlflow.db'}"
 
-    def write(sign: str) -> None:
+    def change(sign: str) -> None:
         with closing(sqlite3.connect(trained / "mlflow.db")) as database, database:
-            database.execute(change.format(sign), (run["run_id"], name))
+            database.execute(
+                f"UPDATE {table} SET value = value {sign} 0.25 {where} AND step = {first}",
+                {"run": run["run_id"], "key": name},
+            )
 
-    write("+")
+    change("+")
     try:
         sweep = load_sweep(uri=uri)
+        report = run_bp("report", cwd=trained)
+        comparison = run_bp("compare", sweep.digest, sweep.digest, cwd=trained)
     finally:
-        write("-")
+        change("-")
     assert set(sweep.corrupt) == {run["run_id"]}
     assert name in sweep.corrupt[run["run_id"]]
     assert sweep.runs.iloc[0]["solved/rate"] == run["solved/rate"]  # numbers are the files'
     assert "Corrupt" in came_out(Findings(sweep))
+    for done in (report, comparison):
+        assert (done.returncode, run["run_id"] in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("file", ["curves.npz", "replicates.parquet"])
+def test_half_a_file_is_corrupt(file: str, trained: Path, stored: Sweep) -> None:
+    run_id = stored.finished["run_id"].iloc[0]
+    with stored.open_files(run_id) as folder:
+        before = (folder / file).read_bytes()
+        (folder / file).write_bytes(before[: len(before) // 2])
+        try:
+            done = run_bp("report", cwd=trained)
+        finally:
+            (folder / file).write_bytes(before)
+    assert (done.returncode, run_id in done.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("file", ["config.yaml", "replicates.parquet"])

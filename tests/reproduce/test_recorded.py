@@ -261,25 +261,46 @@ def test_an_altered_final_loss_is_corrupt(verify: Any, tanh: Path) -> None:
     assert (verdict["verdict"], "final_loss" in verdict["reason"]) == ("corrupt", True)
 
 
+@pytest.mark.parametrize("table", ["latest_metrics", "metrics"])
 @pytest.mark.parametrize(
     "name", ["solved/rate", "loss/p90", "weight_norm/median", "optimizer.learning_rate/log10"]
 )
-def test_an_altered_metric_is_corrupt(name: str, verify: Any, store: Store) -> None:
-    before = MlflowClient().get_run(store.runs[TANH]).data.metrics[name]
+def test_an_altered_metric_is_corrupt(name: str, table: str, verify: Any, store: Store) -> None:
+    """Whether it is the value that MLflow's tables show, or the first point of a chart."""
 
-    def write(value: float) -> None:
+    def change(sign: str) -> None:
         with closing(sqlite3.connect(store.folder / "mlflow.db")) as database, database:
+            step = f"(SELECT min(step) FROM {table} WHERE run_uuid = :run AND key = :key)"
             database.execute(
-                "UPDATE latest_metrics SET value = ? WHERE run_uuid = ? AND key = ?",
-                (value, store.runs[TANH], name),
+                f"UPDATE {table} SET value = value {sign} 0.25 "
+                f"WHERE run_uuid = :run AND key = :key AND step = {step}",
+                {"run": store.runs[TANH], "key": name},
             )
 
-    write(0.123)
+    change("+")
     try:
         verdict = verify(TANH)[TANH]
     finally:
-        write(before)
+        change("-")
     assert (verdict["verdict"], name in verdict["reason"]) == ("corrupt", True)
+
+
+@pytest.mark.parametrize("end", ["min", "max"])
+def test_a_curve_that_lost_an_end_is_corrupt(end: str, verify: Any, store: Store) -> None:
+    of_curve = "FROM metrics WHERE run_uuid = ? AND key = 'loss/median'"
+    with closing(sqlite3.connect(store.folder / "mlflow.db")) as database:
+        where = f"{of_curve} AND step = (SELECT {end}(step) {of_curve})"
+        found = database.execute(f"SELECT * {where}", [store.runs[TANH]] * 2)
+        columns, [row] = [name for name, *_ in found.description], found.fetchall()
+        database.execute(f"DELETE {where}", [store.runs[TANH]] * 2)
+        database.commit()
+        try:
+            verdict = verify(TANH)[TANH]
+        finally:
+            values = ", ".join("?" * len(row))
+            database.execute(f"INSERT INTO metrics ({', '.join(columns)}) VALUES ({values})", row)
+            database.commit()
+    assert (verdict["verdict"], "loss/median" in verdict["reason"]) == ("corrupt", True)
 
 
 DUMP = """

@@ -58,8 +58,8 @@ def report(arguments: Sequence[str]) -> int:
     with open_for_reading(None, chosen.experiment) as reader:
         is_map = chosen.sweep is not None and reader.is_of_kind(MAP, chosen.sweep)
         show = show_map if is_map else report_sweep
-        show(reader, chosen.sweep, chosen.out)
-    return OK
+        is_intact = show(reader, chosen.sweep, chosen.out)
+    return OK if is_intact else FAILED
 
 
 def list_(arguments: Sequence[str]) -> int:
@@ -102,8 +102,8 @@ def compare(arguments: Sequence[str]) -> int:
 
     with open_for_reading(None, chosen.experiment) as reader:
         first, second = chosen.sweeps
-        compare_sweeps(reader, first, second, chosen.out)
-    return OK
+        is_intact = compare_sweeps(reader, first, second, chosen.out)
+    return OK if is_intact else FAILED
 
 
 def reproduce(arguments: Sequence[str]) -> int:

@@ -93,7 +93,7 @@ def run_maps(composition: Composition, n_zooms: int = 0) -> int:
         return 1
 
 
-def show_map(reader: Reader, name: str | None, folder: Path | None = None) -> Map:
+def show_map(reader: Reader, name: str | None, folder: Path | None = None) -> bool:
     """Write picture and page of a recorded map into a folder, and print what matters.
 
     Parameters
@@ -104,19 +104,33 @@ def show_map(reader: Reader, name: str | None, folder: Path | None = None) -> Ma
         As in `record.read_map`.
     folder
         Where to write; by default a folder of `reports/` named after the map.
+
+    Returns
+    -------
+    bool
+        Whether it is not corrupt, which else is said.
     """
-    return _show(read_map(reader, name), folder)
+    return not _show_recorded(reader, name, folder).corrupt
+
+
+def _show_recorded(reader: Reader, name: str | None, folder: Path | None = None) -> Map:
+    map_ = _show(read_map(reader, name), folder)
+    if map_.corrupt:
+        say(f"Corrupt: {map_.name} ({map_.run_id}): {map_.corrupt}")
+    return map_
 
 
 # -------------------------------------------------------------------------------------- windows
 
 
 def _draw_all(composition: Composition, n_zooms: int, writer: Writer | None) -> int:
+    is_intact = True
     for job in composition.jobs:
         assert isinstance(job.config, MapConfig)
         name = _name(job, alone=len(composition.jobs) == 1)
-        _draw_windows(name, job.config, composition.command, n_zooms, writer)
-    return 0
+        windows = _draw_windows(name, job.config, composition.command, n_zooms, writer)
+        is_intact &= not any(window.corrupt for window in windows)
+    return int(not is_intact)
 
 
 def _name(job: Job, *, alone: bool) -> str:
@@ -130,7 +144,7 @@ def _name(job: Job, *, alone: bool) -> str:
 
 def _draw_windows(
     name: str, config: MapConfig, command: str, n_zooms: int, writer: Writer | None
-) -> None:
+) -> list[Map]:
     windows = [_draw_window(name, config, command, writer)]
     for level in range(1, n_zooms + 1):
         further = next_window(windows[-1])
@@ -139,6 +153,7 @@ def _draw_windows(
         windows.append(_draw_window(f"{name} · zoom {level}", further, command, writer))
     if n_zooms:
         print(describe_zooms([window.boundary for window in windows]))
+    return windows
 
 
 def next_window(map_: Map) -> MapConfig | None:
@@ -164,7 +179,7 @@ def _draw_window(name: str, config: MapConfig, command: str, writer: Writer | No
         if known is not None and not config.sweep.rerun:
             run_id = known.info.run_id
             say(f"Complete: this map is run {run_id}. `sweep.rerun=true` draws it anew.")
-            return show_map(writer, run_id)
+            return _show_recorded(writer, run_id)
         kept = KeptShards(writer.unfinished(digest))
         map_, where = _draw(name, config, command, kept)
         map_ = _show(map_, writer=writer, where=where)

@@ -5,8 +5,9 @@ replicates, its measures. Where runs are kept is left to `tracking/`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from math import isclose
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,14 @@ from bp_pipeline.ensemble import setup_of
 from bp_pipeline.maps.boundary import Boundary, describe_boundary, measure_boundary
 from bp_pipeline.maps.options import MapConfig, parse_map
 from bp_pipeline.maps.pixels import MapResult, pixels_of
-from bp_pipeline.tracking.format import COMMAND, read_config
+from bp_pipeline.tracking.format import COMMAND, RESULT_DIGEST, as_row, read_config
+from bp_pipeline.tracking.recorded import Points, of_mlflow
+from bp_pipeline.tracking.verification import disagreement
 
 if TYPE_CHECKING:
     import xarray
 
-    from bp_pipeline.tracking import Reader
+    from bp_pipeline.tracking import Reader, Recorded
 
 MAP = "map"  # the value of the tag `KIND`
 ULP_FLIPS, SECONDS = "boundary/ulp_flips", "training/seconds"
@@ -45,6 +48,8 @@ class Map:
         Its arrays.
     metrics
         What MLflow shows of it, by name; at least `ULP_FLIPS`.
+    corrupt
+        Where MLflow or its files are no longer what was recorded, as a clause.
     """
 
     run_id: str
@@ -53,6 +58,7 @@ class Map:
     config: MapConfig
     result: MapResult
     metrics: Mapping[str, float]
+    corrupt: str = ""
 
     @cached_property
     def boundary(self) -> Boundary:
@@ -135,9 +141,26 @@ def read_map_result(folder: Path) -> MapResult:
 
 def metrics_of(map_: Map) -> dict[str, float]:
     """Return a map's measures by their names in MLflow; what cannot be computed is absent."""
+    measures = {**map_.metrics, **_measures(map_)}
+    return {name: float(value) for name, value in measures.items() if value is not None}
+
+
+def altered_measure(map_: Map, points: Points) -> str:
+    """Say where MLflow has another measure of a map than its arrays come to, as a clause.
+
+    How a line is fitted to the boundary's boxes depends on the machine, in the last digits.
+    """
+    for name, value in _measures(map_).items():
+        for shown in [map_.metrics.get(name), *(value for _, value in points.get(name, ()))]:
+            if (shown is None) != (value is None) or not isclose(shown or 0, value or 0):
+                return f"MLflow's {name} is {shown}, the files come to {value}"
+    return ""
+
+
+def _measures(map_: Map) -> dict[str, float | None]:
+    """Return what the arrays of a map come to, None for what cannot be computed."""
     found = map_.boundary
-    measures = {
-        **map_.metrics,
+    return {
         **{f"{name}/rate": rate for name, rate in map_.result.rates().items()},
         "boundary/pixels": found.pixels,
         "boundary/dimension": found.dimension,
@@ -145,7 +168,6 @@ def metrics_of(map_: Map) -> dict[str, float]:
         "boundary/dimension_high": found.dimension_high,
         "boundary/dimension_half": found.dimension_half,
     }
-    return {name: float(value) for name, value in measures.items() if value is not None}
 
 
 def read_map(reader: "Reader", name: str | None = None) -> Map:
@@ -165,20 +187,21 @@ def read_map(reader: "Reader", name: str | None = None) -> Map:
     """
     from bp_pipeline.tracking import TrackingError
 
-    run = reader.find_of_kind(MAP, name)
-    with reader.artifacts(run.info.run_id, *MAP_FILES) as folder:
+    run = of_mlflow(reader.find_of_kind(MAP, name), with_values=True)
+    with reader.artifacts(run.run_id, *MAP_FILES) as folder:
         try:
             config, result = read_map_config(folder), read_map_result(folder)
         except (OSError, ValueError) as error:
-            raise TrackingError(f"The files of map {run.info.run_id} must {error}") from None
-    return Map(
-        run.info.run_id,
-        run.info.run_name,
-        run.data.tags.get(COMMAND, ""),
-        config,
-        result,
-        run.data.metrics,
-    )
+            raise TrackingError(f"The files of map {run.run_id} must {error}") from None
+    map_ = Map(run.run_id, run.name, run.tags.get(COMMAND, ""), config, result, run.metrics)
+    return replace(map_, corrupt=_alteration(map_, run, reader))
+
+
+def _alteration(map_: Map, run: "Recorded", reader: "Reader") -> str:
+    if map_.result.result_digest != run.tags.get(RESULT_DIGEST):
+        return "map.npz no longer has the digest that was recorded"
+    points = reader.points(run.run_id) if reader.knows_tables else {}
+    return disagreement(as_row(run), map_.config) or altered_measure(map_, points)
 
 
 def load_map(

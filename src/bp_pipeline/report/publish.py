@@ -35,6 +35,7 @@ from bp_pipeline.terminal import say
 from bp_pipeline.tracking import Account, Reader, TrackingError, Writer, model_name
 
 REPORTS = Path("reports")
+_MOST_NAMED = 20  # runs that are corrupt; more than a screen of them helps nobody
 _LONGEST_NAME = 80  # characters of a sweep's name in that of its folder
 
 
@@ -45,7 +46,7 @@ def show(writer: Writer, run_id: str, account: Account) -> bool:
         with _report_of(findings) as made:
             is_well = _show_in_mlflow(writer, findings, made, account)
             _publish(findings, made)
-        return is_well
+        return _is_intact(findings.sweep) and is_well
     except Exception as error:  # whatever it is, it is told
         _tell(error, str(error) or type(error).__name__)
         say("All runs are recorded; `bp report` is enough.")
@@ -136,7 +137,7 @@ def _is_bug(error: Exception) -> bool:
     return not isinstance(error, TrackingError | ConfigError | OSError)
 
 
-def report_sweep(reader: Reader, name: str | None = None, folder: Path | None = None) -> None:
+def report_sweep(reader: Reader, name: str | None = None, folder: Path | None = None) -> bool:
     """Write a sweep's report into a folder, and print what matters; MLflow stays as it is.
 
     Parameters
@@ -148,6 +149,11 @@ def report_sweep(reader: Reader, name: str | None = None, folder: Path | None = 
     folder
         Where to write; by default a folder of `reports/` named after the sweep.
 
+    Returns
+    -------
+    bool
+        Whether no run of it is corrupt; those that are have been named.
+
     Raises
     ------
     TrackingError
@@ -156,10 +162,27 @@ def report_sweep(reader: Reader, name: str | None = None, folder: Path | None = 
     findings = Findings(read_sweep(reader, name))
     with _report_of(findings) as made:
         _publish(findings, made, folder)
+    return _is_intact(findings.sweep)
 
 
-def compare_sweeps(reader: Reader, first: str, second: str, folder: Path | None = None) -> None:
+def _is_intact(sweep: Sweep) -> bool:
+    """Name the runs that are corrupt; return whether there are none."""
+    runs = sweep.runs[sweep.runs["run_id"].isin(sweep.corrupt)]
+    for run_id, run_name in runs[["run_id", "name"]].head(_MOST_NAMED).itertuples(index=False):
+        say(f"Corrupt: {run_name} ({run_id}): {sweep.corrupt[run_id]}")
+    if len(runs) > _MOST_NAMED:
+        more = f"{len(runs) - _MOST_NAMED:,} more"
+        say(f"… and {more}. `bp reproduce --sweep {sweep.run_id}` names all.")
+    return runs.empty
+
+
+def compare_sweeps(reader: Reader, first: str, second: str, folder: Path | None = None) -> bool:
     """Write what differs between two sweeps into a folder, and print what matters.
+
+    Returns
+    -------
+    bool
+        Whether no run of either is corrupt; those that are have been named.
 
     Raises
     ------
@@ -174,6 +197,7 @@ def compare_sweeps(reader: Reader, first: str, second: str, folder: Path | None 
         folder = _copied(Path(made), folder or REPORTS / f"compare-{names}", "bp compare A B")
     print_comparison(two)
     print(f"Written to {folder}")
+    return all([_is_intact(sweep) for sweep in sweeps])
 
 
 @contextmanager

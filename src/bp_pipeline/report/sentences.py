@@ -54,7 +54,7 @@ def came_out(findings: Findings) -> str:
     if done == asked:
         finished = f"All {count(asked)} runs finished" if asked > 1 else "The run finished"
     if findings.n_unread == len(findings.outcomes):
-        return f"{finished}, but no result can be read."
+        return f"{finished}, but no result can be read.{_corrupt(findings)}"
     unread = counted(findings.n_unread, "run")
     but = f"; the results of {unread} cannot be read" if findings.n_unread else ""
     return f"{finished}; of {_ends(findings)}{but}.{_corrupt(findings)}"

@@ -4,9 +4,9 @@ Owns when a store is opened and closed, and that a file that cannot be read leav
 files hold is `tracking.format`'s, what a sweep is `sweep_data.py`'s.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,9 +34,14 @@ from bp_pipeline.tracking.format import (
     read_replicates,
     result_of,
 )
+from bp_pipeline.tracking.recorded import Points
 from bp_pipeline.tracking.verification import disagreement
 
 _Columns = dict[str, np.ndarray]
+_READ: Mapping[str, Callable[[Path], _Columns]] = {
+    "replicates.parquet": read_replicates,
+    "curves.npz": read_curves,
+}
 
 
 def load_sweep(
@@ -77,8 +82,9 @@ def read_sweep(reader: Reader, sweep: str | None = None) -> Sweep:
     runs = reader.load_runs(run_id)
     places = grid_places(complete(runs), grid_axes(runs))
     shown = {row["run_id"]: row for row in runs.to_dict("records")}
+    points = reader.points if reader.knows_tables else None
     replicates, curves, corrupt = read_files(
-        reader.artifacts, places["run_ids"], reader.n_readers, shown
+        reader.artifacts, places["run_ids"], reader.n_readers, shown, points
     )
     return assemble(
         runs,
@@ -99,6 +105,7 @@ def read_files(
     places: Iterable[Sequence[str]],
     n_readers: int = 1,
     shown: Mapping[str, Mapping[str, Any]] | None = None,
+    points: Callable[[str], Points] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
     """Read replicates and curves, which lie side by side: a server sends a run's files once.
 
@@ -112,6 +119,8 @@ def read_files(
         How many places' files to read at a time.
     shown
         What MLflow shows of each run, by its id, to be compared with the files.
+    points
+        Returns every step of a run's metrics, where that is cheap.
 
     Returns
     -------
@@ -127,13 +136,15 @@ def read_files(
         replicates, curves = {}, {}
         for run_id in run_ids:
             with open_files(run_id) as folder:
-                with suppress(ValueError):
-                    replicates[run_id] = read_replicates(folder)
-                with suppress(ValueError):
-                    curves[run_id] = read_curves(folder)
-                if shown and run_id in replicates and run_id in curves:
-                    problem = _problem(folder, shown[run_id], replicates[run_id], curves[run_id])
-                    corrupt.update({run_id: problem} if problem else {})
+                of_run, problem = _read(folder)
+                if "replicates.parquet" in of_run:
+                    replicates[run_id] = of_run["replicates.parquet"]
+                if "curves.npz" in of_run:
+                    curves[run_id] = of_run["curves.npz"]
+                if shown and len(of_run) == len(_READ):
+                    every_step = points(run_id) if points else None
+                    problem = _problem(folder, of_run, shown[run_id], every_step)
+                corrupt.update({run_id: problem} if problem else {})
         return replicates, _pooled([*curves.values()])
 
     places = list(places)
@@ -144,7 +155,20 @@ def read_files(
     return _stacked(replicates, REPLICATES), _stacked(curves, CURVE_COLUMNS), corrupt
 
 
-def _problem(folder: Path, shown: Mapping[str, Any], replicates: _Columns, curves: _Columns) -> str:
+def _read(folder: Path) -> tuple[dict[str, _Columns], str]:
+    """Read the files of a run that there are; say of one that is there why it cannot be read."""
+    files, problem = {}, ""
+    for name, read in _READ.items():
+        try:
+            files[name] = read(folder)
+        except ValueError as error:
+            problem = f"{name} must {error}" if (folder / name).exists() else problem
+    return files, problem
+
+
+def _problem(
+    folder: Path, files: Mapping[str, _Columns], shown: Mapping[str, Any], points: Points | None
+) -> str:
     """Say where files and MLflow do not agree; a config that cannot be read says so elsewhere."""
     try:
         config = read_config(folder)
@@ -153,7 +177,7 @@ def _problem(folder: Path, shown: Mapping[str, Any], replicates: _Columns, curve
     except ConfigError as error:
         return f"config.yaml cannot be used: {error}"
     try:
-        return disagreement(shown, config, result_of(replicates, curves))
+        return disagreement(shown, config, result_of(*files.values()), points)
     except ValueError as error:
         return f"its files must {error}"
 

@@ -16,7 +16,8 @@ from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.digests import code_digest, digest_arrays
 from bp_pipeline.ensemble import RunResult, engine_in_use
-from bp_pipeline.maps import MAP_FILES, MapConfig, MapResult, parse_any, read_map_result
+from bp_pipeline.maps import MAP_FILES, Map, MapConfig, MapResult, parse_any, read_map_result
+from bp_pipeline.maps.record import altered_measure
 from bp_pipeline.reproduce.differences import changed_pixels, first_difference
 from bp_pipeline.reproduce.verdicts import Case, Verdict
 from bp_pipeline.tracking import Recorded, RunsToVerify, TrackingError
@@ -30,6 +31,7 @@ from bp_pipeline.tracking.format import (
     read_result,
 )
 from bp_pipeline.tracking.provenance import environment
+from bp_pipeline.tracking.recorded import Points
 from bp_pipeline.tracking.verification import disagreement
 
 Result = RunResult | MapResult
@@ -101,23 +103,30 @@ def _judge(store: RunsToVerify, run: Recorded, config: RunConfig, result: Result
         with store.artifacts(run.run_id) as folder:
             is_map = isinstance(config, MapConfig)
             _check_present(folder, *(MAP_FILES if is_map else NEEDED_FILES))
-            return _compare(verdict, run, folder, config, result)
+            points = store.points(run.run_id)
+            return _compare(verdict, run, points, folder, config, result)
     except (TrackingError, FileNotFoundError) as error:
         return replace(verdict, verdict="missing", reason=str(error))
 
 
 def _compare(
-    verdict: Verdict, run: Recorded, folder: Path, config: RunConfig, result: Result
+    verdict: Verdict,
+    run: Recorded,
+    points: Points,
+    folder: Path,
+    config: RunConfig,
+    result: Result,
 ) -> Verdict:
     """Compare a new result with what was recorded and what is stored."""
     is_map = isinstance(config, MapConfig)
+    disagree = partial(_disagreement, run, points, config)
     try:
         stored: Result = read_map_result(folder) if is_map else read_result(folder)
         is_intact = digest_arrays(stored.arrays) == run.tags["bp.result_digest"]
         altered = "" if is_intact else "what is stored no longer has the digest that was recorded"
     except Exception as error:  # whatever is wrong with a file that anybody may have altered
         altered = f"its files must {error}"
-    altered = altered or _disagreement(run, config, stored)
+    altered = altered or disagree(stored)
     if altered:
         return replace(verdict, verdict="corrupt", reason=altered)
     if result.result_digest != run.tags["bp.result_digest"]:
@@ -127,7 +136,7 @@ def _compare(
             return replace(verdict, verdict="drifted", reason=reason, differs=differs)
         difference = first_difference(stored.arrays, result.arrays)
         return replace(verdict, verdict="drifted", difference=difference, differs=differs)
-    if altered := _disagreement(run, config, result):  # of norms, which are in no file
+    if altered := disagree(result):  # of norms, which are in no file
         return replace(verdict, verdict="corrupt", reason=altered)
     if config.config_digest != run.tags["bp.config_digest"]:
         reason = "the digest of its config is another one in this version"
@@ -136,8 +145,12 @@ def _compare(
     return verdict
 
 
-def _disagreement(run: Recorded, config: RunConfig, result: Result) -> str:
-    return disagreement(as_row(run), config, result if isinstance(result, RunResult) else None)
+def _disagreement(run: Recorded, points: Points, config: RunConfig, result: Result) -> str:
+    if isinstance(result, RunResult):
+        return disagreement(as_row(run), config, result, points)
+    assert isinstance(config, MapConfig)
+    map_ = Map(run.run_id, run.name, "", config, result, run.metrics)
+    return disagreement(as_row(run), config) or altered_measure(map_, points)
 
 
 def _surroundings(run: Recorded, folder: Path, config: RunConfig) -> dict[str, Any]:

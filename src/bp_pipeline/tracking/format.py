@@ -210,17 +210,20 @@ def shown_params(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def latest_metrics(config: RunConfig, result: RunResult) -> dict[str, float | None]:
-    """Return what MLflow shows as a run's `METRICS`, None for what it lacks.
+def metric_values(config: RunConfig, result: RunResult) -> dict[str, dict[int, float]]:
+    """Return the values that a run's `METRICS` may have in MLflow, by their steps.
 
-    Norms are left out where the result does not know them.
+    What is not finite is left out, and norms where the result does not know them.
     """
-    values: dict[str, float | None] = {**dict.fromkeys(SUMMARY), **result.summary}
-    values[LOG_LEARNING_RATE] = math.log10(config.optimizer.learning_rate)
+    at_once = {**result.summary, LOG_LEARNING_RATE: math.log10(config.optimizer.learning_rate)}
+    values = {name: {0: at_once[name]} if name in at_once else {} for name in METRICS}
+    epochs = result.epochs.tolist()
     for name, curve in result.curves.items():
-        finite = curve[np.isfinite(curve)]
-        if not np.isnan(curve).all():
-            values[name] = float(finite[-1]) if len(finite) else None
+        if np.isnan(curve).all():
+            del values[name]
+        else:
+            points = zip(epochs, curve.tolist(), strict=True)
+            values[name] = {epoch: value for epoch, value in points if math.isfinite(value)}
     return values
 
 

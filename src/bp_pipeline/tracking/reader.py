@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from bp_pipeline.tracking import format as names
 from bp_pipeline.tracking import saved_view
 from bp_pipeline.tracking.failures import TrackingError, failures_explained
-from bp_pipeline.tracking.recorded import Recorded, of_mlflow
+from bp_pipeline.tracking.recorded import Points, Recorded, of_mlflow
 from bp_pipeline.tracking.store import A_SWEEP, Store, open_store
 
 if TYPE_CHECKING:
@@ -185,6 +185,24 @@ class Reader:
             )
         self._artifact_uris |= {run.run_id: run.artifact_uri for run in runs}
         return runs
+
+    @property
+    def knows_tables(self) -> bool:
+        """Whether many values are read at once, and not one by one through MLflow."""
+        return self._store.tables is not None
+
+    def points(self, run_id: str) -> Points:
+        """Read every step of a run's metrics; of `format.METRICS` alone, where MLflow is asked."""
+        with failures_explained(self.uri, f"read the metrics of run {run_id}"):
+            if self._store.tables is not None:
+                return self._store.tables.points(run_id)
+            histories = {
+                name: self._client.get_metric_history(run_id, name) for name in names.METRICS
+            }
+        return {
+            name: [(metric.step, metric.value) for metric in history]
+            for name, history in histories.items()
+        }
 
     def load_runs(self, parent_run_id: str) -> "pd.DataFrame":
         """Read the runs of a sweep into a table, one a job; `format.runs_table` has its columns."""

@@ -8,7 +8,7 @@ this, and `transaction.py`, were tested with. What MLflow's client reads is what
 
 import math
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,11 @@ _VALUES = {
         "latest_metrics": "iif(is_nan, NULL, value)",
     }.items()
 }
+
+
+_POINTS = "SELECT key, step, iif(is_nan, NULL, value) FROM metrics WHERE run_uuid = ?"
+
+Points = Mapping[str, Sequence[tuple[int, float]]]  # by the names of metrics: steps and values
 
 
 class Recorded(NamedTuple):
@@ -99,6 +104,14 @@ class Tables:
             )
             for run_id, name, status, uri in runs
         ]  # fmt: skip
+
+    def points(self, run_id: str) -> Points:
+        """Read every step of every metric of a run, of which `runs_tagged` reads the latest."""
+        points: dict[str, list[tuple[int, float]]] = {}
+        with closing(connect(self.path, {**self.query}, BUSY_DEADLINE)) as database:
+            for key, step, value in database.execute(_POINTS, (run_id,)):
+                points.setdefault(key, []).append((step, math.nan if value is None else value))
+        return points
 
 
 def find_tables(path: Path, query: Mapping[str, str], experiment: str) -> Tables | None:

@@ -17,7 +17,7 @@ from bp_pipeline.tracking.ended_run import time_before
 from bp_pipeline.tracking.failures import TrackingError, failures_explained
 from bp_pipeline.tracking.provenance import package_version
 from bp_pipeline.tracking.reader import Reader, latest_attempts
-from bp_pipeline.tracking.recorded import Recorded, of_mlflow
+from bp_pipeline.tracking.recorded import Points, Recorded, of_mlflow
 from bp_pipeline.tracking.writer import Writer
 
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ _MOST_LINKS = 20  # in the description, whose length is limited; the table names
 
 
 def disagreement(
-    shown: Mapping[str, Any], config: RunConfig, result: RunResult | None = None
+    shown: Mapping[str, Any],
+    config: RunConfig,
+    result: RunResult | None = None,
+    points: Points | None = None,
 ) -> str:
     """Say where MLflow shows something else of a run than its files hold.
 
@@ -38,6 +41,8 @@ def disagreement(
         Its params, metrics and tags, as a row of `format.runs_table` or `format.as_row`.
     config, result
         What its files hold; without a result metrics are not compared.
+    points
+        Every step of its metrics; without them the latest values alone are compared.
 
     Returns
     -------
@@ -51,11 +56,23 @@ def disagreement(
     same_version = shown.get(names.VERSION) == package_version()
     if same_version and shown.get(names.CONFIG_DIGEST) != config.config_digest:
         return "config.yaml no longer has the digest that was recorded"
-    expected = {} if result is None else names.latest_metrics(config, result)
-    for name, number in expected.items():
+    expected = {} if result is None else names.metric_values(config, result)
+    for name, values in expected.items():
+        number = [*values.values()][-1] if values else None
         if not _same(shown.get(name), number):
             return f"MLflow's {name} is {shown.get(name)}, the files come to {number}"
+        if points is not None and (problem := _wrong_point(points.get(name, ()), values)):
+            return f"MLflow's {name} {problem}"
     return ""
+
+
+def _wrong_point(points: Sequence[tuple[int, float]], values: Mapping[int, float]) -> str:
+    """Say which point of a metric the files do not come to; its ends are always among them."""
+    for step, value in points:
+        if values.get(step) != value:
+            return f"is {value} at step {step}, the files come to {values.get(step)}"
+    absent = {*[*values][:1], *[*values][-1:]} - {step for step, _ in points}
+    return f"lacks step {min(absent)}" if absent else ""
 
 
 def _same(shown: Any, value: Any) -> bool:
