@@ -69,7 +69,7 @@ def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     uri = f"http://127.0.0.1:{free_port()}"
     assert problem_of(uri, monkeypatch) == (
         f"The MLflow server {uri} cannot be used: Connection refused. "
-        "Start it, or correct MLFLOW_TRACKING_URI or `tracking.uri`."
+        "Start it, or correct `MLFLOW_TRACKING_URI`."
     )
 
 
@@ -110,7 +110,7 @@ def test_the_deadline_leaves_time_to_say_so_within_five_seconds() -> None:
     ("answer", "expected"),
     [
         (answering(500, b"{}"), "it answers HTTP 500. Read its log, then type the same again."),
-        (answering(200, b"<html>Hello</html>"), "is not MLflow. Correct MLFLOW_TRACKING_URI or"),
+        (answering(200, b"<html>Hello</html>"), "is not MLflow. Correct `MLFLOW_TRACKING_URI`."),
         (answering(404, b"[]"), "what answers there is not MLflow"),
         (
             answering(401),

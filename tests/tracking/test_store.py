@@ -113,14 +113,34 @@ def test_tracking_uri_of_the_environment_wins(
     "uri",
     [
         "mlruns", "./mlruns", "file:///srv/mlruns", "sqlite://", "sqlite:///:memory:",
-        "sqlite:///~/mlflow.db", "sqlite:///what?x=1/mlflow.db",
+        "sqlite:///~/mlflow.db", "sqlite:///what?x=1/mlflow.db", "sqlite:/mlflow.db", "databricks",
+        "nothing://there",
     ],
 )  # fmt: skip
-def test_places_that_are_not_just_one_file_are_refused(folder: Path, uri: str) -> None:
+@pytest.mark.parametrize("key", ["tracking.uri", "MLFLOW_TRACKING_URI"])
+def test_places_that_are_not_just_one_file_are_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, uri: str, key: str
+) -> None:
+    """By the name of what says so, which alone helps to correct."""
+    if key == "MLFLOW_TRACKING_URI":
+        monkeypatch.setenv(key, uri)
     message = problem_of(uri)
-    assert message.startswith("`tracking.uri` must name a")
+    assert message.startswith(f"`{key}` must name a")
     assert repr(uri) in message
+    assert "memory" not in message or uri in ("sqlite://", "sqlite:///:memory:")
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE"]
+)
+def test_a_variable_that_mlflow_cannot_take_is_named(
+    folder: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """In a folder whose database no client of this process has opened before."""
+    shutil.copy(empty_database, folder)
+    monkeypatch.setenv(name, "nonsense")
+    assert problem_of(None).startswith(f"`{name}` must be such as MLflow takes it, got 'nonsense'.")
 
 
 def test_reading_makes_no_store(folder: Path, empty_database: Path) -> None:

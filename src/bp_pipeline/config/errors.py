@@ -54,11 +54,14 @@ _HYDRA_SAYS = {
         "`--experimental-rerun` must be a file of Hydra's, got {0!r}. Leave it out.",
     r"Invalid (?:value|hydra\.mode) '(.+?)'[,;] expected (?:one of \[)?RUN":
         "`hydra.mode` must be RUN or MULTIRUN, got {0!r}. Write `-m` for a sweep.",
+    r"Only one of (--run, .+) can be specified":
+        "`{0}` must be given one at a time. Leave the others out, or `-m` for them.",
     "The (--resolve) flag": "`{0}` must go with `--cfg` or `--help`. Add `--cfg job`.",
 }  # fmt: skip
 
-_NO_FOLDERS = {"hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir",
-               "hydra.job.chdir"}  # fmt: skip
+# What Hydra would write or set while it runs a job, which it never does here.
+_UNUSED = ("hydra.run.", "hydra.sweep.", "hydra.output_subdir", "hydra.job.", "hydra.job_logging",
+           "hydra.hydra_logging")  # fmt: skip
 
 # The name and password of a URI. Whoever types a password forgets its % codes, so it goes on to the
 # last @ of the word, whatever stands before; a path alone, as of sqlite:////a@b, has none.
@@ -244,13 +247,13 @@ def checked_choice(line: str, groups: Collection[str]) -> str:
 
     [override] = OverridesParser.create().parse_overrides([line])
     group, value, typed = override.key_or_group, override.value(), line.partition("=")[2]
-    from bp_pipeline.config.keys import flat
+    from bp_pipeline.config.keys import conf_folder, flat
 
-    for key, text in flat({group: value}):
-        if key in _NO_FOLDERS:
+    for key, _ in flat({group: value}):
+        if f"{key}.".replace("/", ".").startswith(_UNUSED):
             raise ConfigError(
-                f"`{key}` must be left out, got {text}. `bp train` writes no folder of Hydra's: "
-                "its results are in MLflow, in the folder that it is started in or at "
+                f"`{key}` must be left out, got `{line}`. `bp train` writes no folder and no log "
+                "of Hydra's: its results are in MLflow, in the folder that it is started in or at "
                 "`tracking.uri`."
             )
     if override.is_delete() or not (group in groups or group.startswith("hydra/")):
@@ -262,10 +265,13 @@ def checked_choice(line: str, groups: Collection[str]) -> str:
     for option in value.list if isinstance(value, ChoiceSweep) else [value]:
         option = getattr(option, "text", option)  # of what was quoted
         if isinstance(option, list) and option and all(isinstance(name, str) for name in option):
-            listed, sweep = ",".join(option), f"{group}={','.join(option)}"
-            raise ConfigError(
-                f"`{group}` must be one option, got [{listed}]. To sweep: `bp train -m {sweep}`."
+            listed = ",".join(option)
+            can_be_swept = all(
+                (conf_folder() / group / f"{name}.yaml").is_file() for name in option
             )
+            sweep = f"To sweep: `bp train -m {group}={listed}`."
+            advice = sweep if can_be_swept else "See `bp train --help`."
+            raise ConfigError(f"`{group}` must be one option, got [{listed}]. {advice}")
         if option is None or option == "???" or isinstance(option, int | float | list):
             raise ConfigError(
                 f"`{group}` must be the name of an option, got {typed}. See `bp train --help`."

@@ -26,6 +26,7 @@ from bp_pipeline.core.activations import ACTIVATIONS
 from bp_pipeline.core.losses import LOSSES
 
 _NAN, _INF = float("nan"), float("inf")
+MOST_WORKERS = 1024  # threads or processes of one machine, all of which are started at once
 
 
 def declare(meaning: str, example: str, *bad: Any, **rule: Any) -> Any:
@@ -279,8 +280,9 @@ class Cluster(Section):
         8786, default=None, min_length=1,
     )  # fmt: skip
     workers: int | None = integer(
-        "`dask`: start so many workers on this machine", "2", 0, default=None, ge=1
-    )
+        "`dask`: start so many workers on this machine", "2", 0, MOST_WORKERS + 1, default=None,
+        ge=1, le=MOST_WORKERS,
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _one_place(self) -> "Cluster":

@@ -61,7 +61,10 @@ class RunConfig(keys.Section):
     engine: Literal["compiled", "numpy"] = keys.declare(
         "same bits, other speed", "numpy", "jax", None
     )
-    threads: int | None = keys.integer("`null`: all cores", "2", 0, "all", default=None, ge=1)
+    threads: int | None = keys.integer(
+        "`null`: all cores", "2", 0, keys.MOST_WORKERS + 1, "all", default=None, ge=1,
+        le=keys.MOST_WORKERS,
+    )  # fmt: skip
     tracking: keys.Tracking = Field(description="where runs are kept; `off`: nowhere")
     cluster: keys.Cluster = Field(default=keys.LOCAL, description="where networks train")
     sweep: keys.Sweep

@@ -3,6 +3,8 @@
 Owns the wording, and which exceptions are a store's rather than mistakes of ours, which pass.
 """
 
+import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +37,23 @@ _ADVICE = {
     "max retries": _ONCE_BACK,
     "timed out": _ONCE_BACK,
 }
-_OTHERWISE = "Name another place with `tracking.uri`, or keep nothing with `tracking=off`."
+_OTHERWISE = "Name another place with `{key}`, or keep nothing with `tracking=off`."
+# A variable that MLflow cannot convert; that of a pool it calls by another name.
+_VARIABLE = re.compile(r"\b(MLFLOW_[A-Z_]+)\b")
+_POOL = "MLFLOW_SQLALCHEMYSTORE_POOLCLASS"
+
+
+def key_of_place() -> str:
+    """Return what says where runs are kept, and is to be corrected where that is wrong."""
+    return "MLFLOW_TRACKING_URI" if os.environ.get("MLFLOW_TRACKING_URI") else "tracking.uri"
+
+
+def no_such_place(uri: str, problem: str) -> str:
+    """Write what is wrong with a URI, whatever may be there."""
+    return (
+        f"`{key_of_place()}` must name a database or a server of MLflow, got {uri!r}: {problem}. "
+        "Use http://HOST:PORT, or sqlite:////absolute/path/mlflow.db."
+    )
 
 
 class TrackingError(Refusal, RuntimeError):
@@ -58,11 +76,17 @@ def failures_explained(uri: str, doing: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if isinstance(error, ValueError) and (name := _unreadable_variable(error)):
+            raise TrackingError(
+                f"`{name}` must be such as MLflow takes it, got {os.environ[name]!r}. Unset it."
+            ) from error
         if not _is_of_a_store(error):
             raise
         problem, place = root_problem(error).rstrip("."), without_passwords(uri)
+        if "unsupported URI" in problem:
+            raise TrackingError(no_such_place(uri, "MLflow knows no such scheme")) from error
         known = (advice for words, advice in _ADVICE.items() if words in problem.lower())
-        advice = next(known, _OTHERWISE).format(uri=place)
+        advice = next(known, _OTHERWISE).format(uri=place, key=key_of_place())
         raise TrackingError(f"Cannot {doing} in {place}: {problem}. {advice}") from error
 
 
@@ -77,6 +101,13 @@ def root_problem(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return " ".join(text.partition("\n")[0].split()) or type(error).__name__
+
+
+def _unreadable_variable(error: ValueError) -> str | None:
+    """Return the variable of this process's environment that MLflow cannot make sense of."""
+    found = _VARIABLE.search(str(error))
+    name = _POOL if "poolclass parameter" in str(error) else found[1] if found else ""
+    return name if name in os.environ else None
 
 
 def _is_of_a_store(error: Exception) -> bool:

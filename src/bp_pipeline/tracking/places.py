@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from bp_pipeline.tracking.failures import TrackingError
+from bp_pipeline.tracking.failures import TrackingError, key_of_place
 
 BUSY_DEADLINE = 20.0  # seconds, as long as MLflow waits while another program writes
 ARTIFACTS = "mlruns"  # MLflow's own name of the folder beside the database
@@ -45,7 +45,9 @@ def database_path(uri: str) -> Path:
         path = unquote(path.removeprefix("file:"), errors="surrogateescape")
         del query["uri"]
     problem = ""
-    if path in ("", ":memory:"):
+    if not url and uri.partition(":")[2].strip("/"):
+        problem = "the file stands after three slashes. Use sqlite:///mlflow.db."
+    elif path in ("", ":memory:"):
         problem = "what is only in memory is lost. Use sqlite:///mlflow.db, or `tracking=off`."
     elif query:
         problem = "what follows its ? would be ignored. Leave that out."
@@ -53,7 +55,7 @@ def database_path(uri: str) -> Path:
         home = os.path.expanduser(path)
         problem = f"MLflow takes ~ for a folder of that name. Use sqlite:///{home}."
     if problem:
-        raise TrackingError(f"`tracking.uri` must name a file, got {uri!r}: {problem}")
+        raise TrackingError(f"`{key_of_place()}` must name a file, got {uri!r}: {problem}")
     return Path(os.path.abspath(path))
 
 

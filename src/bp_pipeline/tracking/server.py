@@ -14,7 +14,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from bp_pipeline.config.errors import without_passwords
-from bp_pipeline.tracking.failures import ADVICE_403, TrackingError, root_problem
+from bp_pipeline.tracking.failures import (
+    ADVICE_403,
+    TrackingError,
+    key_of_place,
+    root_problem,
+)
 
 if TYPE_CHECKING:
     from mlflow.exceptions import MlflowException
@@ -37,17 +42,16 @@ _DRIVERS = {
 _UNKNOWN_USER = ("authentication failed", "no password supplied", "access denied", "login failed")
 # How MLflow's client, and requests below it, tell of an answer that is an error.
 _STATUS = re.compile(r"(?:failed with error code|too many) (\d{3})\b")
-_CORRECT = "Correct MLFLOW_TRACKING_URI or `tracking.uri`."
 
 
 class Problem(NamedTuple):
     """What is wrong with a place, and the one thing to do."""
 
     what: str
-    advice: str = "Start it, or correct MLFLOW_TRACKING_URI or `tracking.uri`."
+    advice: str = "Start it, or correct `{key}`."
 
 
-_NOT_MLFLOW = Problem("what answers there is not MLflow", _CORRECT)
+_NOT_MLFLOW = Problem("what answers there is not MLflow", "Correct `{key}`.")
 
 
 @contextmanager
@@ -108,7 +112,8 @@ def ask(uri: str, experiment: str) -> None:
             problem = Problem(f"no answer within {DEADLINE:g} s")
     if problem is not None:
         place = without_passwords(uri)
-        raise TrackingError(f"The {kind} {place} cannot be used: {problem.what}. {problem.advice}")
+        advice = problem.advice.format(key=key_of_place())
+        raise TrackingError(f"The {kind} {place} cannot be used: {problem.what}. {advice}")
 
 
 def _problem_of_server(uri: str, experiment: str) -> Problem | None:

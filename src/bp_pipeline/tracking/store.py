@@ -18,7 +18,12 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from bp_pipeline.tracking import new_store
-from bp_pipeline.tracking.failures import NothingYet, TrackingError, failures_explained
+from bp_pipeline.tracking.failures import (
+    NothingYet,
+    TrackingError,
+    failures_explained,
+    no_such_place,
+)
 from bp_pipeline.tracking.places import (
     ARTIFACTS,
     BUSY_DEADLINE,
@@ -137,8 +142,8 @@ def open_store(configured: str | None, experiment: str, *, to_write: bool) -> St
         opened.enter_context(variables(_SETTINGS, override=False))
         if uri.startswith("sqlite"):  # workspaces are a server's; MLflow finds no experiment else
             opened.enter_context(variables({"MLFLOW_ENABLE_WORKSPACES": None}, override=True))
-        ask(uri, experiment)
         with failures_explained(uri, f"open the experiment {experiment!r}"):
+            ask(uri, experiment)
             if uri.startswith("sqlite"):
                 open_embedded = _open_to_write if to_write else _open_to_read
                 return open_embedded(database_path(uri), experiment, opened)
@@ -161,15 +166,10 @@ def resolve_uri(configured: str | None) -> str:
     uri = os.environ.get("MLFLOW_TRACKING_URI") or configured or DEFAULT_URI
     scheme, colon, _ = uri.partition(":")
     if scheme in ("databricks", "databricks-uc", "uc"):
-        raise TrackingError(
-            f"`tracking.uri` must name a database or a server of MLflow, got {uri!r}: Databricks "
-            "is not supported. Use http://HOST:PORT, or sqlite:///mlflow.db."
-        )
+        raise TrackingError(no_such_place(uri, "Databricks is not supported"))
     if not colon or scheme == "file":
-        raise TrackingError(
-            f"`tracking.uri` must name a database or a server, got {uri!r}: MLflow no longer "
-            "maintains its store of plain files. Use sqlite:////absolute/path/mlflow.db."
-        )
+        problem = "MLflow no longer maintains its store of plain files"
+        raise TrackingError(no_such_place(uri, problem))
     return database_uri(database_path(uri)) if scheme.startswith("sqlite") else uri
 
 
