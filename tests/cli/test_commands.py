@@ -189,6 +189,9 @@ def test_a_reader_that_leaves_is_no_error(unbuffered: str, folder: Path) -> None
         ("{bp} explain >/dev/full", 1),
         ("{bp} explain >/dev/full 2>&1", 1),
         ("{bp} --version >/dev/full", 1),
+        ("PYTHONUNBUFFERED=1 {bp} train --help >/dev/full", 1),
+        ("PYTHONUNBUFFERED=1 {bp} train --cfg job >/dev/full", 1),
+        ("PYTHONUNBUFFERED=1 {bp} -sc install=bash >/dev/full", 1),
     ],
 )
 def test_where_nothing_can_be_printed_the_work_is_done(line: str, code: int, folder: Path) -> None:
@@ -214,6 +217,16 @@ def test_what_is_closed_is_not_taken_by_a_file(folder: Path) -> None:
     done = bp(folder, "list")
     assert (done.returncode, done.stderr) == (0, "")
     assert "2 of 2" in done.stdout
+
+
+def test_a_home_that_cannot_be_written_needs_no_message(folder: Path) -> None:
+    """Matplotlib logs it, to nobody, while a sweep is reported."""
+    nowhere = {"HOME": "/proc/nowhere", "XDG_CACHE_HOME": "/proc/nowhere"}
+    done = subprocess.run(
+        [BP, "train", "-m", "seed=0,1", "replicates=2", "training.epochs=5", "engine=numpy"],
+        cwd=folder, env=_environment(folder, nowhere), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "logger" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def _others_silent() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.showwarning = lambda *_, **__: None  # of filters that libraries set
-        logging.lastResort = None
+        logging.lastResort = logging.NullHandler()  # None would have a message of its own
         try:
             yield
         finally:

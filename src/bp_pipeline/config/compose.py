@@ -111,9 +111,9 @@ def compose(
         if end.code:
             raise ConfigError(_unknown_flag(program, printed.getvalue())) from None
         raise
-    except BrokenPipeError:
-        raise
     except Exception as error:
+        if isinstance(error, OSError) and error.filename is None:  # what it shows has no room
+            raise
         if os.environ.get(_FULL_ERROR) == "1":
             traceback.print_exc()
         raise ConfigError(explain(error, overrides, keys)) from error
