@@ -112,7 +112,8 @@ def compose(
             raise ConfigError(_unknown_flag(program, printed.getvalue())) from None
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.filename is None:  # what it shows has no room
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            # What it shows cannot be written; Hydra's own kinds of OSError have no number.
             raise
         if os.environ.get(_FULL_ERROR) == "1":
             traceback.print_exc()
