@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from bp_pipeline.config import RunConfig, compose
 from bp_pipeline.config.naming import varied_keys
 from bp_pipeline.core.network import Block, join_layers
-from bp_pipeline.ensemble import RunResult, setup_of, train_runs
+from bp_pipeline.ensemble import RunResult, setup_of, summary_of, train_runs
 
 # The summary metrics of a run, in the order of `summary.csv`; one that a run lacks stays empty.
 MEASURES = [
@@ -98,7 +98,10 @@ def report(*overrides: str) -> Iterator[Path]:
 
 def tabulate(runs: Sequence[Run]) -> pd.DataFrame:
     """Return one row a run, with what MLflow has of it: every config key and summary metric."""
-    rows = [{**config.params(), **result.summary} for config, result in runs]
+    rows = [
+        {**config.params(), **summary_of(result, copies=config.draws_nothing)}
+        for config, result in runs
+    ]
     return pd.DataFrame(rows).reindex(columns=list(dict.fromkeys([*rows[0], *MEASURES])))
 
 

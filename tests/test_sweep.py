@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import BP, run_bp
+from mlflow import MlflowClient
 from runs import make_config
 
 from bp_pipeline import sweep
@@ -431,6 +432,18 @@ def test_the_runs_of_a_sweep_are_searched_twice_at_most(
         assert run_jobs(composed()) == 0
         assert len(searches) <= n_most
         searches.clear()
+
+
+def test_every_run_has_its_share_of_the_time(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter(range(1000))
+    monkeypatch.setattr(sweep, "time", lambda: next(seconds))
+    monkeypatch.setattr(sweep.Writer, "n_at_once", 1)
+    trained = [*batches.train_runs([job.config for job in composed(4).jobs])]
+    monkeypatch.setattr(batches, "train_runs", lambda *_, **__: (result for result in trained))
+    assert run_jobs(composed(4)) == 0
+    ended = MlflowClient(f"sqlite:///{here}/mlflow.db").search_runs(["1"], max_results=9)
+    children = [run.info for run in ended if "mlflow.parentRunId" in run.data.tags]
+    assert [run.end_time - run.start_time for run in children] == 4 * [1000]
 
 
 @pytest.fixture(scope="module")

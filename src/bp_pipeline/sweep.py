@@ -324,16 +324,16 @@ class _Training:
             say(remark)
         if writer is not None and writer.remark:
             say(writer.remark)
-        started, failures, printed = time(), [], {}
-        before = started
+        started, work, failures, printed = time(), 0, [], {}
         with ExitStack() as opened:
             progress = opened.enter_context(training_progress(len(configs), self.network_epochs))
             size, count = writer.n_at_once if writer else 1, progress.count_network_epochs
             batches = batches_of_results(configs, size, progress=count, cluster=self._cluster)
             for trained in opened.enter_context(batches):
                 batch = [(self.left[index], result) for index, result in trained]
-                recorded = self._record(batch, started, time() - before, writer, sweep)
-                before = time()
+                work += _network_epochs([self._jobs[n].config for n, _ in batch])
+                pace = (time() - started) / max(1, work)
+                recorded = self._record(batch, started, pace, writer, sweep)
                 for (n, result), outcome in zip(batch, recorded, strict=True):
                     job = self._jobs[n]
                     self._states[n] = "failed" if isinstance(outcome, Exception) else "finished"
@@ -343,7 +343,8 @@ class _Training:
                             traceback.print_exception(outcome)  # which MLflow would have kept
                     elif sweep is None and isinstance(result, RunResult):
                         named = f" Run {outcome}." if outcome else ""
-                        printed[n] = f"{job.name}: {in_words(result)}{named}"
+                        ended = in_words(result, copies=job.config.draws_nothing)
+                        printed[n] = f"{job.name}: {ended}{named}"
                     progress.count_run()
         for _, line in sorted(printed.items()):
             print(line)
@@ -365,21 +366,22 @@ class _Training:
         self,
         batch: Sequence[tuple[int, RunResult | Exception]],
         started: float,
-        seconds: float,
+        pace: float,
         writer: Writer | None,
         sweep: Parent | None,
     ) -> list[str | Exception]:
         """Record runs; return of each its id, or its error, which is recorded then.
 
-        The seconds since others were recorded are shared among them by networks times epochs.
+        As they trained side by side, each lasted as long as its networks times epochs take at the
+        pace of all until now, in seconds for each of these.
         """
         if writer is None:
             return [result if isinstance(result, Exception) else "" for _, result in batch]
-        work = [_network_epochs([self._jobs[n].config]) for n, _ in batch]
-        per_network_epoch = seconds / max(1, sum(work))
         ended = [
-            self._ended_run(n, result, started, of_run * per_network_epoch, sweep)
-            for (n, result), of_run in zip(batch, work, strict=True)
+            self._ended_run(
+                n, result, started, pace * _network_epochs([self._jobs[n].config]), sweep
+            )
+            for n, result in batch
         ]
         outcomes = writer.record_all([run for run, _ in ended])
         for (n, _), outcome in zip(batch, outcomes, strict=True):

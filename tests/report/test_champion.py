@@ -72,6 +72,7 @@ def test_what_cannot_be_read_is_no_failure_to_solve(
         ({"solved/rate": 0.9, "epochs_to_converge/median": 30.0}, True),
         ({"solved/rate": 0.9, "epochs_to_converge/median": 10.0}, False),
         ({"solved/rate": 0.9, "network.hidden": "[4]"}, True),
+        ({"solved/rate": 1.0, "solved/rate_low": 0.2}, True),  # 1 of 1
         ({}, True),  # of a version that did not know this measure
     ],
 )

@@ -80,6 +80,12 @@ def test_only_the_even_half_chooses_the_best_of_all() -> None:
     assert halved["solved/rate_high"] == pytest.approx(0.390, abs=5e-4)  # z²/(6 + z²)
 
 
+def test_few_replicates_are_chosen_only_where_they_are_surer() -> None:
+    halved = best_of_halves(by_hand(run([5] * 4), run([9] * 198 + [None] * 2, 3.0)))
+    assert halved is not None
+    assert (halved["n"], halved["solved/rate"]) == (100, 0.99)
+
+
 def test_only_the_even_half_chooses_what_is_compared() -> None:
     other = {"activation": "relu"}
     table = comparisons(

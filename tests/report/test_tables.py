@@ -1,5 +1,6 @@
 """The tables of a report, as numbers."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -7,17 +8,21 @@ import pytest
 from report.by_hand import DIVERGED, LAST, by_hand, run
 from report.conftest import Make, small_config
 
-from bp_pipeline.report import Sweep
+from bp_pipeline.report import Findings, Sweep
+from bp_pipeline.report.sentences import rates
 from bp_pipeline.report.sweep_data import MEDIAN, RATE
 from bp_pipeline.report.tables import factors, grid, outcomes_by_run, ranked, survivals
 
 LEARNING_RATE = "optimizer.learning_rate"
+ONES = {"init": "ones", "init__name": "constant", "init__noise": 0.0}
 
 
 @pytest.mark.parametrize(
     ("others", "best"),
     [
         (run([1, None, None]), run([9, 9, None])),
+        (run([5]), run([9] * 99 + [None])),  # 1 of 1 is less sure than 99 of 100
+        (run([5] * 99 + [None]), run([9] * 2, **ONES)),  # which is no chance
         (run([8, 11, 12]), run([8, 9, 12])),
         (run([None, None, 1]), run([None, None, 1], network__hidden="[2]")),
         (run([5], network__hidden="[5]"), run([5], network__hidden="[4]")),
@@ -34,6 +39,15 @@ def test_the_rule_from_the_rate_down_to_the_learning_rate(
     others = others | {"task": "other"}  # so that both have a place
     for runs in ([others, best], [best, others]):
         assert ranked(by_hand(*runs).finished)["task"].iloc[0] == "xor"
+
+
+def test_what_is_shown_first_is_what_is_surest() -> None:
+    few = [run([5], network__hidden=f"[{width}]") for width in (2, 4, 5)]
+    findings = Findings(by_hand(*few, run([9] * 99 + [None], network__hidden="[3]")))
+    [place] = findings.best_settings(1)
+    assert findings.best.loc[place, "network.hidden"] == "[3]"
+    assert re.findall(r"hidden layers (\S+) to (\d+)", rates(findings))[0] == ("[3]", "99")
+    assert findings.top["n"] == 100
 
 
 def test_axes_are_what_varies_without_what_goes_with_an_option(sweep: Sweep) -> None:
@@ -140,8 +154,7 @@ def test_the_restricted_mean_goes_to_the_sweeps_horizon_where_half_never_converg
 
 
 def test_what_draws_nothing_has_no_interval_in_any_place() -> None:
-    ones = {"init": "ones", "init__name": "constant", "init__noise": 0.0}
-    sweep = by_hand(run([5] * 4, **ones), run([None] * 4, 3.0, **ones))
+    sweep = by_hand(run([5] * 4, **ONES), run([None] * 4, 3.0, **ONES))
     table = outcomes_by_run(sweep)
     ends = [name for name in table if name.endswith(("low", "high"))]
     assert len(ends) == 6

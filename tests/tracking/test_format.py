@@ -19,7 +19,7 @@ from bp_pipeline.arrays import write_arrays
 from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.digests import code_digest
-from bp_pipeline.ensemble import RunResult, train_runs
+from bp_pipeline.ensemble import INTERVALS, RunResult, train_runs
 from bp_pipeline.tracking import FrozenSweep, Writer
 from bp_pipeline.tracking import format as module
 
@@ -71,6 +71,16 @@ def test_summary_metrics_are_those_of_the_result(run: Run, result: RunResult) ->
     assert {name: run.data.metrics[name] for name in expected} == expected
     assert run.data.metrics["optimizer.learning_rate/log10"] == math.log10(5.0)
     assert set(run.data.metrics) == set(module.METRICS)
+
+
+def test_copies_of_one_network_have_no_interval(
+    writer: Writer, client: MlflowClient, result: RunResult
+) -> None:
+    run = client.get_run(record(writer, small_config(init="ones"), result))
+    assert set(module.METRICS) - set(run.data.metrics) == set(INTERVALS)
+    assert "%" not in run.data.tags["mlflow.note.content"]
+    noisy = client.get_run(record(writer, small_config({"init.noise": 0.1}, init="ones"), result))
+    assert set(noisy.data.metrics) == set(module.METRICS)
 
 
 def test_what_is_not_finite_is_not_logged(

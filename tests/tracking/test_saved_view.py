@@ -89,6 +89,15 @@ def test_charts_of_many_runs_show_a_sample_and_the_table_the_best(
         assert state_of(table)["orderByKey"] == "metrics.`solved/rate`"
 
 
+def test_runs_of_different_sizes_are_ordered_as_the_report_ranks_them(
+    writer: Writer, client: MlflowClient, parent: str
+) -> None:
+    writer.log_comparison(parent, [*AXES[:2], "replicates", AXES[2]], 12)
+    view = views(writer, client)[parent]
+    assert isinstance(view, dict)
+    assert state_of(view["state"])["orderByKey"] == "metrics.`solved/rate_low`"
+
+
 def test_a_description_of_the_experiment_that_is_a_users_stays(
     writer: Writer, client: MlflowClient, parent: str
 ) -> None:

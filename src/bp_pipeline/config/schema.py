@@ -40,6 +40,11 @@ class GivenWeights:
     digest: str
 
 
+def draws_nothing(name: Any, noise: Any) -> Any:
+    """Whether an init, or those of which these are columns, is a constant without noise."""
+    return (name == "constant") & (noise == 0)
+
+
 class RunConfig(keys.Section):
     """One run: everything that decides its result, and where that result goes."""
 
@@ -120,6 +125,11 @@ class RunConfig(keys.Section):
         """Units of each layer, from input to output, bias units not counted."""
         inputs, targets = self.truth_table
         return (inputs.shape[1], *self.network.hidden, targets.shape[1])
+
+    @property
+    def draws_nothing(self) -> bool:
+        """Whether all replicates are copies of one network."""
+        return bool(draws_nothing(self.init.name, getattr(self.init, "noise", 0)))
 
     @property
     def n_networks(self) -> int:

@@ -13,11 +13,13 @@ from bp_pipeline.ensemble.engines import engine_in_use, train_function
 from bp_pipeline.ensemble.result import (
     CURVES,
     DECILES,
+    INTERVALS,
     SUMMARY,
     RunResult,
     in_words,
     median_epochs_to_converge,
     quantiles,
+    summary_of,
     wilson_interval,
 )
 from bp_pipeline.ensemble.shards import (
@@ -31,6 +33,7 @@ from bp_pipeline.ensemble.shards import (
 __all__ = [
     "CURVES",
     "DECILES",
+    "INTERVALS",
     "SUMMARY",
     "ClusterLost",
     "RunResult",
@@ -44,6 +47,7 @@ __all__ = [
     "quantiles",
     "remarks_on_engines",
     "setup_of",
+    "summary_of",
     "train_function",
     "train_runs",
     "wilson_interval",

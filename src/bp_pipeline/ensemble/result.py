@@ -39,6 +39,7 @@ SUMMARY = (
     "epochs_to_converge/median",
     "final_loss/median",
 )
+INTERVALS = tuple(name for name in SUMMARY if name.endswith(("_low", "_high")))
 
 _BLOCK_VALUES = 1 << 22  # sorted at a time (32 MB), so that a large ensemble needs no full copy
 
@@ -137,8 +138,14 @@ class RunResult:
         return {name: value for name, value in named if np.isfinite(value)}
 
 
-def in_words(result: RunResult) -> str:
-    """Describe in a sentence how a run's replicates ended.
+def summary_of(result: RunResult, *, copies: bool) -> dict[str, float]:
+    """Return the summary of a run, whose rates have no intervals where it trained copies."""
+    left_out = INTERVALS if copies else ()
+    return {name: value for name, value in result.summary.items() if name not in left_out}
+
+
+def in_words(result: RunResult, *, copies: bool = False) -> str:
+    """Describe in a sentence how a run's replicates ended, which may be `copies`, as in `summary`.
 
     >>> in_words(result)
     '90 of 100 solved (82 – 95 %), half of all by epoch 99; final loss (median) 0.00267 nats.'
@@ -147,7 +154,8 @@ def in_words(result: RunResult) -> str:
     n_solved = int(result.solved.sum())
     n_lost = int(((result.outcome == "converged") & ~result.solved).sum())
     low, high = floor(100 * values["solved/rate_low"]), ceil(100 * values["solved/rate_high"])
-    text = f"{n_solved:,} of {n:,} solved ({low} – {high} %)"
+    sure = "copies of one network" if copies else f"{low} – {high} %"
+    text = f"{n_solved:,} of {n:,} solved ({sure})"
     if n_lost:
         text += f", {n_lost:,} more converged and lost it again"
     if "epochs_to_converge/median" in values:

@@ -45,6 +45,7 @@ from bp_pipeline.report.files import (
 )
 from bp_pipeline.report.findings import Findings
 from bp_pipeline.report.listing import list_sweeps, print_sweeps
+from bp_pipeline.report.notation import percent, unbroken
 from bp_pipeline.report.page import write_page
 from bp_pipeline.report.printed_tables import best_learning_rates, printed_tables
 from bp_pipeline.report.sections import outline
@@ -75,6 +76,7 @@ __all__ = [
     "is_better",
     "list_sweeps",
     "load_sweep",
+    "percent",
     "print_comparison",
     "print_report",
     "print_sweeps",
@@ -120,9 +122,9 @@ def describe(findings: Findings) -> tuple[str, str]:
     if findings.outcomes.empty:
         return escape_markdown(came_out(findings)), ""
     table = best_learning_rates(findings)
-    text = escape_markdown(" ".join(overview(findings)))
+    text = unbroken(escape_markdown(" ".join(overview(findings))))
     parts = [text, f"**{table.title}**", markdown(table.text)]
-    return escape_markdown(headline(findings)), "\n\n".join(parts)
+    return unbroken(escape_markdown(headline(findings))), "\n\n".join(parts)
 
 
 def best_measures(findings: Findings) -> dict[str, float]:

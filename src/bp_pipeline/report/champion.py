@@ -16,7 +16,7 @@ import pandas as pd
 from jaxtyping import Float64
 
 from bp_pipeline.config.schema import RunConfig
-from bp_pipeline.report.sweep_data import FINAL_LOSS, LEARNING_RATE, MEDIAN, RATE, Sweep
+from bp_pipeline.report.sweep_data import FINAL_LOSS, LEARNING_RATE, LOW, MEDIAN, RATE, Sweep
 from bp_pipeline.report.tables import ranked
 from bp_pipeline.tracking import TrackingError, TrainedNetwork
 
@@ -91,7 +91,7 @@ def is_better(run: Mapping[str, Any], than: Mapping[str, Any]) -> bool:
 
     Of two that are equally good none is.
     """
-    columns = [RATE, MEDIAN, FINAL_LOSS, LEARNING_RATE, "network.hidden"]
+    columns = [RATE, LOW, MEDIAN, FINAL_LOSS, LEARNING_RATE, "network.hidden"]
     both = pd.DataFrame([than, run]).reindex(columns=columns)
     return bool(ranked(both).index[0] == 1)
 

@@ -137,11 +137,16 @@ def _ranked_on_even(sweep: Sweep, replicates: pd.DataFrame) -> pd.DataFrame:
     even = replicates[replicates["replicate"].astype(int) % 2 == 0]
     even = even.assign(epochs=even["epochs_to_converge"].fillna(np.inf))
     scores = even.groupby("place", sort=False).agg(
-        rate=("solved", "mean"), median=("epochs", _lower_median)
+        rate=("solved", "mean"), low=("solved", _wilson_low), median=("epochs", _lower_median)
     )
     places = sweep.finished[sweep.finished["run_id"].isin(scores.index)]
     scores = scores.loc[places["run_id"]].set_axis(places.index)
-    return ranked(places.assign(**{RATE: scores["rate"], MEDIAN: scores["median"]}))
+    measured = {RATE: scores["rate"], LOW: scores["low"], MEDIAN: scores["median"]}
+    return ranked(places.assign(**measured))
+
+
+def _wilson_low(solved: pd.Series) -> float:
+    return wilson_interval(int(solved.sum()), len(solved))[0]
 
 
 def _lower_median(epochs: pd.Series) -> float:

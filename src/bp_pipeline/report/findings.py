@@ -18,7 +18,6 @@ from bp_pipeline.report.sweep_data import (
     ACTIVATION,
     INIT,
     LEARNING_RATE,
-    MEDIAN,
     RATE,
     Sweep,
     part_of,
@@ -39,6 +38,17 @@ class Findings:
         return tables.outcomes_by_run(self.sweep)
 
     @cached_property
+    def ranked(self) -> pd.DataFrame:
+        """One row a run, the best first."""
+        return self.outcomes.loc[tables.ranked(self.sweep.finished).index]
+
+    @cached_property
+    def ranks(self) -> Mapping[str, int]:
+        """How many runs are better, by the run's id."""
+        ids = self.sweep.finished["run_id"].loc[self.ranked.index]
+        return {run_id: rank for rank, run_id in enumerate(ids)}
+
+    @cached_property
     def best(self) -> pd.DataFrame:
         """The best learning rate of each setting."""
         rows = tables.best_learning_rates(self.sweep, self.outcomes)
@@ -47,19 +57,19 @@ class Findings:
     def best_settings(self, n: int) -> pd.Index:
         """Return which rows of `best` are the n best, as many for each task; at least one."""
         keys = [key for key in self.sweep.axes if key.split(".")[0] == "task"]
-        ranked = self.best.sort_values(
-            [RATE, MEDIAN], ascending=[False, True], na_position="last", kind="stable"
-        )
+        settings = self.sweep.settings
+        ordered = self.ranked[settings].drop_duplicates()
         if keys:
-            groups = ranked.groupby(keys, sort=False, dropna=False)
-            ranked = groups.head(max(1, n // groups.ngroups))
-        return ranked.index[:n].sort_values()
+            groups = ordered.groupby(keys, sort=False, dropna=False)
+            ordered = groups.head(max(1, n // groups.ngroups))
+        chosen = self.best[settings].merge(ordered[:n], how="left", indicator=True)
+        return self.best.index[chosen["_merge"] == "both"]
 
     @cached_property
     def shown(self) -> pd.DataFrame:
         """The runs whose curves are drawn: each setting at its best, or all where there is one."""
         keys = self.sweep.axes if self._has_one_setting else self.sweep.settings
-        return sorted_rows(self._with_run_ids(tables.best(self._ranked, keys)), keys)
+        return sorted_rows(self._with_run_ids(tables.best(self.ranked, keys)), keys)
 
     @cached_property
     def survivals(self) -> Mapping[str, Survival | None]:
@@ -96,7 +106,7 @@ class Findings:
     @cached_property
     def top(self) -> pd.Series:
         """The best run of all, with its id."""
-        return self._with_run_ids(tables.best(self._ranked, [])).iloc[0]
+        return self._with_run_ids(tables.best(self.ranked, [])).iloc[0]
 
     @property
     def is_pooled(self) -> bool:
@@ -185,10 +195,6 @@ class Findings:
     @property
     def _varied(self) -> list[str]:
         return [key for key, size in self._sizes.items() if size > 1]
-
-    @property
-    def _ranked(self) -> pd.DataFrame:
-        return self.outcomes.loc[tables.ranked(self.sweep.finished).index]
 
     def _with_run_ids(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Add the run's id to rows of `outcomes`, which goes to files and so has none."""

@@ -18,7 +18,6 @@ from bp_pipeline.core.network import Block, evaluate, join_layers, norm
 from bp_pipeline.ensemble import setup_of
 from bp_pipeline.report.findings import Findings
 from bp_pipeline.report.notation import count, nats
-from bp_pipeline.report.tables import ranked
 from bp_pipeline.tracking import TrackingError
 
 _N_EPOCHS = 4  # that are shown
@@ -133,11 +132,9 @@ def best_and_stalled(findings: Findings) -> ShownNetworks:
 def _kept(findings: Findings) -> pd.DataFrame:
     """Return the replicates whose weights were kept, each with the rank of its run."""
     replicates = findings.sweep.replicates
-    runs = ranked(findings.sweep.finished).reset_index(drop=True)
-    ranks = pd.Series(runs.index, index=runs["run_id"])
-    limits = runs.set_index("run_id")["training.record_weights"]
+    limits = findings.sweep.finished.set_index("run_id")["training.record_weights"]
     is_kept = replicates["replicate"].astype(float) < replicates["place"].map(limits).astype(float)
-    return replicates[is_kept].assign(rank=replicates["place"].map(ranks))
+    return replicates[is_kept].assign(rank=replicates["place"].map(findings.ranks))
 
 
 def _load(findings: Findings, row: pd.Series) -> Learned:

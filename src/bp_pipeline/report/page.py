@@ -25,7 +25,7 @@ from bp_pipeline.report.notation import (
     unbroken,
 )
 from bp_pipeline.report.sections import Outline, TaskPart
-from bp_pipeline.report.sweep_data import FINAL_LOSS, MEDIAN, RATE
+from bp_pipeline.report.sweep_data import FINAL_LOSS, RATE
 from bp_pipeline.report.tables import DETERMINISTIC
 
 _OPEN_ROWS = 40  # longer tables are folded
@@ -108,7 +108,7 @@ def _panels(findings: Findings, prefix: str) -> list[Panel]:
         )
         title = findings.named(findings.panel_key, value)
         drawn = [(_label(findings, row), row) for _, row in of_it.iterrows()]
-        best = of_it.sort_values([RATE, MEDIAN], ascending=[False, True]).iloc[0]["run_id"]
+        best = min(of_it["run_id"], key=findings.ranks.__getitem__)
         survivals, losses = (
             [
                 Line(colours[label], of(row["run_id"]), ends[row["run_id"]], row["run_id"] == best)
@@ -177,8 +177,8 @@ def _loss(
 def _colours(findings: Findings) -> dict[str, int]:
     """Return the colour of each line's label; where there are too many, the best ones have it."""
     labels = pd.Series([_label(findings, row) for _, row in findings.shown.iterrows()], dtype=str)
-    best = findings.shown.groupby(labels.array, sort=False)[RATE].max()
-    coloured = set(best.sort_values(ascending=False, kind="stable").index[: figures.N_COLOURS])
+    best = findings.shown["run_id"].map(findings.ranks).groupby(labels.array, sort=False).min()
+    coloured = set(best.sort_values().index[: figures.N_COLOURS])
     numbers = {label: n for n, label in enumerate(filter(coloured.__contains__, best.index), 1)}
     return {label: numbers.get(label, 0) for label in best.index}
 

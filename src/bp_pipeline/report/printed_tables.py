@@ -110,8 +110,9 @@ def best_learning_rates(findings: Findings) -> PrintedTable:
     text["its interval"] = _median_intervals(rows)
     _add_means(text, rows, findings)
     note = (
-        "The highest rate wins, then the smaller median of epochs, then the smaller learning rate; "
-        "where nothing is solved none does, and curves are those of the smallest final loss. Rates "
+        "The rate whose interval begins highest wins (where there is none, the rate counts), then "
+        "the smaller median of epochs, then the smaller learning rate; where nothing is solved "
+        "none does, and curves are those of the smallest final loss. Rates "
         "in %, with Wilson's interval; medians by Kaplan and Meier, with the interval that inverts "
         f"the log-log band. {_MEAN_NOTE} {_deterministic_note(rows)}"
     )

@@ -24,6 +24,7 @@ from bp_pipeline.report import (
     describe,
     escape_markdown,
     is_better,
+    percent,
     print_comparison,
     print_report,
     read_sweep,
@@ -88,7 +89,7 @@ def _crown(writer: Writer, sweep: Sweep, task: str, *, at_any_rate: bool = False
     tags = {"bp.result_digest": chosen.result_digest, "bp.replicate": str(chosen.replicate)}
     who = f"{chosen.run_name}, replicate {chosen.replicate}"
     run = sweep.runs.set_index("run_id").loc[chosen.run_id].to_dict()
-    rate = f"{run['solved/rate']:.0%} of its {run['replicates']:,.0f} networks solve {task}"
+    rate = f"{percent(run['solved/rate'])} % of its {run['replicates']:,.0f} networks solve {task}"
     version = writer.register(
         chosen.network, name=name, run_id=chosen.run_id, tags=tags,
         description=f"{who}, of sweep {sweep.name} ({sweep.run_id}): {rate}.",

@@ -93,9 +93,8 @@ def headline(findings: Findings) -> str:
     """Name the best run, or say what the best run of each task comes to."""
     if len(findings.tasks) == 1:
         return winner(findings)
-    best = [(name, of_task.outcomes[RATE].max()) for name, of_task in findings.tasks]
-    rates = [f"{percent(rate)} % on {name}" for name, rate in best]
-    return f"At the best settings, {listing(rates)} solve it when training ends."
+    rates = [f"{name} {percent(of_task.top[RATE])} %" for name, of_task in findings.tasks]
+    return f"Solved at the best settings when training ends: {listing(rates)}."
 
 
 def winner(findings: Findings) -> str:
@@ -106,7 +105,7 @@ def winner(findings: Findings) -> str:
     place = findings.place(top)
     if top[DETERMINISTIC]:
         return f"Best is {place}, whose one network, drawn from nothing, solves it."
-    speed = "" if pd.isna(top[MEDIAN]) else f", half of them by epoch {count(top[MEDIAN])}"
+    speed = "" if pd.isna(top[MEDIAN]) else f", half of all converged by epoch {count(top[MEDIAN])}"
     interval = percent_interval(top[LOW], top[HIGH])
     rate = f"{percent(top[RATE])} % solve it when training ends"
     return f"Best is {place}: {rate} (95 % interval {interval} %){speed}."
@@ -130,11 +129,11 @@ def rates(findings: Findings) -> str:
     """Say how far each activation, or whatever varies instead, comes at its best."""
     if findings.nothing_solved:
         return f"Nothing solves its task anywhere{_as_far_as_known(findings)}."
-    best = findings.outcomes.groupby(findings.headline_key, dropna=False)[RATE].max()
-    best = best.sort_values(ascending=False, kind="stable")
-    best.index = [findings.named(findings.headline_key, value) for value in best.index]
-    able = [f"{name} to {percent(rate)} %" for name, rate in best.items() if rate > 0]
-    unable = [name for name, rate in best.items() if rate == 0]
+    key = findings.headline_key
+    rows = findings.ranked.drop_duplicates(key)
+    best = [(findings.named(key, row[key]), row[RATE]) for _, row in rows.iterrows()]
+    able = [f"{name} to {percent(rate)} %" for name, rate in best if rate > 0]
+    unable = [name for name, rate in best if rate == 0]
     never = f"; {listing(unable)} never" if unable else ""
     return f"The best settings bring {listing(able)} of networks that solve it{never}."
 

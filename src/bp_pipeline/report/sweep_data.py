@@ -18,7 +18,7 @@ import pandas as pd
 from bp_pipeline.arrays import read_arrays
 from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.config.naming import ALWAYS, varied_keys
-from bp_pipeline.config.schema import RunConfig
+from bp_pipeline.config.schema import RunConfig, draws_nothing
 from bp_pipeline.ensemble import median_epochs_to_converge, quantiles, wilson_interval
 from bp_pipeline.report.notation import as_typed, in_order, sorted_rows
 from bp_pipeline.tracking import TrackingError
@@ -264,8 +264,8 @@ def _pairs(runs: pd.DataFrame, replicates: pd.DataFrame) -> pd.Series:
 
 
 def deterministic(runs: pd.DataFrame) -> pd.Series:
-    """Whether the init of each run draws nothing: a constant without noise."""
-    return (runs["init.name"] == "constant") & (runs["init.noise"] == 0)
+    """Whether the init of each run draws nothing, so that its replicates are copies."""
+    return draws_nothing(runs["init.name"], runs["init.noise"])
 
 
 def _measured(runs: pd.DataFrame, replicates: pd.DataFrame, group: str) -> pd.DataFrame:

@@ -39,6 +39,7 @@ MEAN, MEAN_LOW, MEAN_HIGH = (f"epochs_to_converge/mean{end}" for end in ("", "_l
 INTERVALS = [LOW, HIGH, MEDIAN_LOW, MEDIAN_HIGH, MEAN_LOW, MEAN_HIGH]
 DETERMINISTIC = "deterministic"
 _UNKNOWN = (np.nan, np.nan, np.nan)
+_DIGITS = 12  # of a rate: versions of SciPy may differ in later ones of an interval
 
 
 def outcomes_by_run(sweep: Sweep) -> pd.DataFrame:
@@ -109,18 +110,22 @@ def grid(table: pd.DataFrame, settings: Sequence[str], measure: str) -> pd.DataF
 def ranked(runs: pd.DataFrame) -> pd.DataFrame:
     """Order runs from the best to the worst.
 
-    The highest rate of solving wins, then the smaller median of epochs, then the simpler network
-    (fewer hidden units, then fewer layers), then the smaller final loss (of those at which nothing
-    solves the task), then the smaller learning rate, then the order given.
+    The highest rate that is sure wins: the lower end of Wilson's interval, so that 99 of 100 come
+    before 1 of 1, and where there is no interval, because nothing is drawn, the rate itself. Then
+    the smaller median of epochs, then the simpler network (fewer hidden units, then fewer layers),
+    then the smaller final loss (of those at which nothing solves the task), then the smaller
+    learning rate, then the order given.
     """
     hidden = [ast.literal_eval(str(text)) for text in runs["network.hidden"]]
-    keys = runs[[RATE, MEDIAN, LEARNING_RATE]].assign(
+    sure = runs[LOW].fillna(runs[RATE]).round(_DIGITS)
+    keys = runs[[MEDIAN, LEARNING_RATE]].assign(
+        sure=sure,
         units=[*map(sum, hidden)],
         layers=[*map(len, hidden)],
         loss=runs[FINAL_LOSS].where(runs[RATE] == 0),
     )
     order = keys.sort_values(
-        [RATE, MEDIAN, "units", "layers", "loss", LEARNING_RATE],
+        ["sure", MEDIAN, "units", "layers", "loss", LEARNING_RATE],
         ascending=[False, True, True, True, True, True],
         na_position="last",
         kind="stable",

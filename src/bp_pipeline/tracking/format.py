@@ -24,7 +24,7 @@ from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.config.schema import KEYS, RunConfig, parse_config
 from bp_pipeline.core.training import OUTCOMES
 from bp_pipeline.digests import code_digest
-from bp_pipeline.ensemble import CURVES, SUMMARY, RunResult
+from bp_pipeline.ensemble import CURVES, INTERVALS, SUMMARY, RunResult, summary_of
 from bp_pipeline.tracking import chart_points
 from bp_pipeline.tracking.provenance import environment, git_state, package_version
 from bp_pipeline.tracking.recorded import Recorded
@@ -113,8 +113,9 @@ def metrics(config: RunConfig, result: RunResult) -> "list[Metric]":
         for name, values in result.curves.items()
         for epoch, value in _shown(result.epochs[np.isfinite(values)], values[np.isfinite(values)])
     ]
+    summarized = summary_of(result, copies=config.draws_nothing)
     log_rate = math.log10(config.optimizer.learning_rate)
-    return points + metrics_at_once({**result.summary, LOG_LEARNING_RATE: log_rate})
+    return points + metrics_at_once({**summarized, LOG_LEARNING_RATE: log_rate})
 
 
 def _shown(epochs: np.ndarray, values: np.ndarray) -> list[tuple[int, float]]:
@@ -217,6 +218,8 @@ def metric_values(config: RunConfig, result: RunResult) -> dict[str, dict[int, f
     """
     at_once = {**result.summary, LOG_LEARNING_RATE: math.log10(config.optimizer.learning_rate)}
     values = {name: {0: at_once[name]} if name in at_once else {} for name in METRICS}
+    for name in INTERVALS if config.draws_nothing else ():  # older versions have recorded some
+        del values[name]
     epochs = result.epochs.tolist()
     for name, curve in result.curves.items():
         if np.isnan(curve).all():

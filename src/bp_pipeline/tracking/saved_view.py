@@ -32,7 +32,7 @@ RUNS_LOADED = 100  # at a time, by MLflow's page
 
 _CHARTS, _SIDE_BY_SIDE, _OTHERS = "charts", "side-by-side", "others"  # ids of sections
 _NAME, _NAME_WIDTH = "attributes.`Run Name`", 290  # pixels, so that a name is read to its end
-_BEST_FIRST, _SAMPLED = f"metrics.`{_RATE}`", "tags.`bp.config_digest`"  # any order but the grid's
+_SAMPLED = "tags.`bp.config_digest`"  # any order but the grid's
 _TABLE = "-table"  # a view's id ends in it
 _NOTE, _TITLE = "mlflow.note.content", "Newest sweeps: "
 _MOST_LINKED = 5
@@ -86,16 +86,17 @@ def tags(
     """
     run_id = parent.info.run_id
     is_sample = n_runs > RUNS_LOADED
+    best_first = f"metrics.`{_RATE}{'_low' if 'replicates' in axes else ''}`"
     view = {
         "name": f"{parent.info.run_name}{_mark(VIEW_TAG + run_id)}",
         "createdAt": parent.info.start_time,
         "updatedAt": int(time.time() * 1000),
-        "state": _packed(_state(run_id, axes, n_runs, _SAMPLED if is_sample else _BEST_FIRST)),
+        "state": _packed(_state(run_id, axes, n_runs, _SAMPLED if is_sample else best_first)),
     }
     listed = {VIEW_TAG + run_id: json.dumps(view, ensure_ascii=False)}
     views = {**known, **listed}
     # A view without a name is found by its link alone.
-    table = {VIEW_TAG + run_id + _TABLE: _packed(_state(run_id, axes, n_runs, _BEST_FIRST))}
+    table = {VIEW_TAG + run_id + _TABLE: _packed(_state(run_id, axes, n_runs, best_first))}
     note = {_NOTE: _description(experiment_id, views)} if _is_ours(known.get(_NOTE, "")) else {}
     return {**_EXPERIMENT_TAGS, **_unlisted(views), **listed, **table, **note}
 
@@ -164,6 +165,7 @@ def _state(parent_run_id: str, axes: Sequence[str], n_runs: int, order: str) -> 
         "columnOrder": [_NAME, *columns, "runDateAndNestInfo", "duration"],
         "columnWidths": {_NAME: _NAME_WIDTH, **dict.fromkeys(columns, _COLUMN_WIDTH)},
         "runsHiddenMode": "SHOW_ALL",
+        "runListHidden": True,  # beside charts it is too narrow for a name, and they for their axes
         "compareRunSections": _sections(n_runs),
         "compareRunCharts": _charts(axes),
         "isAccordionReordered": True,  # the sections stay in this order
