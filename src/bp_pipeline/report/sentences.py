@@ -93,8 +93,8 @@ def headline(findings: Findings) -> str:
     """Name the best run, or say what the best run of each task comes to."""
     if len(findings.tasks) == 1:
         return winner(findings)
-    rates = [f"{name} {percent(of_task.top[RATE])} %" for name, of_task in findings.tasks]
-    return f"Solved at the best settings when training ends: {listing(rates)}."
+    rates = [f"{name} ({percent(of_task.top[RATE])} %)" for name, of_task in findings.tasks]
+    return f"Solved at the best settings when training ends: {', '.join(rates)}."
 
 
 def winner(findings: Findings) -> str:
