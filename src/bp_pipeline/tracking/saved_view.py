@@ -165,7 +165,6 @@ def _state(parent_run_id: str, axes: Sequence[str], n_runs: int, order: str) -> 
         "columnOrder": [_NAME, *columns, "runDateAndNestInfo", "duration"],
         "columnWidths": {_NAME: _NAME_WIDTH, **dict.fromkeys(columns, _COLUMN_WIDTH)},
         "runsHiddenMode": "SHOW_ALL",
-        "runListHidden": True,  # beside charts it is too narrow for a name, and they for their axes
         "compareRunSections": _sections(n_runs),
         "compareRunCharts": _charts(axes),
         "isAccordionReordered": True,  # the sections stay in this order
