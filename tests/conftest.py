@@ -59,4 +59,5 @@ def environment_left_alone() -> Iterator[None]:
 
 
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    theirs = ("PYTEST_", "_MLFLOW_")  # what pytest and MLflow keep there
+    return {name: value for name, value in os.environ.items() if not name.startswith(theirs)}

@@ -267,21 +267,22 @@ def test_an_altered_final_loss_is_corrupt(verify: Any, tanh: Path) -> None:
 )
 def test_an_altered_metric_is_corrupt(name: str, table: str, verify: Any, store: Store) -> None:
     """Whether it is the value that MLflow's tables show, or the first point of a chart."""
+    where = f"FROM {table} WHERE run_uuid = ? AND key = ? ORDER BY step"
+    with closing(sqlite3.connect(store.folder / "mlflow.db")) as database:
+        first = f"rowid = (SELECT rowid {where} LIMIT 1)"
+        [before] = database.execute(f"SELECT value {where}", (store.runs[TANH], name)).fetchone()
 
-    def change(sign: str) -> None:
-        with closing(sqlite3.connect(store.folder / "mlflow.db")) as database, database:
-            step = f"(SELECT min(step) FROM {table} WHERE run_uuid = :run AND key = :key)"
-            database.execute(
-                f"UPDATE {table} SET value = value {sign} 0.25 "
-                f"WHERE run_uuid = :run AND key = :key AND step = {step}",
-                {"run": store.runs[TANH], "key": name},
-            )
+        def write(value: float) -> None:
+            with database:
+                database.execute(
+                    f"UPDATE {table} SET value = ? WHERE {first}", (value, store.runs[TANH], name)
+                )
 
-    change("+")
-    try:
-        verdict = verify(TANH)[TANH]
-    finally:
-        change("-")
+        write(before + 0.25)
+        try:
+            verdict = verify(TANH)[TANH]
+        finally:
+            write(before)
     assert (verdict["verdict"], name in verdict["reason"]) == ("corrupt", True)
 
 

@@ -364,21 +364,24 @@ def test_a_server_that_dies_in_a_sweep_is_not_waited_for_again_and_again(
     statuses = [client.get_run(run_id).info.status for run_id in (half.info.run_id, parent)]
     assert statuses == ["KILLED", "KILLED"]
 
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    monkeypatch.setattr(names, "write_result", lambda *_: server.kill())
-    with pytest.raises(TrackingError) as caught:
-        record(writer, config, result, sweep=(parent, DIGEST))
-    # Refused, or reset where a connection was still open.
-    assert str(caught.value).startswith(f"Cannot record 'a' in {server.uri}: ")
-    assert str(caught.value).endswith(". Type the same again once the server is back.")
-    monkeypatch.setattr(writer, "_client", None)  # so that whatever is asked of it fails
-    writer.abandon(DIGEST, (), account)
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        patch.setattr(names, "write_result", lambda *_: server.kill())
+        with pytest.raises(TrackingError) as caught:
+            record(writer, config, result, sweep=(parent, DIGEST))
+        # Refused, or reset where a connection was still open.
+        assert str(caught.value).startswith(f"Cannot record 'a' in {server.uri}: ")
+        assert str(caught.value).endswith(". Type the same again once the server is back.")
+        patch.setattr(writer, "_client", None)  # so that whatever is asked of it fails
+        writer.abandon(DIGEST, (), account)
+    writer.close()
 
 
 def test_a_request_to_a_dead_server_is_tried_for_seconds_unless_a_user_wants_more(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "3"
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "7")
-    open_for_writing(None, "bp_pipeline").close()
-    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "7"
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "7")
+        open_for_writing(None, "bp_pipeline").close()
+        assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "7"

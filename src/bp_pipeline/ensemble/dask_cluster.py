@@ -93,13 +93,27 @@ def connect(asked: Cluster, threads: int, tell: Callable[[str], None]) -> "Itera
             f"`cluster.workers` must be left out where there is a scheduler, got {asked.workers} "
             f"and {scheduler!r}. Leave one out, `cluster.scheduler` or DASK_SCHEDULER_ADDRESS."
         )
-    started = _start_workers(asked.workers, max(1, threads // asked.workers))
+    with _environment_restored():
+        started = _start_workers(asked.workers, max(1, threads // asked.workers))
+        try:
+            with _client(started) as client:
+                yield DaskCluster(client, tell)
+        finally:
+            with suppress(Exception):  # what is slow to end does so when this process has
+                started.close(timeout=1)
+
+
+@contextmanager
+def _environment_restored() -> Iterator[None]:
+    """Take back the variables that Dask sets here for processes that it starts."""
+    before = dict(os.environ)
+    for_workers = {"PYTHONHASHSEED", *dask.config.get("distributed.nanny.pre-spawn-environ", ())}
     try:
-        with _client(started) as client:
-            yield DaskCluster(client, tell)
+        yield
     finally:
-        with suppress(Exception):  # what is slow to end does so when this process has
-            started.close(timeout=1)
+        for name in os.environ.keys() - before.keys():
+            if name in for_workers or "DASK" in name:
+                del os.environ[name]
 
 
 @contextmanager
