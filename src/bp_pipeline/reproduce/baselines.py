@@ -69,11 +69,15 @@ def cases_of(study: str, configs: Sequence[RunConfig], engine: str | None) -> li
     baseline = _read(study)
     made_with = baseline.get("made_with", {})
     recorded = {run["name"]: run for run in baseline.get("runs", [])}
+    names = run_names(configs)
+    renamed = {run["config_digest"]: run["name"] for run in recorded.values()
+               if run["name"] not in names}  # fmt: skip
     cases: list[Case | Verdict] = []
-    for name, config in zip(run_names(configs), configs, strict=True):
+    for name, config in zip(names, configs, strict=True):
         config = config.model_copy(update={"engine": engine or config.engine, "threads": None})
         missing = Verdict(name, "missing", study=study, reason="it has no baseline")
-        judge = partial(_judge, missing, config, recorded.pop(name, None), made_with)
+        before = name if name in recorded else renamed.get(config.config_digest, name)
+        judge = partial(_judge, missing, config, recorded.pop(before, None), made_with)
         cases.append(Case(config, judge, missing))
     left = "the study no longer has such a run"
     return [*cases, *(Verdict(name, "missing", study=study, reason=left) for name in recorded)]
