@@ -1,10 +1,13 @@
 """A store that tests verify, made by typing commands."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
 
+import pytest
 from runs import make_config
 
 from bp_pipeline.arrays import write_arrays
@@ -33,6 +36,15 @@ class Store(NamedTuple):
     def artifacts(self, name: str) -> Path:
         [folder] = self.folder.glob(f"mlruns/*/{self.runs[name]}/artifacts")
         return folder
+
+
+@contextmanager
+def recorded_runs(folder: Path) -> Iterator[Store]:
+    """Record a sweep of three runs and a run from given weights in a folder, and work there."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        patched.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        yield record_runs(folder)
 
 
 def record_runs(folder: Path) -> Store:

@@ -9,18 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 from mlflow import MlflowClient
-from stores import Store, record_runs
+from stores import Store, recorded_runs
 
 from bp_pipeline.cli import main
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    folder = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        yield record_runs(folder)
+    with recorded_runs(tmp_path_factory.mktemp("store")) as recorded:
+        yield recorded
 
 
 def explain(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> int:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 
 from bp_pipeline.config import ConfigError, Job, compose
 from bp_pipeline.config.compose import Application, compose_each
@@ -176,6 +178,15 @@ def test_what_hydra_only_shows_is_no_job(capsys: pytest.CaptureFixture[str]) -> 
 def test_overrides_of_our_own_are_composed_as_if_they_were_typed() -> None:
     asked = [["experiment=article"], [], ["activation=relu", "seed=7"]]
     assert compose_each(asked) == [compose(overrides).jobs[0].config for overrides in asked]
+
+
+def test_a_users_hydra_application_may_compose_too() -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        theirs = GlobalHydra.instance().hydra
+        assert compose_each([["seed=3"]])[0].seed == 3
+        assert compose(["seed=3"]).jobs[0].config.seed == 3
+        assert GlobalHydra.instance().hydra is theirs
+    assert not GlobalHydra.instance().is_initialized()
 
 
 def test_composing_leaves_the_process_as_it_was() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stores import Store, record_runs
+from stores import Store, recorded_runs
 
 from bp_pipeline.arrays import write_arrays
 
@@ -14,11 +14,8 @@ from bp_pipeline.arrays import write_arrays
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """Return a store in which a sweep of three runs is finished, and a run from given weights."""
-    folder = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        yield record_runs(folder)
+    with recorded_runs(tmp_path_factory.mktemp("store")) as recorded:
+        yield recorded
 
 
 @pytest.fixture

@@ -7,9 +7,7 @@ named. The arguments of one command stand with it.
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import NoReturn
 
-EXPERIMENT = (
-    "bp_pipeline"  # of MLflow, where sweeps are looked for: default of `tracking.experiment`
-)
+EXPERIMENT = "bp_pipeline"  # where sweeps are looked for: the default of `tracking.experiment`
 
 
 class Parser(ArgumentParser):

@@ -1,7 +1,7 @@
 """What `bp` does to its process: its streams, what stops it, and what its libraries print.
 
 Owns that standard output and error can be written to, whatever a user has closed; that a signal
-ends a command in good order; and that whatever of this is changed is undone.
+ends a command in good order; and that all this is undone where no signal came.
 """
 
 import errno
@@ -34,7 +34,7 @@ class Stopped(KeyboardInterrupt):
 
 
 def run_in_process(command: Callable[[], int]) -> int:
-    """Run a command, and undo what that takes, unless a signal came: what it ends, is only to end.
+    """Run a command in a process that is prepared for it, and undo that, unless a signal came.
 
     Returns
     -------

@@ -138,7 +138,7 @@ def compose_each(asked: Sequence[Sequence[str]]) -> list[RunConfig]:
     from bp_pipeline.config.job_configs import job_config, without_hydra
 
     configs = []
-    with initialize_config_dir(str(conf_folder()), **_version_base()):
+    with _a_hydra_of_our_own(), initialize_config_dir(str(conf_folder()), **_version_base()):
         for overrides in asked:
             config = compose_with_hydra(_CONFIG, [*overrides], return_hydra_config=True)
             job = job_config(without_hydra(config), config.hydra)
@@ -274,7 +274,7 @@ def _start_hydra(program: str, arguments: Sequence[str], application: Applicatio
     version = _version_base()
     settle = hydra.main(config_path=str(conf_folder()), config_name=_CONFIG, **version)
     start = settle(application)
-    with _process(program, arguments):
+    with _a_hydra_of_our_own(), _process(program, arguments):
         try:
             start()
         except ConfigCompositionException as error:
@@ -284,6 +284,19 @@ def _start_hydra(program: str, arguments: Sequence[str], application: Applicatio
             application.doubt = error
             sys.argv.append("hydra.mode=MULTIRUN")
             start()
+
+
+@contextmanager
+def _a_hydra_of_our_own() -> Iterator[None]:
+    """Put aside the one Hydra that a process may have, where the caller is its application."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    callers = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = callers
 
 
 def _version_base() -> dict[str, Any]:
