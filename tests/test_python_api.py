@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import bp_pipeline
+import bp_pipeline.report
 from bp_pipeline.config import ConfigError
 
 DOCS = Path(__file__).parents[1] / "docs"
