@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from commands import run_bp
 from mlflow import MlflowClient
 from small_runs import record, start_sweep
 
@@ -19,7 +20,7 @@ from bp_pipeline.ensemble import RunResult
 from bp_pipeline.tracking import TrackingError, open_for_reading, open_for_writing
 from bp_pipeline.tracking.store import resolve_uri
 
-PRINTABLE = sorted({*string.printable} - {*string.whitespace, "/"})
+PRINTABLE = "".join(sorted({*string.printable} - {*string.whitespace, "/"}))
 MEANINGFUL = [
     "%41", "%2F", "%25", "b%20c", "run 7 :15", "what?x=1", "a'b\"c", "?uri=true", "#x", "a;b", "~",
     "file:a", "sqlite:", "a&b=c", "[x]*", "{0}", "${a}", "$HOME", "-m", "a\\b", "?", "%",
@@ -33,7 +34,7 @@ def put_store(folder: Path, empty_database: Path) -> None:
     shutil.copy(empty_database, folder)
 
 
-@pytest.mark.parametrize("name", [*(f"a{character}b" for character in PRINTABLE), *MEANINGFUL])
+@pytest.mark.parametrize("name", [PRINTABLE, PRINTABLE[::-1], *MEANINGFUL])
 def test_any_folder_name_will_do(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -159,15 +160,13 @@ def test_what_somebody_keeps_elsewhere_stays_there(made: tuple[Path, str], name:
 
 def test_a_champion_is_found_after_a_move(tmp_path: Path) -> None:
     """Its model is loaded by MLflow alone, which is told where it is."""
-    bp = Path(sys.executable).with_name("bp")
     options = "-m seed=0,1 replicates=3 training.epochs=300 optimizer.learning_rate=5 engine=numpy"
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
     (tmp_path / "before").mkdir()
     for folder in ("before", "after"):
         if folder == "after":
             (tmp_path / "before").rename(tmp_path / "after")
-        command = [bp, "train", *options.split()]
-        subprocess.run(command, cwd=tmp_path / folder, env=environment, check=True)
+        run_bp("train", *options.split(), cwd=tmp_path / folder, environment=environment, code=0)
     script = """
 import mlflow
 mlflow.set_tracking_uri("sqlite:///mlflow.db")
