@@ -22,7 +22,7 @@ def configs() -> list[RunConfig]:
 
 @pytest.fixture(scope="module", autouse=True)
 def one_kernel() -> Iterator[None]:
-    """Train with the kernel that is there for any run: to compile four takes longer than to train."""
+    """Train with the kernel of any run, since to compile four takes longer than to train."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compiled, "_WORTH_COMPILING", 1 << 62)
         yield

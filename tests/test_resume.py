@@ -94,16 +94,13 @@ def n_recorded(folder: Path) -> int:
 # When to kill it: a folder is given, and which folders of runs there were before.
 Moment = Callable[[Path, set[Path]], bool]
 KILL_WHEN: dict[str, Moment] = {
-    "composing": lambda folder, _: True,
     "making the store": lambda folder, _: any(folder.glob("*mlflow.db*")),
     "having made the store": lambda folder, _: (folder / "mlflow.db").exists(),
     "starting the sweep": lambda folder, _: any(folder.glob("mlruns/*/*/artifacts")),
     "beginning a batch": lambda folder, _: (folder / "mlflow.db.recording").exists(),
     "writing the first run": lambda folder, before: len(run_folders(folder) - before) >= 1,
-    "writing the second run": lambda folder, before: len(run_folders(folder) - before) >= 2,
     "writing the fourth run": lambda folder, before: len(run_folders(folder) - before) >= 4,
     "having recorded a batch": lambda folder, _: n_recorded(folder) >= 1,
-    "having recorded most": lambda folder, _: n_recorded(folder) >= 8,
     "having recorded all": lambda folder, _: n_recorded(folder) == N_JOBS,
     "writing the report": lambda folder, _: any(folder.glob("mlruns/*/*/artifacts/report/*")),
 }
