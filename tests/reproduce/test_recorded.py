@@ -451,3 +451,14 @@ def test_without_a_store_the_request_is_refused(
     assert done.returncode == 2
     assert done.stderr.startswith("There is no store")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", [["list"], ["report"], ["explain", "{run}"]])
+def test_reading_an_embedded_store_waits_for_no_mlflow(store: Store, command: list[str]) -> None:
+    words = [word.format(run=store.runs[store.given]) for word in command]
+    code = (
+        "import sys; from bp_pipeline.cli import main; "
+        f"sys.argv = ['bp', *{words}]; status = main(); "
+        "sys.exit(status or 'mlflow' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=store.folder, check=True)

@@ -325,7 +325,7 @@ def test_runs_on_a_real_server_read_back_as_on_the_embedded_store(
     assert run.info.artifact_uri.startswith("mlflow-artifacts:/")
     assert run.data.tags["bp.result_digest"] == result.result_digest
     assert table["optimizer.learning_rate"].tolist() == [5.0]
-    assert [sweep.info.run_id for sweep in writer.sweeps()] == [parent]
+    assert [sweep.run_id for sweep in writer.sweeps()] == [parent]
     assert [file.path for file in client.list_artifacts(run_id, "weights")] == [
         f"weights/{name}.npz" for name in ("final", "initial", "trajectory")
     ]

@@ -163,8 +163,8 @@ def test_a_long_error_is_cut(writer: Writer, client: MlflowClient, config: RunCo
 
 def test_two_sweeps_may_be_written_by_one_writer(writer: Writer, parent: str) -> None:
     newer = start_sweep(writer, "newer", "6" * 64)
-    assert [sweep.info.run_id for sweep in writer.sweeps()] == [newer, parent]
-    assert [sweep.info.run_id for sweep in writer.sweeps("6" * 64)] == [newer]
+    assert [sweep.run_id for sweep in writer.sweeps()] == [newer, parent]
+    assert [sweep.run_id for sweep in writer.sweeps("6" * 64)] == [newer]
 
 
 def in_trouble(n_times: int, status: str) -> Callable[..., None]:

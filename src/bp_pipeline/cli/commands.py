@@ -84,7 +84,7 @@ def champion(arguments: Sequence[str]) -> int:
     from bp_pipeline.tracking import open_for_reading, open_for_writing
 
     with open_for_reading(None, chosen.experiment) as reader:  # which makes no store
-        run_id = reader.find_sweep(chosen.sweep).info.run_id
+        run_id = reader.find_sweep(chosen.sweep).run_id
     with open_for_writing(None, chosen.experiment) as writer:
         crown_champions(writer, run_id)
     return OK
@@ -187,7 +187,7 @@ def _sweep_pages(experiment: str, name: str | None) -> tuple[str, dict[str, str]
     from bp_pipeline.tracking import TrackingError, open_for_reading, open_for_writing
 
     with open_for_reading(None, experiment) as reader:
-        run_id = reader.find_sweep(name).info.run_id
+        run_id = reader.find_sweep(name).run_id
         uri, pages = reader.uri, reader.page_links(run_id)
         if reader.has_comparison(run_id):
             if reader.is_moved:

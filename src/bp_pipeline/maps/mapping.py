@@ -177,7 +177,7 @@ def _draw_window(name: str, config: MapConfig, command: str, writer: Writer | No
     with writer.lock_sweep(digest):
         known = writer.find_same(config.config_digest, code_digest())
         if known is not None and not config.sweep.rerun:
-            run_id = known.info.run_id
+            run_id = known.run_id
             say(f"Complete: this map is run {run_id}. `sweep.rerun=true` draws it anew.")
             return _show_recorded(writer, run_id)
         kept = KeptShards(writer.unfinished(digest))

@@ -20,7 +20,7 @@ from bp_pipeline.maps.boundary import Boundary, describe_boundary, measure_bound
 from bp_pipeline.maps.options import MapConfig, parse_map
 from bp_pipeline.maps.pixels import MapResult, pixels_of
 from bp_pipeline.tracking.format import COMMAND, RESULT_DIGEST, as_row, read_config
-from bp_pipeline.tracking.recorded import Points, of_mlflow
+from bp_pipeline.tracking.recorded import Points
 from bp_pipeline.tracking.verification import disagreement
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def read_map(reader: "Reader", name: str | None = None) -> Map:
     """
     from bp_pipeline.tracking import TrackingError
 
-    run = of_mlflow(reader.find_of_kind(MAP, name), with_values=True)
+    run = reader.find_of_kind(MAP, name)
     with reader.artifacts(run.run_id, *MAP_FILES) as folder:
         try:
             config, result = read_map_config(folder), read_map_result(folder)

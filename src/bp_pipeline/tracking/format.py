@@ -201,11 +201,12 @@ def _number_or_text(text: str) -> bool | int | float | str | None:
 
 
 def shown_params(config: RunConfig) -> dict[str, Any]:
-    """Return the params of a run that its config.yaml decides, as `runs_table` reads them back."""
-    from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
+    """Return the params of a run that its config.yaml decides, as `runs_table` reads them back.
 
+    Those that MLflow has cut are whole here.
+    """
     return {
-        key: _number_or_text(str(value)[:MAX_PARAM_VAL_LENGTH])
+        key: _number_or_text(str(value))
         for key, value in config.params().items()
         if "." in key and key.split(".")[0] not in _UNDECIDED and key not in config.labels
     }
