@@ -23,7 +23,6 @@ from bp_pipeline.maps.options import MapConfig, zoomed
 from bp_pipeline.maps.picture import paint, write_picture
 from bp_pipeline.maps.pixels import pixels_of
 from bp_pipeline.maps.record import (
-    MAP,
     PICTURE,
     SECONDS,
     ULP_FLIPS,
@@ -40,6 +39,7 @@ from bp_pipeline.tracking.format import (
     COMMAND,
     CONFIG_DIGEST,
     KIND,
+    MAP,
     RESULT_DIGEST,
     metrics_at_once,
     run_tags,

@@ -19,7 +19,7 @@ from bp_pipeline.ensemble import setup_of
 from bp_pipeline.maps.boundary import Boundary, describe_boundary, measure_boundary
 from bp_pipeline.maps.options import MapConfig, parse_map
 from bp_pipeline.maps.pixels import MapResult, pixels_of
-from bp_pipeline.tracking.format import COMMAND, RESULT_DIGEST, as_row, read_config
+from bp_pipeline.tracking.format import COMMAND, MAP, RESULT_DIGEST, as_row, read_config
 from bp_pipeline.tracking.recorded import Points
 from bp_pipeline.tracking.verification import disagreement
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from bp_pipeline.tracking import Reader, Recorded
 
-MAP = "map"  # the value of the tag `KIND`
 ULP_FLIPS, SECONDS = "boundary/ulp_flips", "training/seconds"
 ARRAYS, PICTURE, WEIGHTS = "map.npz", "map.png", "weights/initial.npz"
 MAP_FILES = ("config.yaml", ARRAYS, WEIGHTS)  # what it takes to draw it again and to compare

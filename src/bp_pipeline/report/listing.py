@@ -19,11 +19,10 @@ from bp_pipeline.report.notation import percent
 from bp_pipeline.report.sweep_data import RATE
 from bp_pipeline.report.tables import ranked
 from bp_pipeline.terminal import Screen
-from bp_pipeline.tracking import Reader, Recorded
+from bp_pipeline.tracking import MAP, Reader, Recorded
 
 _SHORTEST = 8  # digits of an id or digest, as in the name of a report's folder
 _WIDTH_OF_LINES = 200  # columns, where no terminal says how many there are
-_MAP = "map"  # the tag `bp.kind` of maps
 _KEYS = ("id", "digest", "name")  # by each of which a sweep can be named, and its beginnings
 
 
@@ -39,7 +38,7 @@ def list_sweeps(reader: Reader) -> pd.DataFrame:
         solve the task); of a map the share of its networks. Empty and NaN where there is none.
     """
     rows = [*map(partial(_sweep_row, reader), reader.sweeps())]
-    rows += map(_map_row, reader.all_of_kind(_MAP))
+    rows += map(_map_row, reader.all_of_kind(MAP))
     columns = ["kind", *_KEYS, "started", "status", "finished", "jobs", "pixels", "best", "rate"]
     table = pd.DataFrame(rows, columns=columns)
     return table.sort_values("started", ascending=False, kind="stable", ignore_index=True)
@@ -74,7 +73,7 @@ def _map_row(run: Recorded) -> dict[str, Any]:
     sides = re.findall(r"\d+", run.params.get("map.resolution", ""))
     return _row(
         run,
-        kind=_MAP,
+        kind=MAP,
         digest=run.tags["bp.config_digest"],
         finished=1,
         jobs=1,

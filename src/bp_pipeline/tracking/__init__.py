@@ -8,7 +8,7 @@ because that takes seconds.
     reader.py        finds sweeps, their runs and their files
     writer.py        the one writer of sweeps and runs
     ended_run.py     a run as a value, before it is written; run_picture.py, its preview
-    recorded.py      a run as a store has it; those of a sweep from the store's tables
+    recorded.py      a run as a store has it, and what an embedded store's tables say
     transaction.py   many runs in one transaction of the embedded store
     verification.py  finds runs to verify, and writes what came of it
     provenance.py    versions, machine and source tree that a run is made with
@@ -24,7 +24,7 @@ because that takes seconds.
 
 from bp_pipeline.tracking.ended_run import EndedRun, failed_run, trained_run
 from bp_pipeline.tracking.failures import NothingYet, TrackingError
-from bp_pipeline.tracking.format import Account, FrozenSweep
+from bp_pipeline.tracking.format import MAP, Account, FrozenSweep
 from bp_pipeline.tracking.models import TrainedNetwork, model_name
 from bp_pipeline.tracking.reader import Reader, latest_attempts, open_for_reading
 from bp_pipeline.tracking.recorded import Recorded, finished_sweep
@@ -34,6 +34,7 @@ from bp_pipeline.tracking.verification import RunsToVerify
 from bp_pipeline.tracking.writer import Writer, open_for_writing
 
 __all__ = [
+    "MAP",
     "Account",
     "EndedRun",
     "FrozenSweep",

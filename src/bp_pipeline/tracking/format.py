@@ -46,7 +46,7 @@ TAGS = (
     *(CONFIG_DIGEST, CODE_DIGEST, RESULT_DIGEST, SWEEP_DIGEST),
     *(VERSION, GIT_DIRTY, ERROR, REPRODUCED, REPRODUCED_AT),
 )
-KIND = "bp.kind"  # a tag of what is no plain run, such as a map
+KIND, MAP = "bp.kind", "map"  # a tag of what is no plain run, and its value for a map
 COMMAND = "bp.command"  # what was typed, a tag where no sweep.yaml keeps it
 N_JOBS = "bp.n_jobs"  # a tag of sweeps, which no other run has
 PARENT, DESCRIPTION, COLOUR = "mlflow.parentRunId", "mlflow.note.content", "mlflow.runColor"
