@@ -100,7 +100,7 @@ def test_artifacts_of_a_run_hold_what_was_trained(store: Path) -> None:
     from mlflow import MlflowClient
 
     from bp_pipeline.ensemble import train_runs
-    from bp_pipeline.tracking.format import read_config
+    from bp_pipeline.tracking.run_files import read_config
 
     run = MlflowClient(f"sqlite:///{store}/mlflow.db").get_run(load(store)["run_id"].iloc[0])
     artifacts = Path(run.info.artifact_uri)
@@ -125,7 +125,7 @@ def test_artifacts_of_a_run_hold_what_was_trained(store: Path) -> None:
 def test_parent_carries_the_report_and_what_was_typed(store: Path) -> None:
     from mlflow import MlflowClient
 
-    from bp_pipeline.tracking.format import read_frozen_sweep
+    from bp_pipeline.tracking.run_files import read_frozen_sweep
 
     parent = newest_sweep(store)
     assert parent.status == "FINISHED"

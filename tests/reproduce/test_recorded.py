@@ -307,7 +307,7 @@ def test_a_curve_that_lost_an_end_is_corrupt(end: str, verify: Any, store: Store
 DUMP = """
 import sys, numpy as np
 from bp_pipeline.ensemble.shards import train_runs
-from bp_pipeline.tracking.format import read_config
+from bp_pipeline.tracking.run_files import read_config
 from pathlib import Path
 [(_, result)] = train_runs([read_config(Path(sys.argv[1]))])
 np.savez(sys.argv[2], loss=result.loss, **{k: result.trajectory[k] for k in ("layer_1", "layer_2")})

@@ -20,7 +20,7 @@ from small_runs import DIGEST, record, start_sweep
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult
 from bp_pipeline.report.champion import network_of
-from bp_pipeline.tracking import Account, TrackingError, Writer, open_for_writing
+from bp_pipeline.tracking import Account, TrackingError, Writer, open_for_writing, run_files
 from bp_pipeline.tracking import format as names
 from bp_pipeline.tracking import server as module
 
@@ -330,9 +330,9 @@ def test_runs_on_a_real_server_read_back_as_on_the_embedded_store(
         f"weights/{name}.npz" for name in ("final", "initial", "trajectory")
     ]
     with writer.artifacts(run_id) as copy:
-        network = network_of(config, names.read_weights(copy, "final"), 0)
+        network = network_of(config, run_files.read_weights(copy, "final"), 0)
         assert {str(path.relative_to(copy)) for path in copy.rglob("*.*")} == {
-            *names.NEEDED_FILES, "environment.json", "picture.svg"
+            *run_files.NEEDED_FILES, "environment.json", "picture.svg"
         }  # fmt: skip
     wanted = ("config.yaml", "weights/initial.npz", "no/such.file")
     with writer.artifacts(run_id, *wanted) as copy:

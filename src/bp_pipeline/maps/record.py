@@ -19,8 +19,9 @@ from bp_pipeline.ensemble import setup_of
 from bp_pipeline.maps.boundary import Boundary, describe_boundary, measure_boundary
 from bp_pipeline.maps.options import MapConfig, parse_map
 from bp_pipeline.maps.pixels import MapResult, pixels_of
-from bp_pipeline.tracking.format import COMMAND, MAP, RESULT_DIGEST, as_row, read_config
+from bp_pipeline.tracking.format import COMMAND, MAP, RESULT_DIGEST, as_row
 from bp_pipeline.tracking.recorded import Points
+from bp_pipeline.tracking.run_files import read_config
 from bp_pipeline.tracking.verification import disagreement
 
 if TYPE_CHECKING:

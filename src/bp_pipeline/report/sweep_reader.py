@@ -26,7 +26,8 @@ from bp_pipeline.report.sweep_data import (
     grid_places,
 )
 from bp_pipeline.tracking import Reader, open_for_reading
-from bp_pipeline.tracking.format import (
+from bp_pipeline.tracking.recorded import Points
+from bp_pipeline.tracking.run_files import (
     REPLICATES,
     read_config,
     read_curves,
@@ -34,7 +35,6 @@ from bp_pipeline.tracking.format import (
     read_replicates,
     result_of,
 )
-from bp_pipeline.tracking.recorded import Points
 from bp_pipeline.tracking.verification import disagreement
 
 _Columns = dict[str, np.ndarray]

@@ -3,7 +3,7 @@
 Nothing outside this package imports MLflow, and nothing in it does so before a store is opened,
 because that takes seconds.
 
-    format.py        names and files of a run and of a sweep, both ways
+    format.py        names of what MLflow shows of a run or a sweep, both ways; run_files.py, files
     chart_points.py  which points of a curve MLflow is told
     reader.py        finds sweeps, their runs and their files
     writer.py        the one writer of sweeps and runs
@@ -24,10 +24,11 @@ because that takes seconds.
 
 from bp_pipeline.tracking.ended_run import EndedRun, failed_run, trained_run
 from bp_pipeline.tracking.failures import NothingYet, TrackingError
-from bp_pipeline.tracking.format import MAP, Account, FrozenSweep
+from bp_pipeline.tracking.format import MAP, Account
 from bp_pipeline.tracking.models import TrainedNetwork, model_name
 from bp_pipeline.tracking.reader import Reader, latest_attempts, open_for_reading
 from bp_pipeline.tracking.recorded import Recorded, finished_sweep
+from bp_pipeline.tracking.run_files import FrozenSweep
 from bp_pipeline.tracking.saved_view import run_colours
 from bp_pipeline.tracking.store import resolve_uri
 from bp_pipeline.tracking.verification import RunsToVerify

@@ -20,7 +20,7 @@ from filelock import FileLock
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult
 from bp_pipeline.tracking import format as names
-from bp_pipeline.tracking import models, saved_view
+from bp_pipeline.tracking import models, run_files, saved_view
 from bp_pipeline.tracking.ended_run import (
     EndedRun,
     cut_to_tag,
@@ -58,7 +58,7 @@ class Writer(Reader):
         return self._store.unfinished / digest
 
     def start_sweep(
-        self, name: str, frozen: names.FrozenSweep, configs: Sequence[RunConfig] = ()
+        self, name: str, frozen: run_files.FrozenSweep, configs: Sequence[RunConfig] = ()
     ) -> str:
         """Make the parent run of a sweep, with its frozen list of jobs; return its id.
 
@@ -74,11 +74,11 @@ class Writer(Reader):
         tags = {names.SWEEP_DIGEST: frozen.sweep_digest, names.N_JOBS: str(len(frozen.jobs))}
         with self._recording(name, {**names.source_tags(), **tags}) as run:
             with self._new_artifacts(of_mlflow(run)) as folder:
-                names.write_sweep(folder, frozen)
+                run_files.write_sweep(folder, frozen)
             self._client.log_batch(run.info.run_id, params=names.common_params(configs))
         return str(run.info.run_id)
 
-    def resume_sweep(self, parent: Recorded, frozen: names.FrozenSweep) -> str:
+    def resume_sweep(self, parent: Recorded, frozen: run_files.FrozenSweep) -> str:
         """Set a sweep RUNNING again; return its id.
 
         Its `sweep.yaml` is written once more, in case a kill came before it was there.
@@ -88,7 +88,7 @@ class Writer(Reader):
                 self._store.transactions.remove_half_written()
             self._client.update_run(parent.run_id, "RUNNING")
             with self._new_artifacts(parent) as folder:
-                names.write_sweep(folder, frozen)
+                run_files.write_sweep(folder, frozen)
         return parent.run_id
 
     def kill_half_written(self, parent_run_id: str) -> None:
@@ -218,8 +218,8 @@ class Writer(Reader):
         """
 
         def write_files(folder: Path) -> None:
-            names.write_config(folder, config)
-            names.write_environment(folder, config, engine, cluster)
+            run_files.write_config(folder, config)
+            run_files.write_environment(folder, config, engine, cluster)
             write(folder)
 
         run = EndedRun(
