@@ -23,7 +23,6 @@ from bp_pipeline.maps.options import MapConfig, zoomed
 from bp_pipeline.maps.picture import paint, write_picture
 from bp_pipeline.maps.pixels import pixels_of
 from bp_pipeline.maps.record import (
-    MAP,
     PICTURE,
     SECONDS,
     ULP_FLIPS,
@@ -40,6 +39,7 @@ from bp_pipeline.tracking.format import (
     COMMAND,
     CONFIG_DIGEST,
     KIND,
+    MAP,
     RESULT_DIGEST,
     metrics_at_once,
     run_tags,
@@ -177,7 +177,7 @@ def _draw_window(name: str, config: MapConfig, command: str, writer: Writer | No
     with writer.lock_sweep(digest):
         known = writer.find_same(config.config_digest, code_digest())
         if known is not None and not config.sweep.rerun:
-            run_id = known.info.run_id
+            run_id = known.run_id
             say(f"Complete: this map is run {run_id}. `sweep.rerun=true` draws it anew.")
             return _show_recorded(writer, run_id)
         kept = KeptShards(writer.unfinished(digest))
