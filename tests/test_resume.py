@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
+from select import select
 from typing import Any
 
 import pytest
 import yaml
-from commands import BP, run_bp
+from commands import BP, run_bp, start_bp
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from runs import make_config
@@ -109,18 +110,12 @@ KILL_WHEN: dict[str, Moment] = {
 def kill_when(folder: Path, reached: Moment) -> None:
     """Run the sweep and kill it, with all its processes, as soon as it has come so far."""
     before = run_folders(folder)
-    process = subprocess.Popen(
-        command(*SWEEP),
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process, ended = start_bp(*SWEEP, cwd=folder)
     while not reached(folder, before):
-        with suppress(subprocess.TimeoutExpired):
-            raise AssertionError(f"it ended before it was killed: {process.wait(0.001)}")
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+        assert not select([ended], [], [], 0.001)[0], "it ended before it was killed"
+    os.killpg(process, signal.SIGKILL)
+    os.read(ended, 1)  # waits
+    os.close(ended)
 
 
 def test_a_sweep_killed_at_every_stage_ends_as_an_uninterrupted_one(
