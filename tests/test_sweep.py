@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 from commands import BP, run_bp
 from mlflow import MlflowClient
+from mlflow.exceptions import PERMISSION_DENIED, MlflowException
 from runs import make_config
 
 from bp_pipeline import sweep
@@ -393,14 +394,34 @@ def test_a_bug_of_ours_keeps_its_traceback_and_the_sweep_is_whole(
 def test_what_mlflow_refuses_is_said_without_a_traceback(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    def refuse(*_: Any, **__: Any) -> None:
-        raise sweep.TrackingError("It may not be.")
-
-    monkeypatch.setattr(sweep.Writer, "log_comparison", refuse)
+    refusal = MlflowException("not for you", error_code=PERMISSION_DENIED)
+    monkeypatch.setattr(sweep.Writer, "log_comparison", failing("It may not be.", refusal))
     assert run_jobs(composed()) == 0
     said = capsys.readouterr().err
     assert "It may not be." in said
     assert "Traceback" not in said
+    assert statuses(here) == {"FINISHED"}
+
+
+@pytest.mark.parametrize("part", ["log_report", "log_comparison", "write_description"])
+def test_a_store_that_fails_while_a_sweep_is_shown_is_asked_again(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, part: str
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(sweep.Writer, part, failing("It is away.", ConnectionError()))
+        assert run_jobs(composed()) == 1
+    assert "It is away." in capsys.readouterr().err
+    assert newest_sweep(here).status == "KILLED"
+    assert run_jobs(composed()) == 0
+    assert statuses(here) == {"FINISHED"}
+    assert "hampion" in newest_sweep(here).tags["mlflow.note.content"]
+
+
+def failing(message: str, cause: Exception) -> Callable[..., None]:
+    def fail(*_: Any, **__: Any) -> None:
+        raise sweep.TrackingError(message) from cause
+
+    return fail
 
 
 def test_a_bug_in_training_keeps_its_traceback_where_nothing_is_kept(

@@ -30,6 +30,7 @@ from bp_pipeline.tracking.reader import Reader, latest_attempts, open_for_readin
 from bp_pipeline.tracking.recorded import Recorded, finished_sweep
 from bp_pipeline.tracking.run_files import FrozenSweep
 from bp_pipeline.tracking.saved_view import run_colours
+from bp_pipeline.tracking.server import is_refusal
 from bp_pipeline.tracking.store import resolve_uri
 from bp_pipeline.tracking.verification import RunsToVerify
 from bp_pipeline.tracking.writer import Writer, open_for_writing
@@ -48,6 +49,7 @@ __all__ = [
     "Writer",
     "failed_run",
     "finished_sweep",
+    "is_refusal",
     "latest_attempts",
     "model_name",
     "open_for_reading",
