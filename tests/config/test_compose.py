@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import hydra
 import numpy as np
 import pytest
 from hydra import initialize_config_dir
@@ -17,6 +18,7 @@ from bp_pipeline.config import ConfigError, Job, compose
 from bp_pipeline.config.compose import Application, compose_each
 
 CONF = Path(__file__).parents[2] / "conf"
+VERSION = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
 
 
 @pytest.fixture(autouse=True)
@@ -183,7 +185,7 @@ def test_overrides_of_our_own_are_composed_as_if_they_were_typed() -> None:
 
 
 def test_a_users_hydra_application_may_compose_too() -> None:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **VERSION):
         theirs = GlobalHydra.instance().hydra
         assert compose_each([["seed=3"]])[0].seed == 3
         assert compose(["seed=3"]).jobs[0].config.seed == 3
