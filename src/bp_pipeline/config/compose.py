@@ -170,8 +170,12 @@ def complete(query: str, line: str) -> list[str]:
     found = io.StringIO()
     with redirect_stdout(found):
         _start_hydra("bp", ["-sc", query], Application())
-    candidates = found.getvalue()
-    return (candidates.replace(f"{key}=", f"{listed},") if comma else candidates).split()
+    # Hydra goes on into a list as if it were a group.
+    candidates = [
+        f"{word[:-1]}=" if word[-1] == "." and word[:-1] in KEYS else word
+        for word in found.getvalue().split()
+    ]
+    return [word.replace(f"{key}=", f"{listed},") if comma else word for word in candidates]
 
 
 class Application:
