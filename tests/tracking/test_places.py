@@ -11,12 +11,16 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mlflow import MlflowClient
 from small_runs import record, start_sweep
+from sqlalchemy import make_url
 
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult
 from bp_pipeline.tracking import TrackingError, open_for_reading, open_for_writing
+from bp_pipeline.tracking.places import database_path
 from bp_pipeline.tracking.store import resolve_uri
 
 PRINTABLE = sorted({*string.printable} - {*string.whitespace, "/"})
@@ -185,3 +189,13 @@ def test_a_home_folder_is_written_out_in_the_advice(folder: Path) -> None:
     with pytest.raises(TrackingError) as caught:
         resolve_uri("sqlite:///~/mlflow.db")
     assert f"sqlite:///{Path.home()}/mlflow.db" in str(caught.value)
+
+
+@given(st.text(alphabet=st.sampled_from("aZ09_./-é数~%?:@ #"), min_size=1, max_size=20))
+def test_a_path_is_what_sqlalchemy_takes_it_for(text: str) -> None:
+    uri = f"sqlite:///{text}"
+    try:
+        path = database_path(uri)
+    except TrackingError:
+        return
+    assert str(path) == os.path.abspath(make_url(uri).database or "")

@@ -187,4 +187,4 @@ def test_a_store_of_another_schema_is_written_through_mlflows_client(
     one_by_one.record_all(runs)
     client = MlflowClient(one_by_one.uri)
     assert {run.info.status for run in all_runs(client)} == {"RUNNING", "FINISHED", "FAILED"}
-    assert one_by_one.find_sweep(sweep).info.status == "RUNNING"
+    assert one_by_one.find_sweep(sweep).status == "RUNNING"

@@ -56,7 +56,8 @@ def run(arguments: Sequence[str]) -> int:
 def _recorded_result(asked: RequestedRun) -> RecordedResult | None:
     if asked.recorded is None or asked.files is None:
         return None
-    from bp_pipeline.tracking.format import RESULT_DIGEST, read_result
+    from bp_pipeline.tracking.format import RESULT_DIGEST
+    from bp_pipeline.tracking.run_files import read_result
 
     run = asked.recorded
     try:

@@ -97,7 +97,7 @@ def _composed(program: str, words: Sequence[str], config_dir: str | None) -> Run
 @contextmanager
 def _recorded(run_id: str, experiment: str) -> Iterator[RequestedRun]:
     from bp_pipeline.tracking import RunsToVerify
-    from bp_pipeline.tracking.format import read_config
+    from bp_pipeline.tracking.run_files import read_config
 
     with RunsToVerify.open(None, experiment) as store:
         [run] = store.find([run_id])

@@ -24,7 +24,6 @@ from bp_pipeline.maps.options import MapConfig, zoomed
 from bp_pipeline.maps.picture import paint, write_picture
 from bp_pipeline.maps.pixels import pixels_of
 from bp_pipeline.maps.record import (
-    MAP,
     PICTURE,
     SECONDS,
     ULP_FLIPS,
@@ -41,6 +40,7 @@ from bp_pipeline.tracking.format import (
     COMMAND,
     CONFIG_DIGEST,
     KIND,
+    MAP,
     RESULT_DIGEST,
     metrics_at_once,
     run_tags,
@@ -183,7 +183,7 @@ def _draw_window(name: str, config: MapConfig, command: str, writer: Writer | No
     with writer.lock_sweep(digest):
         known = writer.find_same(config.config_digest, code_digest())
         if known is not None and not config.sweep.rerun:
-            run_id = known.info.run_id
+            run_id = known.run_id
             say(f"Complete: this map is run {run_id}. `sweep.rerun=true` draws it anew.")
             return _show_recorded(writer, run_id)
         kept = KeptShards(writer.unfinished(digest))
@@ -251,7 +251,7 @@ def _show(
                 shutil.copyfile(Path(made) / file, folder / file)
         except OSError as error:
             raise TrackingError(
-                f"The map cannot be written to {folder}: {error.strerror}. "
+                f"The map cannot be written to {folder}: {error.strerror or error}. "
                 "Name another folder: bp report RUN --out DIR."
             ) from error
     rates = ", ".join(f"{name} {100 * rate:.1f} %" for name, rate in map_.result.rates().items())
