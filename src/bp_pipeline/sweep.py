@@ -29,7 +29,7 @@ from bp_pipeline.ensemble import (
     open_cluster,
     remarks_on_engines,
 )
-from bp_pipeline.terminal import counted, say, training_progress
+from bp_pipeline.terminal import counted, first_of, print_lines, say, training_progress
 from bp_pipeline.tracking import (
     Account,
     EndedRun,
@@ -338,22 +338,23 @@ class _Training:
                     self._states[n] = "failed" if isinstance(outcome, Exception) else "finished"
                     if isinstance(outcome, Exception):
                         failures.append(f"{job.name}: {outcome}")
-                        if writer is None and not isinstance(outcome, MemoryError):
+                        is_first = len(failures) == 1  # others are like it
+                        if writer is None and is_first and not isinstance(outcome, MemoryError):
                             traceback.print_exception(outcome)  # which MLflow would have kept
                     elif sweep is None and isinstance(result, RunResult):
                         named = f" Run {outcome}." if outcome else ""
                         ended = in_words(result, copies=job.config.draws_nothing)
                         printed[n] = f"{job.name}: {ended}{named}"
                     progress.count_run()
-        for _, line in sorted(printed.items()):
-            print(line)
+        print_lines([line for _, line in sorted(printed.items())])
         if code_changed():
             say(
                 "The code that trains was edited meanwhile. These are results of the code as it "
                 f"was when the command began ({code_digest()[:8]}…)."
             )
         if failures:
-            say("\n  ".join([f"{counted(len(failures), 'run')} failed:", *failures]))
+            shown = first_of(failures, "")
+            say("\n  ".join([f"{counted(len(failures), 'run')} failed:", *shown]))
         return int(bool(failures))
 
     def _announcement(self, configs: Sequence[RunConfig]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bp_pipeline.cli.parsers import (
     Parser,
+    add_folder,
     in_experiment,
     port_number,
     positive_number,
@@ -49,7 +50,7 @@ def draw_map(arguments: Sequence[str]) -> int:
 def report(arguments: Sequence[str]) -> int:
     """Run `bp report [SWEEP] [--out DIR]`."""
     parser = sweep_parser("bp report", "Write and print the report of a sweep, or of a map.")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="folder to write to")
+    add_folder(parser)
     chosen = parser.parse_args(arguments)
     from bp_pipeline.tracking import MAP, open_for_reading
 
@@ -95,7 +96,7 @@ def compare(arguments: Sequence[str]) -> int:
     description = "Compare two sweeps: what was asked, and what came out, with tests."
     parser = Parser("bp compare", description=description)
     parser.add_argument("sweeps", nargs=2, metavar="SWEEP", help="id, digest or name, or beginning")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="folder to write to")
+    add_folder(parser)
     chosen = in_experiment(parser).parse_args(arguments)
     from bp_pipeline.report.publish import compare_sweeps
     from bp_pipeline.tracking import open_for_reading

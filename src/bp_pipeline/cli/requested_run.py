@@ -119,5 +119,5 @@ def cannot_write(path: Path, error: OSError) -> ConfigError:
     """Return what is raised where `--out` is no file that can be written."""
     return ConfigError(
         f"`--out` must be a file that can be written, got {str(path)!r} ({error.strerror}). "
-        "Name a file in a folder that exists."
+        "Name a file in a folder that is there and can be written to."
     )

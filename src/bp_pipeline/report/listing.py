@@ -22,6 +22,7 @@ from bp_pipeline.terminal import Screen
 from bp_pipeline.tracking import MAP, Reader, Recorded
 
 _SHORTEST = 8  # digits of an id or digest, as in the name of a report's folder
+_MOST_ROWS = 40  # on a terminal
 _WIDTH_OF_LINES = 200  # columns, where no terminal says how many there are
 _KEYS = ("id", "digest", "name")  # by each of which a sweep can be named, and its beginnings
 
@@ -99,7 +100,8 @@ def print_sweeps(sweeps: pd.DataFrame) -> None:
     lines.add_column("name", overflow="fold")
     lines.add_column("best setting: solved", overflow="fold")
     digits = {key: max(_SHORTEST, _shared(sweeps[key]) + 1) for key in ("id", "digest")}
-    for sweep in sweeps.itertuples():
+    n_shown = _MOST_ROWS if console.is_terminal else len(sweeps)
+    for sweep in sweeps[:n_shown].itertuples():
         best = sweep.best or ("of its networks" if sweep.pixels else "")
         state = "" if sweep.status == "FINISHED" else f", {str(sweep.status).lower()}"
         cells = (
@@ -112,6 +114,8 @@ def print_sweeps(sweeps: pd.DataFrame) -> None:
         )
         lines.add_row(*map(Text, cells))
     console.print(lines)
+    if left := len(sweeps[n_shown:]):
+        console.print(f"{left:,} older ones are not shown: `bp list | less` has all.")
 
 
 def _shared(texts: "pd.Series[str]") -> int:

@@ -253,7 +253,7 @@ def _copied(made: Path, folder: Path, command: str) -> Path:
             copyfile(file, folder / file.name)
     except OSError as error:
         raise ConfigError(
-            f"The report cannot be written to {folder}: {error}. "
+            f"The report cannot be written to {folder}: {error.strerror or error}. "
             f"Name another folder: {command} --out DIR."
         ) from error
     return folder
