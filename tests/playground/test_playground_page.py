@@ -103,6 +103,21 @@ def test_it_opens_on_the_article_which_never_learns(article: Page) -> None:
     assert digest_of(article) == trained(composed(*ARTICLE)).result_digest
 
 
+def test_it_says_what_it_opens_on_and_that_it_needs_scripts(
+    browser: Browser, tmp_path: Path
+) -> None:
+    frame = '<iframe sandbox="" src="page.html" width="1200" height="900"></iframe>'
+    (tmp_path / "outer.html").write_text(frame, encoding="utf-8")
+    page = browser.new_page()
+    for words, begins in (([*ARTICLE], "press Play, and its outputs"), ([], "opens on tanh")):
+        write_playground(composed(*words), tmp_path / "page.html")
+        page.goto((tmp_path / "outer.html").as_uri())
+        shown = page.frame_locator("iframe")
+        expect(shown.locator("header")).to_contain_text(begins)
+        expect(shown.locator("noscript p")).to_be_visible()
+    page.close()
+
+
 def test_each_correction_is_a_button(article: Page) -> None:
     made = []
     for button in article.locator("[data-correction]").all():

@@ -182,6 +182,7 @@ export class Surface {
   // Compute and draw it; false where time ends before all its points are computed, and the next call goes on.
   draw(network, end) {
     if (!this.isPossible) return true;
+    if (end === Infinity) this.done = 0; // what was begun is of an earlier epoch
     if (this.done === 0) {
       const weights = network.layers.map(({ w }) => w);
       this.network ??= this.makeNetwork(weights);
