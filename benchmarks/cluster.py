@@ -21,7 +21,7 @@ from bp_pipeline.config.keys import Cluster
 from bp_pipeline.ensemble import RunResult, open_cluster, train_runs
 from bp_pipeline.ensemble.cluster import train_shards
 from bp_pipeline.ensemble.dask_cluster import DaskCluster
-from bp_pipeline.tracking.format import write_result
+from bp_pipeline.tracking.run_files import write_result
 
 N_RUNS = 10
 SHARDS_A_WORKER = 8

@@ -32,6 +32,10 @@ LONGEST = 900  # characters; cron takes lines of 1000
 
 def main() -> int:
     """Do what the command line says; return the exit code."""
+    if shutil.which("crontab") is None and sys.argv[1:2] != ["run"]:
+        print("There is no `crontab` here. Install cron, or let another scheduler run "
+              "`make reproduce`.", file=sys.stderr)  # fmt: skip
+        return 2
     try:
         match sys.argv[1:]:
             case ["install", *schedule] if len(schedule) < 2:
@@ -50,7 +54,15 @@ def main() -> int:
 def install(schedule: str = DAILY) -> int:
     """Write the entry into the crontab, in place of an earlier one of this folder."""
     line = entry(schedule)
-    write_crontab([*others(read_crontab()), line])
+    try:
+        write_crontab([*others(read_crontab()), line])
+    except OSError as error:
+        if "bad " not in str(error):
+            raise
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"`SCHEDULE` must be such as cron takes it, as {DAILY!r}, got {schedule!r} ({reason})."
+        ) from error
     daemon = cron_runs()
     done = "Written into the crontab" if daemon is False else "Scheduled"
     print(f"{done}, with logs in {LOGS}:\n{line}\nmake unschedule takes it out.", flush=True)

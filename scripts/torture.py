@@ -18,6 +18,7 @@ import itertools
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -85,18 +86,25 @@ def outcome(place: Place) -> dict[str, Any]:
     [sweep], runs = all_runs(place)
     finished = [run for run in runs if run.info.status == "FINISHED"]
     [report] = (place.folder / "reports").iterdir()
-    account = sweep.data.tags["mlflow.note.content"].partition(" · ")[0]  # then come links
+    description = sweep.data.tags["mlflow.note.content"]
+    finding, _, rest = description.partition(" [")  # then come links, and how long it took
+    account = re.findall(r"\d+ runs expected: [^·]*", rest)
     counts = {key: n for key, n in sweep.data.metrics.items() if key.startswith("runs/")}
     jobs = download_artifacts(f"{sweep.info.artifact_uri}/sweep.yaml", tracking_uri=place.uri)
     return {
-        "sweep": (sweep.info.status, counts, account),
-        "jobs": Path(jobs).read_text(),
+        "sweep": (sweep.info.status, counts, finding, account),
+        "jobs": _anonymous(Path(jobs), place),
         "digests": Counter(
             (run.info.run_name, run.data.tags["bp.result_digest"]) for run in finished
         ),
-        "report": {path.name: path.read_bytes() for path in report.iterdir()},
+        "report": {path.name: _anonymous(path, place) for path in report.iterdir()},
         "unfinished": {run.info.status for run in runs} - {"FINISHED", "KILLED", "FAILED"},
     }
+
+
+def _anonymous(path: Path, place: Place) -> str:
+    """Read a file without the name of its experiment, which is in the command that was typed."""
+    return path.read_text().replace(place.experiment, "")
 
 
 def check(place: Place, expected: dict[str, Any]) -> None:
@@ -110,7 +118,6 @@ def check(place: Place, expected: dict[str, Any]) -> None:
 def _read(place: Place) -> tuple[dict[str, Any], tuple[tuple[int, ...], str]]:
     """Return the outcome, and whether all that lies there belongs to it."""
     found = outcome(place)
-    found["jobs"] = found["jobs"].replace(place.experiment, "")
     if not place.uri.startswith("sqlite"):
         return found, (WHOLE, "ok")
     _, runs = all_runs(place)

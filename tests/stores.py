@@ -60,7 +60,7 @@ def record_runs(folder: Path) -> Store:
         drawn = {run.name: run.run_id for run in store.of_sweep(None)}
         runs = {run.name: run.run_id for run in store.sample(4, seed=0)}
         [given] = runs.keys() - drawn.keys()
-        return Store(folder, store.find_sweep().info.run_id, runs, given)
+        return Store(folder, store.find_sweep().run_id, runs, given)
 
 
 def _train(*words: str) -> None:

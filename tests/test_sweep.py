@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 from commands import BP, run_bp
 from mlflow import MlflowClient
+from mlflow.exceptions import PERMISSION_DENIED, MlflowException
 from runs import make_config
 
 from bp_pipeline import sweep
@@ -25,6 +26,7 @@ from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import batches
 from bp_pipeline.report import publish
 from bp_pipeline.sweep import run_jobs, states_of
+from bp_pipeline.tracking import Recorded
 from bp_pipeline.tracking.new_store import create
 
 Bp = Callable[..., subprocess.CompletedProcess[str]]
@@ -63,7 +65,7 @@ def load(folder: Path, sweep: str | None = None) -> pd.DataFrame:
     return load_sweep(sweep, uri=f"sqlite:///{folder}/mlflow.db").runs.set_index("name")
 
 
-def newest_sweep(folder: Path) -> Any:
+def newest_sweep(folder: Path) -> Recorded:
     from bp_pipeline.tracking import open_for_reading
 
     with open_for_reading(f"sqlite:///{folder}/mlflow.db", "bp_pipeline") as reader:
@@ -99,7 +101,7 @@ def test_artifacts_of_a_run_hold_what_was_trained(store: Path) -> None:
     from mlflow import MlflowClient
 
     from bp_pipeline.ensemble import train_runs
-    from bp_pipeline.tracking.format import read_config
+    from bp_pipeline.tracking.run_files import read_config
 
     run = MlflowClient(f"sqlite:///{store}/mlflow.db").get_run(load(store)["run_id"].iloc[0])
     artifacts = Path(run.info.artifact_uri)
@@ -124,14 +126,14 @@ def test_artifacts_of_a_run_hold_what_was_trained(store: Path) -> None:
 def test_parent_carries_the_report_and_what_was_typed(store: Path) -> None:
     from mlflow import MlflowClient
 
-    from bp_pipeline.tracking.format import read_frozen_sweep
+    from bp_pipeline.tracking.run_files import read_frozen_sweep
 
     parent = newest_sweep(store)
-    assert parent.info.status == "FINISHED"
+    assert parent.status == "FINISHED"
     client = MlflowClient(f"sqlite:///{store}/mlflow.db")
-    files = {file.path for file in client.list_artifacts(parent.info.run_id, "report")}
+    files = {file.path for file in client.list_artifacts(parent.run_id, "report")}
     assert files > {"report/report.html", "report/report.md", "report/summary.csv"}
-    frozen = read_frozen_sweep(Path(parent.info.artifact_uri))
+    frozen = read_frozen_sweep(Path(parent.artifact_uri))
     assert frozen.command == f"bp train {' '.join(SWEEP)}"
     assert {job["name"] for job in frozen.jobs} == {*load(store).index}
 
@@ -182,7 +184,6 @@ ENDLESS = ("train", "-m", "seed=1,2", "training.epochs=1000000000", "training.re
 @pytest.mark.parametrize(
     ("name", "engine", "code"),
     [
-        ("SIGINT", "compiled", 130),
         ("SIGINT", "numpy", 130),
         ("SIGTERM", "numpy", 143),
         ("SIGHUP", "compiled", 129),
@@ -221,7 +222,7 @@ def test_a_terminal_that_is_closed_leaves_nothing_running(tmp_path: Path) -> Non
 
 def test_nohup_is_respected(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        ["nohup", *command("train", "-m", *SMALL, "training.epochs=20000", "engine=numpy")],
+        ["nohup", *command("train", "-m", *SMALL, "training.epochs=4000", "engine=numpy")],
         cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     wait_for(process, tmp_path, "mlruns/*/*/artifacts/sweep.yaml")
@@ -271,24 +272,26 @@ def test_weights_of_a_run_can_start_another(bp: Bp, store: Path, tmp_path: Path)
 def test_a_sweep_is_whole_where_its_report_goes_nowhere(obstacle: str, tmp_path: Path) -> None:
     from bp_pipeline.tracking import open_for_reading
 
+    words = ("train", "-m", *SMALL, "seed=1,2", "optimizer.learning_rate=5")
     if obstacle == "reports is a file":
         (tmp_path / "reports").touch()
-    reader, writer = os.pipe()
-    with subprocess.Popen(
-        command("train", "-m", *SMALL, "seed=1,2", "optimizer.learning_rate=5"),
-        cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        os.close(writer)
-        os.close(reader)  # so that to write is a broken pipe
-        errors = process.communicate()[1]
-    assert process.returncode == 1
+        errors = run_bp(*words, cwd=tmp_path, code=1).stderr
+    else:
+        reader, writer = os.pipe()
+        with subprocess.Popen(
+            command(*words), cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, text=True
+        ) as process:
+            os.close(writer)
+            os.close(reader)  # so that to write is a broken pipe
+            errors = process.communicate()[1]
+        assert process.returncode == 1
     assert "All runs are recorded; `bp report` is enough." in errors
     assert "Traceback" not in errors
     with open_for_reading(f"sqlite:///{tmp_path}/mlflow.db", "bp_pipeline") as reader:
         parent = reader.find_sweep()
-        assert reader.has_comparison(parent.info.run_id)
-    assert parent.info.status == "FINISHED"
-    assert "hampion" in parent.data.tags["mlflow.note.content"]
+        assert reader.has_comparison(parent.run_id)
+    assert parent.status == "FINISHED"
+    assert "hampion" in parent.tags["mlflow.note.content"]
 
 
 def test_a_terminal_without_a_character_still_gets_the_report(store: Path) -> None:
@@ -298,12 +301,8 @@ def test_a_terminal_without_a_character_still_gets_the_report(store: Path) -> No
     assert b"All 4 runs finished" in done.stdout
 
 
-def test_report_of_an_unknown_sweep_is_refused(bp: Bp, store: Path) -> None:
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{store}/mlflow.db"}
-    done = subprocess.run(
-        command("report", "0" * 32), cwd=store, capture_output=True, text=True, env=environment
-    )
-    assert done.returncode == 2
+def test_report_of_an_unknown_sweep_is_refused(store: Path) -> None:
+    done = run_bp("report", "0" * 32, cwd=store, code=2)
     assert "There is no sweep" in done.stderr
 
 
@@ -395,14 +394,34 @@ def test_a_bug_of_ours_keeps_its_traceback_and_the_sweep_is_whole(
 def test_what_mlflow_refuses_is_said_without_a_traceback(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    def refuse(*_: Any, **__: Any) -> None:
-        raise sweep.TrackingError("It may not be.")
-
-    monkeypatch.setattr(sweep.Writer, "log_comparison", refuse)
+    refusal = MlflowException("not for you", error_code=PERMISSION_DENIED)
+    monkeypatch.setattr(sweep.Writer, "log_comparison", failing("It may not be.", refusal))
     assert run_jobs(composed()) == 0
     said = capsys.readouterr().err
     assert "It may not be." in said
     assert "Traceback" not in said
+    assert statuses(here) == {"FINISHED"}
+
+
+@pytest.mark.parametrize("part", ["log_report", "log_comparison", "write_description"])
+def test_a_store_that_fails_while_a_sweep_is_shown_is_asked_again(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, part: str
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(sweep.Writer, part, failing("It is away.", ConnectionError()))
+        assert run_jobs(composed()) == 1
+    assert "It is away." in capsys.readouterr().err
+    assert newest_sweep(here).status == "KILLED"
+    assert run_jobs(composed()) == 0
+    assert statuses(here) == {"FINISHED"}
+    assert "hampion" in newest_sweep(here).tags["mlflow.note.content"]
+
+
+def failing(message: str, cause: Exception) -> Callable[..., None]:
+    def fail(*_: Any, **__: Any) -> None:
+        raise sweep.TrackingError(message) from cause
+
+    return fail
 
 
 def test_a_bug_in_training_keeps_its_traceback_where_nothing_is_kept(

@@ -29,7 +29,7 @@ from bp_pipeline.ensemble import (
     open_cluster,
     remarks_on_engines,
 )
-from bp_pipeline.terminal import counted, say, training_progress
+from bp_pipeline.terminal import counted, first_of, print_lines, say, training_progress
 from bp_pipeline.tracking import (
     Account,
     EndedRun,
@@ -50,7 +50,6 @@ from bp_pipeline.tracking import (
 if TYPE_CHECKING:
     from bp_pipeline.ensemble.dask_cluster import DaskCluster
     from bp_pipeline.report import Sweep
-    from bp_pipeline.tracking.reader import Run
 
 State = Literal["finished", "failed", "missing"]
 Parent = tuple[str, str]  # a sweep's run id and digest
@@ -87,8 +86,8 @@ def train(overrides: Sequence[str] = ()) -> "Sweep":
     run_jobs(composition)
     with open_for_reading(tracking.uri, tracking.experiment) as reader:
         begun = reader.sweeps(_freeze(composition).sweep_digest)
-        ours = (run for run in begun if run.data.tags["bp.code_digest"] == code_digest())
-        run_id = next(ours).info.run_id
+        ours = (run for run in begun if run.tags["bp.code_digest"] == code_digest())
+        run_id = next(ours).run_id
     return load_sweep(run_id, uri=tracking.uri, experiment=tracking.experiment)
 
 
@@ -167,16 +166,16 @@ def _run_sweep(
     composition: Composition, frozen: FrozenSweep, training: "_Training", writer: Writer
 ) -> int:
     with _only_trainer(writer.lock_sweep(frozen.sweep_digest)):
-        begun = list(writer.sweeps(frozen.sweep_digest))
+        begun = writer.sweeps(frozen.sweep_digest)
         parent = _of_this_code(begun)
-        runs = [] if parent is None else writer.runs_of(parent.info.run_id)
+        runs = [] if parent is None else writer.runs_of(parent.run_id)
         training.leave_out(latest_attempts(runs))
-        if parent is not None and parent.info.status == "FINISHED" and not training.left:
+        if parent is not None and parent.status == "FINISHED" and not training.left:
             if not _is_to_be_rerun(composition):
-                _say_complete(frozen, parent.info.run_id)
+                _say_complete(frozen, parent.run_id)
                 return 0
             parent, runs, training = None, [], _Training(composition.jobs)
-        others = {run.info.run_id for run in begun if run is not parent}
+        others = {run.run_id for run in begun if run is not parent}
         with training.in_its_place():
             try:
                 if parent is None:
@@ -197,13 +196,13 @@ def _tell_of_namesake(name: str, digest: str, jobs: Sequence[Job], writer: Write
     """Say what differs from the newest sweep of this name that has another content."""
     from bp_pipeline.report import asked_in_words, what_was_asked
 
-    named = (run for run in writer.sweeps() if run.info.run_name == name)
-    other = next((run for run in named if run.data.tags["bp.sweep_digest"] != digest), None)
+    named = (run for run in writer.sweeps() if run.name == name)
+    other = next((run for run in named if run.tags["bp.sweep_digest"] != digest), None)
     if other is None:
         return
     params = [job.config.params() for job in jobs]
-    asked = what_was_asked(writer.load_runs(other.info.run_id), params)
-    said = f"Sweep {other.info.run_id} has the same name, and asked otherwise"
+    asked = what_was_asked(writer.load_runs(other.run_id), params)
+    said = f"Sweep {other.run_id} has the same name, and asked otherwise"
     say(f"{said}: {asked_in_words(asked)}.")
 
 
@@ -259,13 +258,13 @@ def _only_trainer(lock: FileLock) -> Iterator[None]:
         lock.release()
 
 
-def _of_this_code(begun: "Sequence[Run]") -> "Run | None":
+def _of_this_code(begun: Sequence[Recorded]) -> Recorded | None:
     """Return the newest of some sweeps that this very code has begun."""
-    same = [run for run in begun if run.data.tags["bp.code_digest"] == code_digest()]
+    same = [run for run in begun if run.tags["bp.code_digest"] == code_digest()]
     if begun and not same:
-        then = begun[0].data.tags["bp.code_digest"]
+        then = begun[0].tags["bp.code_digest"]
         say(
-            f"The code that trains has changed since sweep {begun[0].info.run_id} was begun "
+            f"The code that trains has changed since sweep {begun[0].run_id} was begun "
             f"({then[:8]}… is now {code_digest()[:8]}…). Its runs stay; all are trained anew."
         )
     return same[0] if same else None
@@ -339,22 +338,23 @@ class _Training:
                     self._states[n] = "failed" if isinstance(outcome, Exception) else "finished"
                     if isinstance(outcome, Exception):
                         failures.append(f"{job.name}: {outcome}")
-                        if writer is None and not isinstance(outcome, MemoryError):
+                        is_first = len(failures) == 1  # others are like it
+                        if writer is None and is_first and not isinstance(outcome, MemoryError):
                             traceback.print_exception(outcome)  # which MLflow would have kept
                     elif sweep is None and isinstance(result, RunResult):
                         named = f" Run {outcome}." if outcome else ""
                         ended = in_words(result, copies=job.config.draws_nothing)
                         printed[n] = f"{job.name}: {ended}{named}"
                     progress.count_run()
-        for _, line in sorted(printed.items()):
-            print(line)
+        print_lines([line for _, line in sorted(printed.items())])
         if code_changed():
             say(
                 "The code that trains was edited meanwhile. These are results of the code as it "
                 f"was when the command began ({code_digest()[:8]}…)."
             )
         if failures:
-            say("\n  ".join([f"{counted(len(failures), 'run')} failed:", *failures]))
+            shown = first_of(failures, "")
+            say("\n  ".join([f"{counted(len(failures), 'run')} failed:", *shown]))
         return int(bool(failures))
 
     def _announcement(self, configs: Sequence[RunConfig]) -> str:

@@ -5,7 +5,7 @@ makers; what the work is, and who does it, is left to those who count it here.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 _SECONDS_BETWEEN_LINES = 5.0
+MOST_LINES = 20  # on a terminal, of what may be many and take some rows each
 
 
 class WorkCounter(Protocol):
@@ -41,6 +42,19 @@ def say(line: str) -> None:
 def counted(number: int, noun: str) -> str:
     """Write a number of things: `1 run`, `24,000 networks`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def first_of(lines: Sequence[str], rest: str) -> list[str]:
+    """Return the first lines of many, and how many are left, with what shows the rest."""
+    left = len(lines) - MOST_LINES
+    return [*lines[:MOST_LINES], f"… and {left:,} more.{rest}"] if left > 0 else [*lines]
+
+
+def print_lines(lines: Sequence[str]) -> None:
+    """Print results, on a terminal only the first ones."""
+    is_terminal = Screen().is_terminal
+    for line in first_of(lines, " Redirected to a file, all are there.") if is_terminal else lines:
+        print(line)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """`bp` as a user meets it: real processes in an empty folder, their exit codes and words."""
 
 import gc
+import math
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from commands import BP, run_bp
 from bp_pipeline import cli
 
 SLOW_TO_IMPORT = {"mlflow", "numba", "pandas", "scipy", "matplotlib"}
+INITS = "ones,normal,uniform,he_normal,lecun_normal,he_uniform"
 TINY = ["tracking=off", "engine=numpy", "training.epochs=5", "replicates=2"]
 
 
@@ -84,6 +86,9 @@ def _litter(folder: Path) -> list[Path]:
             "report --nonsense",
             "`bp report` cannot be asked so: unrecognized arguments: --nonsense.",
         ),
+        ("report --out x.html", "`bp report` cannot be asked so: argument --out: must be a folder"),
+        ("compare a b --out x.pdf", "`bp compare` cannot be asked so: argument --out: must be"),
+        ("map seed=1,2", "`seed` must be one value, got 1,2. To sweep over them: `bp map -m"),
         ("reproduce --sample 0", "`bp reproduce` cannot be asked so: argument --sample: must be"),
         ("map --zoom x", "`bp map` cannot be asked so: argument --zoom: must be"),
         ("train --nonsense", "`bp train` cannot be asked so: unrecognized arguments: --nonsense."),
@@ -105,6 +110,21 @@ def test_a_wrong_request_is_one_message_and_code_2(
     assert done.stderr.count("must") <= 1
     assert done.stderr.count("\n") == 1
     assert _litter(folder) == []
+
+
+@pytest.mark.parametrize("place", [["tracking=off"], []])
+def test_a_sweep_of_many_runs_takes_a_screen_or_two_of_a_terminal(
+    place: list[str], folder: Path
+) -> None:
+    tiny = ["replicates=1", "training.epochs=1", "training.record=2", "engine=numpy"]
+    grid = ["task=xor,or", "activation=tanh,relu,sigmoid,softplus", "seed=0,1", f"init={INITS}"]
+    terminal = {"FORCE_COLOR": "1", "TERM": "dumb", "COLUMNS": "80"}
+    environment = {**_environment(folder, {}), **terminal}
+    done = run_bp("train", "-m", *tiny, *place, *grid, cwd=folder, environment=environment)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert sum(max(1, math.ceil(len(line) / 80)) for line in lines) <= 60
+    assert " more" in done.stdout
 
 
 def test_a_traceback_is_shown_to_who_asks_for_it(folder: Path) -> None:

@@ -121,6 +121,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
         ("bp train activation=t", "bp train activation=tanh"),
         ("bp train activation=relu optimizer.l", "optimizer.learning_rate="),
         ("bp train optimizer.learning_rate=", "optimizer.learning_rate=0.5"),
+        ("bp train network.hid", "bp train network.hidden="),
         ("bp train --multirun experiment=x", "experiment=xor_sweep"),
         ("bp train --mul", "bp train --multirun"),
         ("bp train -m activation=tanh,re", "activation=tanh,relu"),

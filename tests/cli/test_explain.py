@@ -31,6 +31,7 @@ def run(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
         ("-m seed=1,2", "`bp explain` must be asked for one run, got a sweep of 2 (seed)."),
         ("experiment=xor_sweep init=ones", "`bp explain` must be asked for one run, got a"),
         ("--out no/such/folder.html", "`--out` must be a file that can be written"),
+        ("--out step.pdf", "`--out` must end in .txt, .md, .html or .json, got 'step.pdf'."),
         (
             "training.stop_when_converged=true optimizer.learning_rate=3 --epoch 1999",
             "`--epoch` must be < ",
@@ -65,6 +66,26 @@ def test_out_writes_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     out = tmp_path / "step.md"
     assert run(["--format", "md", "init=ones", "--out", str(out)], monkeypatch) == 0
     assert out.read_text(encoding="utf-8").startswith("# One training step: sample 0")
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "start"),
+    [
+        ("", "step.md", "# One"),
+        ("", "step.html", "<!doctype html>"),
+        ("", "step.HTM", "<!doctype html>"),
+        ("", "step.json", "{"),
+        ("", "step.txt", "One training step"),
+        ("", "step", "One training step"),
+        ("--format md", "step.html", "# One"),
+    ],
+)
+def test_a_file_has_the_format_that_its_name_says_unless_one_is_given(
+    words: str, name: str, start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run([*words.split(), "--out", str(tmp_path / name)], monkeypatch) == 0
+    text = (tmp_path / name).read_text(encoding="utf-8")
+    assert text.lstrip().lower().startswith(start.lower())
 
 
 def test_many_epochs_are_announced(

@@ -65,6 +65,7 @@ def test_a_run_brings_its_config_and_its_recorded_result(store: Path, tmp_path: 
         ["deadbeef" * 4],
         ["deadbeef" * 4, "activation=tanh"],
         ["--out", "missing/page.html"],
+        ["--out", "page.md"],
         ["--colour=red"],
     ],
 )

@@ -195,8 +195,8 @@ def test_what_is_missing_must_be_given(key):
     del (raw[groups[0]] if groups else raw)[name]
     with pytest.raises(ConfigError) as caught:
         parse_config(raw)
-    advice = f" Try `{key}={DECLARED[key]['example']}`." if key in DECLARED else ""
-    assert str(caught.value) == f"`{key}` must be given.{advice}"
+    try_ = f"Try `{key}={DECLARED[key]['example']}`." if key in DECLARED else f"Set `{key}=VALUE`."
+    assert str(caught.value) == f"`{key}` must be given. {try_}"
 
 
 def test_all_problems_are_said_at_once_one_a_line():

@@ -106,6 +106,9 @@ def test_refusals_come_before_anything_trains(tmp_path):
     assert "`map`" in bp(tmp_path, "train", "map=initial_weights", code=2)
     assert "--zoom" in bp(tmp_path, "map", "--zoom", "0", code=2)
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "reports").touch()
+    [line] = bp(tmp_path, "map", "map.resolution=8", "tracking=off", code=2).splitlines()
+    assert line.startswith("The map would be nowhere")
 
 
 def wait_for_a_file(process: subprocess.Popen[str], folder: Path, pattern: str) -> list[Path]:

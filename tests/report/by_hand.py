@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bp_pipeline.report.sweep_data import CURVE_COLUMNS, Sweep, assemble
-from bp_pipeline.tracking.format import REPLICATES
+from bp_pipeline.tracking.run_files import REPLICATES
 
 LEARNING_RATE = "optimizer.learning_rate"
 DIVERGED = -1

@@ -16,7 +16,7 @@ from bp_pipeline.ensemble import RunResult, train_runs
 from bp_pipeline.report import Findings, write_report
 from bp_pipeline.report.sweep_data import Sweep, assemble, complete, grid_axes, grid_places
 from bp_pipeline.report.sweep_reader import read_files
-from bp_pipeline.tracking import format as records
+from bp_pipeline.tracking import run_files
 
 SMALL = {
     "engine": "numpy", "threads": 1, "replicates": 12, "training.epochs": 150,
@@ -36,8 +36,8 @@ def sweep_of(configs: Sequence[RunConfig], folder: Path) -> Sweep:
         assert isinstance(result, RunResult)
         config, run_id = configs[number], str(number)
         (folder / run_id).mkdir(parents=True)
-        records.write_config(folder / run_id, config)
-        records.write_result(folder / run_id, result)
+        run_files.write_config(folder / run_id, config)
+        run_files.write_result(folder / run_id, result)
         digests = {"bp.code_digest": "c" * 64, "bp.version": "0.1.0"}
         digests["bp.result_digest"] = result.result_digest
         status = {"run_id": run_id, "name": f"run {run_id}", "status": "FINISHED"}

@@ -307,7 +307,7 @@ def test_a_curve_that_lost_an_end_is_corrupt(end: str, verify: Any, store: Store
 DUMP = """
 import sys, numpy as np
 from bp_pipeline.ensemble.shards import train_runs
-from bp_pipeline.tracking.format import read_config
+from bp_pipeline.tracking.run_files import read_config
 from pathlib import Path
 [(_, result)] = train_runs([read_config(Path(sys.argv[1]))])
 np.savez(sys.argv[2], loss=result.loss, **{k: result.trajectory[k] for k in ("layer_1", "layer_2")})
@@ -451,3 +451,14 @@ def test_without_a_store_the_request_is_refused(
     assert done.returncode == 2
     assert done.stderr.startswith("There is no store")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", [["list"], ["report"], ["explain", "{run}"]])
+def test_reading_an_embedded_store_waits_for_no_mlflow(store: Store, command: list[str]) -> None:
+    words = [word.format(run=store.runs[store.given]) for word in command]
+    code = (
+        "import sys; from bp_pipeline.cli import main; "
+        f"sys.argv = ['bp', *{words}]; status = main(); "
+        "sys.exit(status or 'mlflow' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=store.folder, check=True)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from small_runs import small_config, start_sweep
+from mlflow.entities import Run
+from small_runs import DIGEST, record, small_config, start_sweep
 
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult, train_runs
@@ -66,3 +67,16 @@ def client(writer: Writer) -> MlflowClient:
 @pytest.fixture
 def parent(writer: Writer) -> str:
     return start_sweep(writer)
+
+
+@pytest.fixture
+def run(
+    writer: Writer, client: MlflowClient, parent: str, config: RunConfig, result: RunResult
+) -> Run:
+    sweep = (parent, DIGEST)
+    return client.get_run(record(writer, config, result, name="lr=5.0", sweep=sweep, seconds=2.5))
+
+
+@pytest.fixture
+def artifacts(run: Run) -> Path:
+    return Path(run.info.artifact_uri)

@@ -5,6 +5,7 @@ import os
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ from mlflow import MlflowClient
 from small_runs import DIGEST, record, start_sweep
 
 from bp_pipeline.config.schema import RunConfig
+from bp_pipeline.digests import code_digest
 from bp_pipeline.ensemble import RunResult
 from bp_pipeline.tracking import (
+    Reader,
     Recorded,
     RunsToVerify,
     TrackingError,
@@ -26,7 +29,7 @@ from bp_pipeline.tracking import (
 
 def test_a_sweep_is_found_as_the_newest(writer: Writer, parent: str) -> None:
     newer = start_sweep(writer, "newer", "6" * 64)
-    assert writer.find_sweep().info.run_id == newer
+    assert writer.find_sweep().run_id == newer
 
 
 @pytest.mark.parametrize("length", [6, None])
@@ -36,12 +39,12 @@ def test_a_sweep_is_found_by_any_of_its_names_or_their_beginning(
 ) -> None:
     start_sweep(writer, "newer", "6" * 64)
     name = {"id": parent, "digest": DIGEST, "name": "two rates"}[what]
-    assert writer.find_sweep(name[:length]).info.run_id == parent
+    assert writer.find_sweep(name[:length]).run_id == parent
 
 
 def test_a_whole_name_wins_over_the_beginning_of_another(writer: Writer) -> None:
     ids = [start_sweep(writer, name, f"{n:064}") for n, name in enumerate(["xor", "xor_sweep"])]
-    assert writer.find_sweep("xor").info.run_id == ids[0]
+    assert writer.find_sweep("xor").run_id == ids[0]
 
 
 def test_what_fits_several_sweeps_is_refused_and_they_are_named(writer: Writer) -> None:
@@ -92,17 +95,36 @@ def test_tables_say_of_runs_what_mlflows_client_says(
     client.log_metric(run_ids[0], "loss/median", math.nan, step=10**6)
     client.set_tag(run_ids[1], "mine", "1")
     client.delete_run(run_ids[2])
+    for name in ("one", "two"):
+        client.set_tag(record(writer, config, result, name=name), "bp.kind", "map")
+    writer.log_comparison(parent, ["activation"], 4)
     found = writer.runs_of(parent, with_values=True)
     assert len(found) == 4
-    assert comparable(found) == comparable(one_by_one.runs_of(parent, with_values=True))
-    assert [run[:4] for run in writer.runs_of(parent)] == [run[:4] for run in found]
-    assert {len(run.params) for run in writer.runs_of(parent)} == {0}
+    asked = [
+        lambda reader: reader.runs_of(parent, with_values=True),
+        lambda reader: reader.find_of_kind("map", "one"),
+        lambda reader: bare(reader.find_same(config.config_digest, code_digest())),
+        *(partial(Reader.run, run_id=run_id) for run_id in (parent, *run_ids, "f" * 32, "?")),
+    ]
+    for question in asked:
+        assert comparable(question(writer)) == comparable(question(one_by_one))
+    for reader in (writer, one_by_one):
+        assert [sweep.run_id for sweep in reader.sweeps()] == [parent]
+        assert [reader.has_comparison(run_id) for run_id in (parent, run_ids[0])] == [True, False]
+    assert writer.runs_of(parent) == [bare(run) for run in found]
 
 
-def comparable(runs: list[Recorded]) -> list[str]:
+def bare(run: Recorded) -> Recorded:
+    return run._replace(params={}, metrics={})
+
+
+def comparable(found: list[Recorded] | Recorded | None) -> list[str]:
     """Write runs such that NaN is NaN, in whatever order their values were read."""
-    values = [[sorted(part.items()) for part in run[3:6]] for run in runs]
-    return [repr((run[:3], run[6], *of_run)) for run, of_run in zip(runs, values, strict=True)]
+    runs = [found] if isinstance(found, Recorded) else found or []
+    return [
+        repr([sorted(part.items()) if isinstance(part, dict) else part for part in run])
+        for run in runs
+    ]
 
 
 def test_artifacts_are_read_where_they_are(
@@ -180,7 +202,7 @@ def test_a_store_that_is_not_ours_is_read_while_its_owner_writes(
         newer = start_sweep(writer, "newer", "6" * 64)
         monkeypatch.setattr(os, "access", lambda _, mode: mode != os.W_OK)
         with open_for_reading(None, "bp_pipeline") as reader:
-            assert reader.find_sweep().info.run_id == newer
+            assert reader.find_sweep().run_id == newer
         MlflowClient(writer.uri).delete_run(newer)
 
 
@@ -210,7 +232,7 @@ def test_reading_takes_no_lock(filled: Path, monkeypatch: pytest.MonkeyPatch) ->
         writer._store.lock,
         open_for_reading(None, "bp_pipeline") as reader,
     ):
-        assert reader.find_sweep().info.status == "FINISHED"
+        assert reader.find_sweep().status == "FINISHED"
 
 
 def test_the_environment_is_left_as_it_was(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from small_runs import DIGEST, record, start_sweep
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult
 from bp_pipeline.report.champion import network_of
-from bp_pipeline.tracking import Account, TrackingError, Writer, open_for_writing
+from bp_pipeline.tracking import Account, TrackingError, Writer, open_for_writing, run_files
 from bp_pipeline.tracking import format as names
 from bp_pipeline.tracking import server as module
 
@@ -325,14 +325,14 @@ def test_runs_on_a_real_server_read_back_as_on_the_embedded_store(
     assert run.info.artifact_uri.startswith("mlflow-artifacts:/")
     assert run.data.tags["bp.result_digest"] == result.result_digest
     assert table["optimizer.learning_rate"].tolist() == [5.0]
-    assert [sweep.info.run_id for sweep in writer.sweeps()] == [parent]
+    assert [sweep.run_id for sweep in writer.sweeps()] == [parent]
     assert [file.path for file in client.list_artifacts(run_id, "weights")] == [
         f"weights/{name}.npz" for name in ("final", "initial", "trajectory")
     ]
     with writer.artifacts(run_id) as copy:
-        network = network_of(config, names.read_weights(copy, "final"), 0)
+        network = network_of(config, run_files.read_weights(copy, "final"), 0)
         assert {str(path.relative_to(copy)) for path in copy.rglob("*.*")} == {
-            *names.NEEDED_FILES, "environment.json", "picture.svg"
+            *run_files.NEEDED_FILES, "environment.json", "picture.svg"
         }  # fmt: skip
     wanted = ("config.yaml", "weights/initial.npz", "no/such.file")
     with writer.artifacts(run_id, *wanted) as copy:

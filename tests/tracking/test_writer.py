@@ -11,7 +11,7 @@ from small_runs import DIGEST, JOBS, record, start_sweep
 
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult
-from bp_pipeline.tracking import Account, FrozenSweep, TrackingError, Writer
+from bp_pipeline.tracking import Account, FrozenSweep, TrackingError, Writer, run_files
 from bp_pipeline.tracking import format as names
 
 
@@ -31,7 +31,7 @@ def test_a_sweep_keeps_what_was_typed_and_its_list_of_jobs(
     assert run.data.tags["bp.sweep_digest"] == DIGEST
     assert run.data.tags["bp.n_jobs"] == "2"
     frozen = FrozenSweep("bp train -m two rates", DIGEST, "c" * 64, JOBS)
-    assert names.read_frozen_sweep(Path(run.info.artifact_uri)) == frozen
+    assert run_files.read_frozen_sweep(Path(run.info.artifact_uri)) == frozen
 
 
 def test_a_sweep_is_ended_with_a_report(
@@ -163,8 +163,8 @@ def test_a_long_error_is_cut(writer: Writer, client: MlflowClient, config: RunCo
 
 def test_two_sweeps_may_be_written_by_one_writer(writer: Writer, parent: str) -> None:
     newer = start_sweep(writer, "newer", "6" * 64)
-    assert [sweep.info.run_id for sweep in writer.sweeps()] == [newer, parent]
-    assert [sweep.info.run_id for sweep in writer.sweeps("6" * 64)] == [newer]
+    assert [sweep.run_id for sweep in writer.sweeps()] == [newer, parent]
+    assert [sweep.run_id for sweep in writer.sweeps("6" * 64)] == [newer]
 
 
 def in_trouble(n_times: int, status: str) -> Callable[..., None]:

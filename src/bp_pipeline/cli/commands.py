@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bp_pipeline.cli.parsers import (
     Parser,
+    add_folder,
     in_experiment,
     port_number,
     positive_number,
@@ -49,15 +50,15 @@ def draw_map(arguments: Sequence[str]) -> int:
 def report(arguments: Sequence[str]) -> int:
     """Run `bp report [SWEEP] [--out DIR]`."""
     parser = sweep_parser("bp report", "Write and print the report of a sweep, or of a map.")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="folder to write to")
+    add_folder(parser)
     chosen = parser.parse_args(arguments)
-    from bp_pipeline.maps import MAP, show_map
-    from bp_pipeline.report.publish import report_sweep
-    from bp_pipeline.tracking import open_for_reading
+    from bp_pipeline.tracking import MAP, open_for_reading
 
     with open_for_reading(None, chosen.experiment) as reader:
-        is_map = chosen.sweep is not None and reader.is_of_kind(MAP, chosen.sweep)
-        show = show_map if is_map else report_sweep
+        if chosen.sweep is not None and reader.is_of_kind(MAP, chosen.sweep):
+            from bp_pipeline.maps import show_map as show
+        else:
+            from bp_pipeline.report.publish import report_sweep as show
         is_intact = show(reader, chosen.sweep, chosen.out)
     return OK if is_intact else FAILED
 
@@ -84,7 +85,7 @@ def champion(arguments: Sequence[str]) -> int:
     from bp_pipeline.tracking import open_for_reading, open_for_writing
 
     with open_for_reading(None, chosen.experiment) as reader:  # which makes no store
-        run_id = reader.find_sweep(chosen.sweep).info.run_id
+        run_id = reader.find_sweep(chosen.sweep).run_id
     with open_for_writing(None, chosen.experiment) as writer:
         crown_champions(writer, run_id)
     return OK
@@ -95,7 +96,7 @@ def compare(arguments: Sequence[str]) -> int:
     description = "Compare two sweeps: what was asked, and what came out, with tests."
     parser = Parser("bp compare", description=description)
     parser.add_argument("sweeps", nargs=2, metavar="SWEEP", help="id, digest or name, or beginning")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="folder to write to")
+    add_folder(parser)
     chosen = in_experiment(parser).parse_args(arguments)
     from bp_pipeline.report.publish import compare_sweeps
     from bp_pipeline.tracking import open_for_reading
@@ -187,7 +188,7 @@ def _sweep_pages(experiment: str, name: str | None) -> tuple[str, dict[str, str]
     from bp_pipeline.tracking import TrackingError, open_for_reading, open_for_writing
 
     with open_for_reading(None, experiment) as reader:
-        run_id = reader.find_sweep(name).info.run_id
+        run_id = reader.find_sweep(name).run_id
         uri, pages = reader.uri, reader.page_links(run_id)
         if reader.has_comparison(run_id):
             if reader.is_moved:

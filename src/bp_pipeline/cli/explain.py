@@ -16,6 +16,7 @@ from bp_pipeline.config.errors import suggest
 
 _PROGRAM = "bp explain"
 _FORMATS = ("terminal", "md", "html", "json")
+_FORMATS_OF_SUFFIXES = {".txt": "terminal", "": "terminal", ".htm": "html"}  # where not its name
 _NUMBERS = {
     "sample": "row of the truth table, from 0",
     "epoch": "epochs before the step, from 0",
@@ -63,11 +64,7 @@ def run(arguments: Sequence[str]) -> int:
     """
     chosen = _parser().parse_intermixed_args(arguments)
     numbers = {name: _number(name, getattr(chosen, name)) for name in _NUMBERS}
-    if chosen.format not in _FORMATS:
-        raise ConfigError(
-            f"`--format` must be one of its options, got {chosen.format!r}. "
-            f"{suggest(chosen.format, list(_FORMATS))}"
-        )
+    form = _format(chosen.format, chosen.out)
     words = [*(["--multirun"] if chosen.multirun else []), *chosen.words]
     with requested_run(_PROGRAM, words, chosen.config_dir, chosen.experiment) as asked:
         from bp_pipeline.explain import FORMATS, explain_step
@@ -76,7 +73,7 @@ def run(arguments: Sequence[str]) -> int:
             explanation = explain_step(
                 asked.config, **numbers, progress=progress, recorded=asked.recorded
             )
-    text = FORMATS[chosen.format](explanation)
+    text = FORMATS[form](explanation)
     if chosen.out is None:
         sys.stdout.write(text)
         return 0
@@ -93,11 +90,29 @@ def _parser() -> Parser:
     add, formats = parser.add_argument, f"{{{','.join(_FORMATS)}}}"
     for (name, what), letter in zip(_NUMBERS.items(), "NEK", strict=True):
         add(f"--{name}", metavar=letter, default="0", help=f"{what} (default: 0)")
-    add("--format", metavar=formats, default="terminal",
-        help="default: terminal; html has a diagram of the network")  # fmt: skip
+    add("--format", metavar=formats,
+        help="default: as FILE ends, else terminal; html has a diagram of the network")  # fmt: skip
     add("--out", metavar="FILE", type=Path, help="write there (default: stdout)")
     add("--multirun", "-m", action="store_true", help=SUPPRESS)
     return parser
+
+
+def _format(name: str | None, path: Path | None) -> str:
+    """Return the format that is asked for, or that the name of a file says."""
+    if name is None and path is not None:
+        suffix = path.suffix.lower()
+        name = _FORMATS_OF_SUFFIXES.get(suffix, suffix.removeprefix("."))
+        if name not in _FORMATS:
+            raise ConfigError(
+                f"`--out` must end in .txt, .md, .html or .json, got {str(path)!r}. Or name a "
+                "`--format`."
+            )
+    name = name or "terminal"
+    if name not in _FORMATS:
+        raise ConfigError(
+            f"`--format` must be one of its options, got {name!r}. {suggest(name, list(_FORMATS))}"
+        )
+    return name
 
 
 def _number(name: str, text: str) -> int:

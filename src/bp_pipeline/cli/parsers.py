@@ -5,9 +5,11 @@ named. The arguments of one command stand with it.
 """
 
 from argparse import ArgumentParser, ArgumentTypeError
+from pathlib import Path
 from typing import NoReturn
 
 EXPERIMENT = "bp_pipeline"  # where sweeps are looked for: the default of `tracking.experiment`
+_SUFFIXES_OF_FILES = {".html", ".md", ".csv", ".tex", ".json", ".pdf", ".svg", ".png", ".txt"}
 
 
 class Parser(ArgumentParser):
@@ -33,6 +35,17 @@ def in_experiment(parser: Parser) -> Parser:
     named = "of MLflow (default: %(default)s)"
     parser.add_argument("--experiment", metavar="NAME", default=EXPERIMENT, help=named)
     return parser
+
+
+def add_folder(parser: Parser) -> None:
+    """Add the folder of a report, which is several files, to the arguments of a command."""
+    parser.add_argument("--out", metavar="DIR", type=_folder, help="folder to write to")
+
+
+def _folder(text: str) -> Path:
+    if Path(text).suffix in _SUFFIXES_OF_FILES:
+        raise ArgumentTypeError(f"must be a folder, as a report is several files, got {text!r}")
+    return Path(text)
 
 
 def positive_number(text: str) -> int:

@@ -10,6 +10,7 @@ from bp_pipeline.cli.requested_run import (
     run_parser,
     unusable,
 )
+from bp_pipeline.config import ConfigError
 from bp_pipeline.playground import ARTICLE, RecordedResult, write_playground
 
 _PROGRAM = "bp playground"
@@ -39,6 +40,8 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", metavar="FILE", type=Path, default=Path("playground.html"),
         help="write there (default: %(default)s)")  # fmt: skip
     chosen = parser.parse_intermixed_args(arguments)
+    if chosen.out.suffix.lower() not in ("", ".html", ".htm"):
+        raise ConfigError(f"`--out` must end in .html, got {str(chosen.out)!r}: it is one page.")
     words = chosen.words or ARTICLE
     with requested_run(_PROGRAM, words, chosen.config_dir, chosen.experiment) as asked:
         recorded = _recorded_result(asked)
@@ -53,7 +56,8 @@ def run(arguments: Sequence[str]) -> int:
 def _recorded_result(asked: RequestedRun) -> RecordedResult | None:
     if asked.recorded is None or asked.files is None:
         return None
-    from bp_pipeline.tracking.format import RESULT_DIGEST, read_result
+    from bp_pipeline.tracking.format import RESULT_DIGEST
+    from bp_pipeline.tracking.run_files import read_result
 
     run = asked.recorded
     try:

@@ -97,7 +97,7 @@ def _composed(program: str, words: Sequence[str], config_dir: str | None) -> Run
 @contextmanager
 def _recorded(run_id: str, experiment: str) -> Iterator[RequestedRun]:
     from bp_pipeline.tracking import RunsToVerify
-    from bp_pipeline.tracking.format import read_config
+    from bp_pipeline.tracking.run_files import read_config
 
     with RunsToVerify.open(None, experiment) as store:
         [run] = store.find([run_id])
@@ -119,5 +119,5 @@ def cannot_write(path: Path, error: OSError) -> ConfigError:
     """Return what is raised where `--out` is no file that can be written."""
     return ConfigError(
         f"`--out` must be a file that can be written, got {str(path)!r} ({error.strerror}). "
-        "Name a file in a folder that exists."
+        "Name a file in a folder that is there and can be written to."
     )

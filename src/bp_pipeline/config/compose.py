@@ -13,6 +13,7 @@ import re
 import shlex
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -37,7 +38,10 @@ _CONFIG = "config"
 _NEEDS_A_SWEEP = "^(hydra.mode changed|Ambiguous value|Sweep parameters)"
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 _SHOWS = re.compile("-[ci]|-sc|--(cf|i|s)")  # flags that ask to be shown something
-_MOST_PROBLEMS = 20  # more than a screen of them helps nobody
+_OF_SWEEPS = re.compile(
+    r"\+*hydra(\.|=.*\b)sweeper\b"
+)  # overrides that Hydra uses in no single run
+_MOST_PROBLEMS = 10  # which may take some lines each; more than a screen of them helps nobody
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,9 @@ def compose(
             f"`{command}` must span at least one job, got none. Leave out what spans nothing."
         )
     jobs, sweep_name = application.checked()
+    unused = next(filter(_OF_SWEEPS.match, overrides), None)
+    if jobs and sweep_name is None and unused:
+        raise ConfigError(f"`{unused}` must go with a sweep, and this is one run. Add `-m`.")
     return Composition(jobs, sweep_name, command)
 
 
@@ -163,8 +170,12 @@ def complete(query: str, line: str) -> list[str]:
     found = io.StringIO()
     with redirect_stdout(found):
         _start_hydra("bp", ["-sc", query], Application())
-    candidates = found.getvalue()
-    return (candidates.replace(f"{key}=", f"{listed},") if comma else candidates).split()
+    # Hydra goes on into a list as if it were a group.
+    candidates = [
+        f"{word[:-1]}=" if word[-1] == "." and word[:-1] in KEYS else word
+        for word in found.getvalue().split()
+    ]
+    return [word.replace(f"{key}=", f"{listed},") if comma else word for word in candidates]
 
 
 class Application:
@@ -313,7 +324,9 @@ def _process(program: str, arguments: Sequence[str]) -> Iterator[None]:
     os.environ[_FULL_ERROR] = "1"
     logging.raiseExceptions = False  # of `--info`, whose reader may leave as `head` does
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "provider=.* is not available")  # a search path
+            yield
     finally:
         logging.raiseExceptions = True
         sys.argv = argv

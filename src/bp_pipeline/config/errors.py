@@ -52,6 +52,8 @@ _HYDRA_SAYS = {
         "`--config-path` must be a folder of configs, got {0!r}. Leave it out.",
     "File (.+) does not exist!":
         "`--experimental-rerun` must be a file of Hydra's, got {0!r}. Leave it out.",
+    "path=(.+) is not available":
+        "`hydra.searchpath` must have folders of option files, got {0!r}. Correct it.",
     r"Invalid (?:value|hydra\.mode) '(.+?)'[,;] expected (?:one of \[)?RUN":
         "`hydra.mode` must be RUN or MULTIRUN, got {0!r}. Write `-m` for a sweep.",
     r"Only one of (--run, .+) can be specified":
@@ -61,7 +63,8 @@ _HYDRA_SAYS = {
 
 # What Hydra would write or set while it runs a job, which it never does here.
 _UNUSED = ("hydra.run.", "hydra.sweep.", "hydra.output_subdir", "hydra.job.", "hydra.job_logging",
-           "hydra.hydra_logging")  # fmt: skip
+           "hydra.hydra_logging", "hydra.runtime.", "hydra.env.")  # fmt: skip
+_OPEN = ("hydra.sweeper.params", "hydra.callbacks")  # where keys of Hydra's may be added
 
 # The name and password of a URI. Whoever types a password forgets its % codes, so it goes on to the
 # last @ of the word, whatever stands before; a path alone, as of sqlite:////a@b, has none.
@@ -117,12 +120,14 @@ def closest(name: str, names: Sequence[str]) -> str | None:
 def no_such_key(key: str, keys: Keys) -> str:
     """Write what is wrong with a key that the composed config has not."""
     group, _, name = key.rpartition(".")
-    if key in keys:
+    if key in keys and group:
         meaning = keys[key].description or ""
         advice = f"It is for {meaning}." if meaning[:1] == "`" else f"Write `+{key}=VALUE`."
         return f"`{key}` must be a key of the option chosen for `{group}`, which lacks it. {advice}"
     if key.split(".")[0] == "hydra":
         return f"`{key}` must be a key of Hydra's. `bp train --cfg hydra` shows them all."
+    if key in keys:
+        return f"`{key}` must not be deleted to be set. Leave out `~{key}`."
     siblings = [known.rpartition(".")[2] for known in keys if known.rpartition(".")[0] == group]
     if group and siblings:
         others = suggest(name, siblings)
@@ -166,6 +171,7 @@ def _sentence(problem: Any, rule: str, keys: Keys) -> str:
     key = location.split("[")[0]
     extra: Any = keys[key].json_schema_extra if key in keys else None
     advice = f" Try `{key}={extra['example']}`." if extra else ""
+    advice = f" Set `{location}=VALUE`." if rule == "be given" and not advice else advice
     return f"`{location}` must {rule}.{advice}"
 
 
@@ -196,6 +202,9 @@ def explain(error: Exception, overrides: Sequence[str], keys: Keys) -> str:
         return _unreadable(error.override)
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
+        for key in map(_key, overrides):  # an option may be in a sub-folder
+            if error.missing_cfg_file.startswith(f"{key}/"):
+                group, option = key, error.missing_cfg_file.removeprefix(f"{key}/")
         rule = f"`{group}` must be one of its options, got {option!r}."
         return f"{rule} {suggest(option, error.options)}"
     if isinstance(error, MissingMandatoryValue):
@@ -218,23 +227,35 @@ def explain(error: Exception, overrides: Sequence[str], keys: Keys) -> str:
         return explain(error.__cause__, overrides, keys)
     if isinstance(error, HydraException | OmegaConfBaseException | ValueError):
         reason = " ".join(text.partition(" : Override(")[0].split())
-        return text if text[:1] == "`" else f"`{' '.join(overrides)}` cannot be had: {reason}"
+        return text if text[:1] == "`" else f"`{_named(overrides, text)}` cannot be had: {reason}"
     if sys.flags.optimize:
         return "`PYTHONOPTIMIZE` must not be set: Hydra reads overrides by assertions. Unset it."
-    typed = " ".join(overrides)
+    typed = _named(overrides, text)
     return f"`{typed}` must be something that Hydra can use. `HYDRA_FULL_ERROR=1` shows why not."
+
+
+def _key(override: str) -> str:
+    return re.split("[@=]", override.lstrip("+~"))[0]
+
+
+def _named(overrides: Sequence[str], text: str) -> str:
+    """Return those overrides whose keys a text names, else all."""
+    named = [override for override in overrides if (key := _key(override)) and key in text]
+    return " ".join(named or overrides)
 
 
 def _not_hydras(override: str) -> str:
     key, _, value = override.lstrip("+~").partition("=")
     return (
-        f"`{key}` must be such as Hydra takes it, got {value}. `bp train --cfg hydra` shows what "
-        "it is by default."
+        f"`{key}` must be such as Hydra takes it, got {value or 'nothing'}. `bp train --cfg "
+        "hydra` shows what it is by default."
     )
 
 
 def checked_choice(line: str, groups: Collection[str]) -> str:
     """Return an override as Hydra takes it: `+group=option` is `group=option` for these groups.
+
+    So it is for Hydra's own keys: those that are not there, it would add and ignore.
 
     Raises
     ------
@@ -243,10 +264,13 @@ def checked_choice(line: str, groups: Collection[str]) -> str:
         the last would count.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.core.override_parser.types import ChoiceSweep
+    from hydra.core.override_parser.types import ChoiceSweep, Glob
 
     [override] = OverridesParser.create().parse_overrides([line])
-    group, value, typed = override.key_or_group, override.value(), line.partition("=")[2]
+    group, typed = override.key_or_group, line.partition("=")[2]
+    value: Any = override.value()  # a glob, too
+    if not group:
+        raise ConfigError(_unreadable(line))
     from bp_pipeline.config.keys import conf_folder, flat
 
     for key, _ in flat({group: value}):
@@ -256,12 +280,16 @@ def checked_choice(line: str, groups: Collection[str]) -> str:
                 "of Hydra's: its results are in MLflow, in the folder that it is started in or at "
                 "`tracking.uri`."
             )
+    if group.startswith("hydra.") and not group.startswith(_OPEN):
+        return line.lstrip("+")
     if override.is_delete() or not (group in groups or group.startswith("hydra/")):
         return line
     if override.package is not None:
         raise ConfigError(
             f"`{group}` must be chosen as it is, got `{line}`. Write `{group}={typed}`."
         )
+    if isinstance(value, Glob):
+        return line
     for option in value.list if isinstance(value, ChoiceSweep) else [value]:
         option = getattr(option, "text", option)  # of what was quoted
         if isinstance(option, list) and option and all(isinstance(name, str) for name in option):
@@ -272,7 +300,7 @@ def checked_choice(line: str, groups: Collection[str]) -> str:
             sweep = f"To sweep: `bp train -m {group}={listed}`."
             advice = sweep if can_be_swept else "See `bp train --help`."
             raise ConfigError(f"`{group}` must be one option, got [{listed}]. {advice}")
-        if option is None or option == "???" or isinstance(option, int | float | list):
+        if option is None or option == "???" or isinstance(option, int | float | list | Glob):
             raise ConfigError(
                 f"`{group}` must be the name of an option, got {typed}. See `bp train --help`."
             )
@@ -289,7 +317,8 @@ def uncountable(key: str, values: str) -> str:
 
 def _unreadable(override: str) -> str:
     if "=" not in override and not override.startswith("~"):
-        return f"`{override}` is not an override. Write `key=value`, e.g. `activation=relu`."
+        typed = override or "''"
+        return f"`{typed}` is not an override. Write `key=value`, e.g. `activation=relu`."
     return (
         f"`{override}` must follow Hydra's grammar for overrides. Close its brackets, quote inside "
         "what is one text, and quote all of it for the shell: 'key=\"a, b\"'."

@@ -299,6 +299,10 @@ def _span(override: Override) -> list[str]:
         return [f"{key}={override.get_value_element_as_str()}"]
     if override.is_interval_sweep():
         raise ConfigError(uncountable(key, override.get_value_string()))
+    if isinstance(sweep, RangeSweep) and not sweep.step:
+        raise ConfigError(
+            f"`{key}` must have a step that is not 0, got {override.get_value_string()}."
+        )
     if isinstance(sweep, RangeSweep):  # 0.1, 0.2, 0.3 is meant, not what sums of doubles give
         for name in ("start", "stop", "step"):
             if isinstance(getattr(sweep, name), float):

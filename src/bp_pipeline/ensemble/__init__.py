@@ -3,13 +3,14 @@
 shards.py   runs become ensembles, ensembles shards, shards results
 result.py   a run's arrays, curves and outcome statistics
 batches.py  results as they come, while training goes on
-engines.py  what trains a shard
-cluster.py  where: threads of this process, or a cluster; dask_cluster.py, that of Dask
+engines.py  what trains a shard, and where
+cluster.py  shards on threads of this process; dask_cluster.py, on a cluster of Dask's, to which
+            dask_connection.py leads
 """
 
 from bp_pipeline.ensemble.batches import batches_of_results
-from bp_pipeline.ensemble.cluster import ClusterLost, open_cluster
-from bp_pipeline.ensemble.engines import engine_in_use, train_function
+from bp_pipeline.ensemble.cluster import ClusterLost
+from bp_pipeline.ensemble.engines import engine_in_use, open_cluster, train_function
 from bp_pipeline.ensemble.result import (
     CURVES,
     DECILES,

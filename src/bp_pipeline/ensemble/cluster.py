@@ -1,24 +1,18 @@
-"""Where shards are trained: on threads of this process, or on a cluster; each result as it comes.
+"""Shards side by side: on threads of this process, or on a cluster; each result as it comes.
 
-Owns how work is spread over threads, counted and stopped, and which of the two places it is. What
-a cluster takes is left to `dask_cluster.py`; what a shard is, and what becomes of its result, to
-the callers.
+Owns how work is spread over threads, counted and stopped. What a cluster takes is left to
+`dask_cluster.py`; what a shard is, and what becomes of its result, to the callers.
 """
 
 import threading
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterable
+from typing import TypeVar
 
 import joblib
 
-from bp_pipeline.config.errors import ConfigError
-from bp_pipeline.config.keys import Cluster
 from bp_pipeline.core.training import Progress
-
-if TYPE_CHECKING:
-    from bp_pipeline.ensemble.dask_cluster import DaskCluster
 
 Task = TypeVar("Task")
 Outcome = TypeVar("Outcome")
@@ -30,38 +24,17 @@ class ClusterLost(RuntimeError):
     """A cluster that was there when training began, and is no longer."""
 
 
-@contextmanager
-def open_cluster(
-    asked: Cluster, threads: int | None, tell: Callable[[str], None]
-) -> "Iterator[DaskCluster | None]":
-    """Connect to the cluster that a config asks for; None stands for the threads of this process.
+class OnCluster(ABC):
+    """What trains shards elsewhere, as `train_shards` does here."""
 
-    Parameters
-    ----------
-    asked
-        The section `cluster` of a config.
-    threads
-        Of this machine, which workers that are started here share; all by default.
-    tell
-        Is called with a line about workers: those that may not train, or that there are none.
-
-    Raises
-    ------
-    ConfigError
-        Where Dask is not installed, the scheduler does not answer, or no worker may train.
-    """
-    if asked.name == "local":
-        yield None
-        return
-    try:
-        from bp_pipeline.ensemble.dask_cluster import connect
-    except ImportError as error:
-        raise ConfigError(
-            f"`cluster` must be local where Dask is not installed, got 'dask' ({error}). "
-            "Install it: pip install 'bp_pipeline[cluster]'"
-        ) from None
-    with connect(asked, threads or joblib.cpu_count(), tell) as cluster:
-        yield cluster
+    @abstractmethod
+    def train_shards(
+        self,
+        train: Callable[[Task, Progress], Outcome],
+        shards: Iterable[Task],
+        progress: Progress | None,
+    ) -> Generator[tuple[Task, Outcome | Exception], None, None]:
+        """Train shards; see the function `train_shards`."""
 
 
 def train_shards(
@@ -70,7 +43,7 @@ def train_shards(
     *,
     threads: int | None = None,
     progress: Progress | None = None,
-    cluster: "DaskCluster | None" = None,
+    cluster: OnCluster | None = None,
 ) -> Generator[tuple[Task, Outcome | Exception], None, None]:
     """Train shards side by side; return each with what comes of it, as it finishes.
 

@@ -1,50 +1,32 @@
 """Shards on a Dask cluster: which workers may train, what each is given, and what is lost with it.
 
-Owns the connection. It uses Dask's client itself and not joblib's backend, because it takes Dask's
-resources to keep shards from workers that may not train, and Dask's futures to tell a shard that
-failed from a cluster that is gone. A worker may train where its `core/`, NumPy and Numba are those
-of this process; it then offers a resource, named after these versions, which shards ask for. So
-Dask itself hands the shards of a worker that died to others, also to ones that join later.
+Owns what is asked of a cluster that answers. It uses Dask's client itself and not joblib's backend,
+because it takes Dask's resources to keep shards from workers that may not train, and Dask's futures
+to tell a shard that failed from a cluster that is gone. A worker may train where its `core/`, NumPy
+and Numba are those of this process; it then offers a resource, named after these versions, which
+shards ask for. So Dask itself hands the shards of a worker that died to others, also to ones that
+join later.
 """
 
-import asyncio
-import logging
-import os
 import pickle
 import platform
-import signal
-import threading
 import traceback
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import suppress
 from importlib import metadata
 from itertools import islice
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-import dask
 import numpy as np
-from distributed import (
-    CancelledError,
-    Client,
-    KilledWorker,
-    LocalCluster,
-    Security,
-    Worker,
-    get_worker,
-    rpc,
-)
+from distributed import CancelledError, Client, KilledWorker, Worker, get_worker
 
 from bp_pipeline.config.errors import ConfigError
-from bp_pipeline.config.keys import Cluster
 from bp_pipeline.core.training import Progress
 from bp_pipeline.digests import code_digest
-from bp_pipeline.ensemble.cluster import SHARD_BYTES, ClusterLost, Outcome, Task
+from bp_pipeline.ensemble.cluster import SHARD_BYTES, ClusterLost, OnCluster, Outcome, Task
 
-Made = TypeVar("Made")
-
-_CONNECT = 2.5  # seconds; with the start of `bp`, a user waits five for a scheduler that is silent
 _ANSWER = 30.0  # seconds that a scheduler may take later on, when it is busy
 _TRANSFER = 600.0  # seconds for a shard's result on a slow network
 _LOOK = 1.0  # seconds between looks at who has joined
@@ -78,122 +60,6 @@ def _version(package: str) -> str | None:
         return None
 
 
-@contextmanager
-def connect(asked: Cluster, threads: int, tell: Callable[[str], None]) -> "Iterator[DaskCluster]":
-    """Connect to a cluster, or start one here; see `ensemble.cluster.open_cluster`."""
-    if not os.environ.get("HYDRA_FULL_ERROR"):  # which asks for what libraries log
-        logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
-    scheduler = asked.scheduler or dask.config.get("scheduler-address", None)
-    if asked.workers is None:
-        with _client(scheduler) as client:
-            yield DaskCluster(client, tell)
-        return
-    if scheduler is not None:
-        raise ConfigError(
-            f"`cluster.workers` must be left out where there is a scheduler, got {asked.workers} "
-            f"and {scheduler!r}. Leave one out, `cluster.scheduler` or DASK_SCHEDULER_ADDRESS."
-        )
-    with _environment_restored():
-        started = _start_workers(asked.workers, max(1, threads // asked.workers))
-        try:
-            with _client(started) as client:
-                yield DaskCluster(client, tell)
-        finally:
-            with suppress(Exception):  # what is slow to end does so when this process has
-                started.close(timeout=1)
-
-
-@contextmanager
-def _environment_restored() -> Iterator[None]:
-    """Take back the variables that Dask sets here for processes that it starts."""
-    before = dict(os.environ)
-    for_workers = {"PYTHONHASHSEED", *dask.config.get("distributed.nanny.pre-spawn-environ", ())}
-    try:
-        yield
-    finally:
-        for name in os.environ.keys() - before.keys():
-            if name in for_workers or "DASK" in name:
-                del os.environ[name]
-
-
-@contextmanager
-def _client(scheduler: str | LocalCluster | None) -> Iterator[Client]:
-    if scheduler is None:
-        raise ConfigError(
-            "`cluster.scheduler` must be an address, got None. Name one, as in "
-            "`cluster.scheduler=tcp://HOST:8786`, or start workers here: `cluster.workers=2`."
-        )
-    try:
-        if isinstance(scheduler, str):
-            _in_thread(lambda: asyncio.run(asyncio.wait_for(_identity(scheduler), _CONNECT)))
-        client = Client(scheduler, timeout=_CONNECT, set_as_default=False, name="bp_pipeline")
-    except Exception as error:  # what answers may be anything, and TLS may lack a key
-        said = str(error.__cause__ or error).partition("\n")[0].rpartition("] ")[2]
-        reason = said or f"no answer within {_CONNECT:g} seconds"
-        raise ConfigError(
-            f"`cluster.scheduler` must be a Dask scheduler that answers, got {scheduler!r} "
-            f"({reason}). Start one: dask scheduler"
-        ) from None
-    try:
-        yield client
-    finally:
-        with suppress(Exception):  # of one that is gone already
-            client.close(timeout=1)
-
-
-async def _identity(scheduler: str) -> None:
-    """Ask a scheduler what it is; where it takes connections and is silent, `Client` would hang."""
-    arguments = Security().get_connection_args("client")
-    async with rpc(scheduler, timeout=_CONNECT, connection_args=arguments) as asked:
-        await asked.identity(n_workers=0)
-
-
-def _start_workers(n_workers: int, threads: int) -> LocalCluster:
-    """Start scheduler and workers on this machine, which nobody else can use: they speak TLS.
-
-    Their processes never see the Ctrl-C that is meant for this one: what a thread has blocked when
-    it starts a process is blocked in that process, too.
-    """
-
-    def start() -> LocalCluster:
-        if hasattr(signal, "pthread_sigmask"):
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        return LocalCluster(
-            n_workers=n_workers,
-            threads_per_worker=threads,
-            security=True,
-            dashboard_address="127.0.0.1:0",  # its port is a free one
-            silence_logs=logging.CRITICAL + 1,
-        )
-
-    try:
-        return _in_thread(start)
-    except Exception as error:  # whatever keeps a machine from starting processes
-        raise ConfigError(
-            f"`cluster.workers` must be as many as can be started here, got {n_workers} "
-            f"({type(error).__name__}: {error}). Try `cluster.workers=2`."
-        ) from error
-
-
-def _in_thread(make: Callable[[], Made]) -> Made:
-    """Return what a thread of its own makes, or raise its error; a signal ends the waiting."""
-    made: list[Made] = []
-    errors: list[Exception] = []
-
-    def run() -> None:
-        try:
-            made.append(make())
-        except Exception as error:  # the caller raises it
-            errors.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join()
-    for error in errors:
-        raise error
-    return made[0]
-
-
 class _Waiting(NamedTuple):
     """A shard on its way: what it is, the future of its result, and how many workers it had."""
 
@@ -202,7 +68,7 @@ class _Waiting(NamedTuple):
     deaths: int
 
 
-class DaskCluster:
+class DaskCluster(OnCluster):
     """A cluster that answers, and those of its workers that may train."""
 
     def __init__(self, client: Client, tell: Callable[[str], None]) -> None:

@@ -1,19 +1,28 @@
-"""Which code trains: the engines by name, and what has to be there for the compiled one.
+"""What trains, and where: the engines by name, and the cluster that a config asks for.
 
-Owns the folder that keeps machine code between processes, and that the reference engine takes over
-where Numba is not installed. An error in a kernel is one of the runs that it trains. The bits do
-not depend on any of this.
+Owns the folder that keeps machine code between processes, and what happens where Numba or Dask is
+not installed. An error in a kernel is one of the runs that it trains. The bits do not depend on any
+of this.
 """
 
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import joblib
+
+from bp_pipeline.config.errors import ConfigError
+from bp_pipeline.config.keys import Cluster
 from bp_pipeline.core import training
 from bp_pipeline.digests import code_digest
+
+if TYPE_CHECKING:
+    from bp_pipeline.ensemble.dask_cluster import DaskCluster
 
 Train = Callable[..., training.Trained]
 
@@ -95,3 +104,37 @@ def _cache_folder() -> Path:
     except OSError:  # as in a container without a home: compile for this process alone
         folder = Path(tempfile.mkdtemp(prefix="bp_pipeline-"))
     return folder
+
+
+@contextmanager
+def open_cluster(
+    asked: Cluster, threads: int | None, tell: Callable[[str], None]
+) -> "Iterator[DaskCluster | None]":
+    """Connect to the cluster that a config asks for; None stands for the threads of this process.
+
+    Parameters
+    ----------
+    asked
+        The section `cluster` of a config.
+    threads
+        Of this machine, which workers that are started here share; all by default.
+    tell
+        Is called with a line about workers: those that may not train, or that there are none.
+
+    Raises
+    ------
+    ConfigError
+        Where Dask is not installed, the scheduler does not answer, or no worker may train.
+    """
+    if asked.name == "local":
+        yield None
+        return
+    try:
+        from bp_pipeline.ensemble.dask_connection import connect
+    except ImportError as error:
+        raise ConfigError(
+            f"`cluster` must be local where Dask is not installed, got 'dask' ({error}). "
+            "Install it: pip install 'bp_pipeline[cluster]'"
+        ) from None
+    with connect(asked, threads or joblib.cpu_count(), tell) as cluster:
+        yield cluster

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from bp_pipeline.maps.mapping import run_maps, show_map
     from bp_pipeline.maps.pixels import MapResult
     from bp_pipeline.maps.record import (
-        MAP,
         MAP_FILES,
         Map,
         load_map,
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "MAP": "record",
     "MAP_FILES": "record",
     "Map": "record",
     "MapResult": "pixels",
@@ -45,7 +43,6 @@ _HOMES = {
 }
 
 __all__ = [
-    "MAP",
     "MAP_FILES",
     "Map",
     "MapConfig",

@@ -5,6 +5,7 @@ the run whole; show it; and zoom, each window a map of its own. How networks tra
 `drawing.py`, what a store gets to `record.py`.
 """
 
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -23,7 +24,6 @@ from bp_pipeline.maps.options import MapConfig, zoomed
 from bp_pipeline.maps.picture import paint, write_picture
 from bp_pipeline.maps.pixels import pixels_of
 from bp_pipeline.maps.record import (
-    MAP,
     PICTURE,
     SECONDS,
     ULP_FLIPS,
@@ -40,6 +40,7 @@ from bp_pipeline.tracking.format import (
     COMMAND,
     CONFIG_DIGEST,
     KIND,
+    MAP,
     RESULT_DIGEST,
     metrics_at_once,
     run_tags,
@@ -81,6 +82,11 @@ def run_maps(composition: Composition, n_zooms: int = 0) -> int:
     tracking = composition.jobs[0].config.tracking
     try:
         if tracking.name == "off":
+            place = REPORTS if REPORTS.exists() else Path()
+            if not (place.is_dir() and os.access(place, os.W_OK)):
+                raise TrackingError(
+                    f"The map would be nowhere: {REPORTS}/ cannot be written, and tracking is off."
+                )
             return _draw_all(composition, n_zooms, None)
         with open_for_writing(tracking.uri, tracking.experiment) as writer:
             try:
@@ -177,7 +183,7 @@ def _draw_window(name: str, config: MapConfig, command: str, writer: Writer | No
     with writer.lock_sweep(digest):
         known = writer.find_same(config.config_digest, code_digest())
         if known is not None and not config.sweep.rerun:
-            run_id = known.info.run_id
+            run_id = known.run_id
             say(f"Complete: this map is run {run_id}. `sweep.rerun=true` draws it anew.")
             return _show_recorded(writer, run_id)
         kept = KeptShards(writer.unfinished(digest))
@@ -245,7 +251,7 @@ def _show(
                 shutil.copyfile(Path(made) / file, folder / file)
         except OSError as error:
             raise TrackingError(
-                f"The map cannot be written to {folder}: {error}. "
+                f"The map cannot be written to {folder}: {error.strerror or error}. "
                 "Name another folder: bp report RUN --out DIR."
             ) from error
     rates = ", ".join(f"{name} {100 * rate:.1f} %" for name, rate in map_.result.rates().items())

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
-from bp_pipeline.config import Composition, compose
+from bp_pipeline.config import Composition, ConfigError, compose
 from bp_pipeline.config.keys import Section, declare, declared_keys, integer, number
 from bp_pipeline.config.schema import RunConfig, parse_config
 from bp_pipeline.digests import digest_json
@@ -198,7 +198,10 @@ def compose_maps(arguments: Sequence[str], *, program: str = "bp map") -> Compos
     chosen = any(word.lstrip("+").startswith(("map=", "experiment=")) for word in arguments)
     defaults = ["hydra/help=bp_map", *([] if chosen else [DEFAULT])]
     known = declared_keys(MapConfig)
-    return compose(arguments, program=program, parse=parse_map, keys=known, defaults=defaults)
+    try:
+        return compose(arguments, program=program, parse=parse_map, keys=known, defaults=defaults)
+    except ConfigError as error:  # what it advises to type is a map too
+        raise ConfigError(str(error).replace("`bp train", f"`{program}")) from error
 
 
 def zoomed(config: MapConfig, x: float, y: float) -> MapConfig:

@@ -19,8 +19,9 @@ from bp_pipeline.ensemble import setup_of
 from bp_pipeline.maps.boundary import Boundary, describe_boundary, measure_boundary
 from bp_pipeline.maps.options import MapConfig, parse_map
 from bp_pipeline.maps.pixels import MapResult, pixels_of
-from bp_pipeline.tracking.format import COMMAND, RESULT_DIGEST, as_row, read_config
-from bp_pipeline.tracking.recorded import Points, of_mlflow
+from bp_pipeline.tracking.format import COMMAND, MAP, RESULT_DIGEST, as_row
+from bp_pipeline.tracking.recorded import Points
+from bp_pipeline.tracking.run_files import read_config
 from bp_pipeline.tracking.verification import disagreement
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from bp_pipeline.tracking import Reader, Recorded
 
-MAP = "map"  # the value of the tag `KIND`
 ULP_FLIPS, SECONDS = "boundary/ulp_flips", "training/seconds"
 ARRAYS, PICTURE, WEIGHTS = "map.npz", "map.png", "weights/initial.npz"
 MAP_FILES = ("config.yaml", ARRAYS, WEIGHTS)  # what it takes to draw it again and to compare
@@ -187,7 +187,7 @@ def read_map(reader: "Reader", name: str | None = None) -> Map:
     """
     from bp_pipeline.tracking import TrackingError
 
-    run = of_mlflow(reader.find_of_kind(MAP, name), with_values=True)
+    run = reader.find_of_kind(MAP, name)
     with reader.artifacts(run.run_id, *MAP_FILES) as folder:
         try:
             config, result = read_map_config(folder), read_map_result(folder)

@@ -60,7 +60,7 @@ from bp_pipeline.report.two_sweeps import (
     write_comparison,
 )
 from bp_pipeline.tracking import TrackingError
-from bp_pipeline.tracking.format import read_config, read_result
+from bp_pipeline.tracking.run_files import read_config, read_result
 
 __all__ = [
     "Champion",

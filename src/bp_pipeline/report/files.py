@@ -24,7 +24,8 @@ from bp_pipeline.terminal import Screen
 
 _WIDTH_OF_FILES = 160  # columns, where no terminal says how many there are
 _MANY_COLUMNS = 20  # of which none can be read where they do not fit
-_SETTINGS_ON_TERMINAL = 20  # so that two tables and their sentences take some 60 lines
+_SETTINGS_ON_TERMINAL = 20
+_LINES_OF_SETTINGS = 42  # of two tables, so that with all around them some 60 lines are printed
 _LONG_TABLE = 40  # rows, from which on LaTeX breaks it over pages
 # Signs that pdfLaTeX has in math only, or that its default fonts lack or replace.
 _IN_LATEX = str.maketrans(
@@ -88,22 +89,24 @@ def print_report(findings: Findings) -> None:
     if findings.outcomes.empty:
         print_tables([came_out(findings)], [], 0)
         return
-    shown = findings.best_settings(_SETTINGS_ON_TERMINAL)
+    sentences = [came_out(findings), headline(findings)]
+    width, n_champions = _screen().width, findings.sweep.finished["task"].nunique()
+    n_others = sum(_wrapped(each, width).plain.count("\n") for each in sentences) + 2 * n_champions
+    most = min(_SETTINGS_ON_TERMINAL, (_LINES_OF_SETTINGS - n_others) // 2)
+    shown = findings.best_settings(max(1, most))
     best = best_learning_rates(findings)
     tables = [
         replace(table, text=table.text.iloc[shown, :n_columns])
         for table, n_columns in ((rates(findings), None), (best, best.n_keys + 4))
     ]
-    print_tables([came_out(findings), headline(findings)], tables, len(shown))
+    print_tables(sentences, tables, len(shown))
     if left := len(best.text) - len(shown):
         print(f"The best of {len(best.text):,} settings; the report has {left:,} more.")
 
 
 def print_tables(sentences: Sequence[str], tables: Sequence[PrintedTable], n_rows: int) -> None:
     """Print sentences, the first one in bold, and the first rows of some tables."""
-    console = Screen()
-    if not console.is_terminal:
-        console.width = _WIDTH_OF_FILES
+    console = _screen()
     console.print()
     for number, sentence in enumerate(sentences):
         console.print(_wrapped(sentence, console.width), style=None if number else "bold")
@@ -117,6 +120,13 @@ def print_tables(sentences: Sequence[str], tables: Sequence[PrintedTable], n_row
         console.print(grid)
         if left := len(table.text[n_rows:]):
             console.print(f"{left:,} more rows are in {table.name}.csv.")
+
+
+def _screen() -> Screen:
+    console = Screen()
+    if not console.is_terminal:
+        console.width = _WIDTH_OF_FILES
+    return console
 
 
 def _wrapped(text: str, width: int) -> Text:

@@ -8,7 +8,7 @@ import re
 from datetime import datetime
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,14 +29,11 @@ from bp_pipeline.report.sweep_data import (
 )
 from bp_pipeline.report.tables import ranked
 from bp_pipeline.terminal import Screen
-from bp_pipeline.tracking import Reader
-
-if TYPE_CHECKING:
-    from bp_pipeline.tracking.reader import Run
+from bp_pipeline.tracking import MAP, Reader, Recorded
 
 _SHORTEST = 8  # digits of an id or digest, as in the name of a report's folder
+_MOST_ROWS = 40  # on a terminal
 _WIDTH_OF_LINES = 200  # columns, where no terminal says how many there are
-_MAP = "map"  # the tag `bp.kind` of maps
 _KEYS = ("id", "digest", "name")  # by each of which a sweep can be named, and its beginnings
 
 
@@ -53,7 +50,7 @@ def list_sweeps(reader: Reader) -> pd.DataFrame:
         there is none.
     """
     rows = [*map(partial(_sweep_row, reader), reader.sweeps())]
-    rows += map(_map_row, reader.all_of_kind(_MAP))
+    rows += map(_map_row, reader.all_of_kind(MAP))
     columns = ["kind", *_KEYS, "started", "status", "finished", "jobs", "pixels", "best", "rate"]
     table = pd.DataFrame(rows, columns=columns)
     return table.sort_values("started", ascending=False, kind="stable", ignore_index=True)
@@ -64,22 +61,22 @@ def names_of_sweeps(reader: Reader) -> list[str]:
     names = [
         name
         for sweep in reader.sweeps()
-        for name in (sweep.info.run_id, sweep.data.tags["bp.sweep_digest"], sweep.info.run_name)
+        for name in (sweep.run_id, sweep.tags["bp.sweep_digest"], sweep.name)
     ]
     return [name for name in dict.fromkeys(names) if re.fullmatch(r"[\w.+-]+", name)]
 
 
-def _sweep_row(reader: Reader, sweep: "Run") -> dict[str, Any]:
-    runs = reader.load_runs(sweep.info.run_id)
+def _sweep_row(reader: Reader, sweep: Recorded) -> dict[str, Any]:
+    runs = reader.load_runs(sweep.run_id)
     finished = runs[runs["status"] == "FINISHED"]
     places = pooled(finished)
     best = None if finished.empty else ranked(places).iloc[0]
     return _row(
         sweep,
         kind="sweep",
-        digest=sweep.data.tags["bp.sweep_digest"],
+        digest=sweep.tags["bp.sweep_digest"],
         finished=len(finished),
-        jobs=int(sweep.data.tags["bp.n_jobs"]),
+        jobs=int(sweep.tags["bp.n_jobs"]),
         best="" if best is None else best["name"],
         rate=float("nan") if best is None else best[RATE],
     )
@@ -106,22 +103,22 @@ def pooled(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _map_row(run: "Run") -> dict[str, Any]:
-    sides = re.findall(r"\d+", run.data.params.get("map.resolution", ""))
+def _map_row(run: Recorded) -> dict[str, Any]:
+    sides = re.findall(r"\d+", run.params.get("map.resolution", ""))
     return _row(
         run,
-        kind=_MAP,
-        digest=run.data.tags["bp.config_digest"],
+        kind=MAP,
+        digest=run.tags["bp.config_digest"],
         finished=1,
         jobs=1,
         pixels=" × ".join(sides if len(sides) > 1 else sides * 2),
-        rate=run.data.metrics.get(RATE, float("nan")),
+        rate=run.metrics.get(RATE, float("nan")),
     )
 
 
-def _row(run: "Run", **others: Any) -> dict[str, Any]:
-    started = datetime.fromtimestamp(run.info.start_time / 1000)
-    of_run = {"id": run.info.run_id, "name": run.info.run_name, "status": run.info.status}
+def _row(run: Recorded, **others: Any) -> dict[str, Any]:
+    started = datetime.fromtimestamp(run.start_time / 1000)
+    of_run = {"id": run.run_id, "name": run.name, "status": run.status}
     return {**of_run, "started": started, "pixels": "", "best": "", **others}
 
 
@@ -136,7 +133,8 @@ def print_sweeps(sweeps: pd.DataFrame) -> None:
     lines.add_column("name", overflow="fold")
     lines.add_column("best setting: solved", overflow="fold")
     digits = {key: max(_SHORTEST, _shared(sweeps[key]) + 1) for key in ("id", "digest")}
-    for sweep in sweeps.itertuples():
+    n_shown = _MOST_ROWS if console.is_terminal else len(sweeps)
+    for sweep in sweeps[:n_shown].itertuples():
         best = sweep.best or ("of its networks" if sweep.pixels else "")
         state = "" if sweep.status == "FINISHED" else f", {str(sweep.status).lower()}"
         cells = (
@@ -149,6 +147,8 @@ def print_sweeps(sweeps: pd.DataFrame) -> None:
         )
         lines.add_row(*map(Text, cells))
     console.print(lines)
+    if left := len(sweeps[n_shown:]):
+        console.print(f"{left:,} older ones are not shown: `bp list | less` has all.")
 
 
 def _shared(texts: "pd.Series[str]") -> int:

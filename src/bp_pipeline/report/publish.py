@@ -1,8 +1,9 @@
 """What a sweep shows for itself: its report, and what MLflow says of it once it is trained.
 
-Owns the order of things, and that what fails is told while the rest is done. What a report says is
-left to `report/`, what MLflow is told to `tracking/`. `sweep.py` calls this last, so that whoever
-types the command of a complete sweep does not wait for pandas.
+Owns the order of things, and that what fails is told while the rest is done. Where it is the store
+that fails, the same command is to do all this once more. What a report says is left to `report/`,
+what MLflow is told to `tracking/`. `sweep.py` calls this last, so that whoever types the command of
+a complete sweep does not wait for pandas.
 """
 
 import re
@@ -33,7 +34,14 @@ from bp_pipeline.report import (
     write_report,
 )
 from bp_pipeline.terminal import say
-from bp_pipeline.tracking import Account, Reader, TrackingError, Writer, model_name
+from bp_pipeline.tracking import (
+    Account,
+    Reader,
+    TrackingError,
+    Writer,
+    is_refusal,
+    model_name,
+)
 
 REPORTS = Path("reports")
 _MOST_NAMED = 20  # runs that are corrupt; more than a screen of them helps nobody
@@ -41,7 +49,13 @@ _LONGEST_NAME = 80  # characters of a sweep's name in that of its folder
 
 
 def show(writer: Writer, run_id: str, account: Account) -> bool:
-    """Report a sweep, which is whole also where that fails; return whether it did not."""
+    """Report a sweep, which is whole also where that fails; return whether it did not.
+
+    Raises
+    ------
+    TrackingError
+        Where the store failed, which may be mended: the sweep has not shown what it has to.
+    """
     try:
         findings = Findings(read_sweep(writer, run_id))
         with _report_of(findings) as made:
@@ -49,6 +63,8 @@ def show(writer: Writer, run_id: str, account: Account) -> bool:
             _publish(findings, made)
         return _is_intact(findings.sweep) and is_well
     except Exception as error:  # whatever it is, it is told
+        if _is_of_store(error):
+            raise
         _tell(error, str(error) or type(error).__name__)
         say("All runs are recorded; `bp report` is enough.")
         return False
@@ -122,6 +138,8 @@ def _tried(what: str, errors: list[Exception]) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # the other parts are still to be done
+        if _is_of_store(error):
+            raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
         _tell(error, f"{what} could not be recorded in MLflow: {reason}")
         errors.append(error)
@@ -132,6 +150,11 @@ def _tell(error: Exception, line: str) -> None:
     say(line)
     if _is_bug(error):
         traceback.print_exception(error)
+
+
+def _is_of_store(error: Exception) -> bool:
+    """Whether a store has failed, and has not just refused what it was asked."""
+    return isinstance(error, TrackingError) and not is_refusal(error.__cause__)
 
 
 def _is_bug(error: Exception) -> bool:
@@ -158,7 +181,9 @@ def report_sweep(reader: Reader, name: str | None = None, folder: Path | None = 
     Raises
     ------
     TrackingError
-        Where there is no such sweep, it cannot be read, or the folder cannot be written.
+        Where there is no such sweep, or it cannot be read.
+    ConfigError
+        Where the folder cannot be written.
     """
     findings = Findings(read_sweep(reader, name))
     with _report_of(findings) as made:
@@ -188,7 +213,9 @@ def compare_sweeps(reader: Reader, first: str, second: str, folder: Path | None 
     Raises
     ------
     TrackingError
-        Where there is no such sweep, it cannot be read, or the folder cannot be written.
+        Where there is no such sweep, or it cannot be read.
+    ConfigError
+        Where the folder cannot be written.
     """
     sweeps = [read_sweep(reader, name) for name in (first, second)]
     two = compare_two(*sweeps)
@@ -225,8 +252,8 @@ def _copied(made: Path, folder: Path, command: str) -> Path:
         for file in made.iterdir():
             copyfile(file, folder / file.name)
     except OSError as error:
-        raise TrackingError(
-            f"The report cannot be written to {folder}: {error}. "
+        raise ConfigError(
+            f"The report cannot be written to {folder}: {error.strerror or error}. "
             f"Name another folder: {command} --out DIR."
         ) from error
     return folder

@@ -22,7 +22,7 @@ from bp_pipeline.config.schema import RunConfig, draws_nothing
 from bp_pipeline.ensemble import median_epochs_to_converge, quantiles, wilson_interval
 from bp_pipeline.report.notation import as_typed, in_order, sorted_rows
 from bp_pipeline.tracking import TrackingError
-from bp_pipeline.tracking.format import REPLICATES, read_config
+from bp_pipeline.tracking.run_files import REPLICATES, read_config
 
 if TYPE_CHECKING:
     from bp_pipeline.report.two_sweeps import TwoSweeps

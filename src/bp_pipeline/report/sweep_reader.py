@@ -26,7 +26,8 @@ from bp_pipeline.report.sweep_data import (
     grid_places,
 )
 from bp_pipeline.tracking import Reader, open_for_reading
-from bp_pipeline.tracking.format import (
+from bp_pipeline.tracking.recorded import Points
+from bp_pipeline.tracking.run_files import (
     REPLICATES,
     read_config,
     read_curves,
@@ -34,7 +35,6 @@ from bp_pipeline.tracking.format import (
     read_replicates,
     result_of,
 )
-from bp_pipeline.tracking.recorded import Points
 from bp_pipeline.tracking.verification import disagreement
 
 _Columns = dict[str, np.ndarray]
@@ -78,7 +78,7 @@ def read_sweep(reader: Reader, sweep: str | None = None) -> Sweep:
     Its configs and weights can be read as long as the store stays open.
     """
     parent = reader.find_sweep(sweep)
-    run_id = parent.info.run_id
+    run_id = parent.run_id
     runs = reader.load_runs(run_id)
     places = grid_places(complete(runs), grid_axes(runs))
     shown = {row["run_id"]: row for row in runs.to_dict("records")}
@@ -91,9 +91,9 @@ def read_sweep(reader: Reader, sweep: str | None = None) -> Sweep:
         replicates,
         curves,
         run_id=run_id,
-        name=parent.info.run_name,
-        digest=parent.data.tags["bp.sweep_digest"],
-        n_jobs=int(parent.data.tags["bp.n_jobs"]),
+        name=parent.name,
+        digest=parent.tags["bp.sweep_digest"],
+        n_jobs=int(parent.tags["bp.n_jobs"]),
         command=_read_command(reader, run_id),
         open_files=reader.artifacts,
         corrupt=corrupt,

@@ -21,17 +21,17 @@ from bp_pipeline.maps.record import altered_measure
 from bp_pipeline.reproduce.differences import changed_pixels, first_difference
 from bp_pipeline.reproduce.verdicts import Case, Verdict
 from bp_pipeline.tracking import Recorded, RunsToVerify, TrackingError
-from bp_pipeline.tracking.format import (
+from bp_pipeline.tracking.format import as_row
+from bp_pipeline.tracking.provenance import environment
+from bp_pipeline.tracking.recorded import Points
+from bp_pipeline.tracking.run_files import (
     GIVEN_WEIGHTS,
     INITIAL_WEIGHTS,
     NEEDED_FILES,
-    as_row,
     read_config,
     read_environment,
     read_result,
 )
-from bp_pipeline.tracking.provenance import environment
-from bp_pipeline.tracking.recorded import Points
 from bp_pipeline.tracking.verification import disagreement
 
 Result = RunResult | MapResult

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 VerdictName = Literal["identical", "drifted", "corrupt", "missing"]
 
-_MOST_ROWS = 40  # above it, those that are identical are only counted
+_MOST_ROWS = 40  # above it, those that are identical are only counted; no more on a terminal
 _WIDTH_OF_FILES = 160  # columns, where no terminal says how many there are
 
 
@@ -112,13 +112,16 @@ def print_verdicts(verdicts: Sequence[Verdict]) -> None:
     if not console.is_terminal:
         console.width = _WIDTH_OF_FILES
     shown = [v for v in verdicts if v.verdict != "identical" or len(verdicts) <= _MOST_ROWS]
+    n_shown = _MOST_ROWS if console.is_terminal else len(shown)
     if shown:
         table = Table("run", "", "verdict", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         table.add_column("details", overflow="fold")
-        for verdict in shown:
+        for verdict in shown[:n_shown]:
             place = verdict.study or (verdict.run_id or "")[:8]
             table.add_row(verdict.name, place, verdict.verdict, details(verdict))
         console.print(table)
+    if left := len(shown[n_shown:]):
+        console.print(f"{left:,} more are not shown; `--json FILE` has all.")
     counts = Counter(verdict.verdict for verdict in verdicts)
     said = ", ".join(f"{counts[name]} {name}" for name in get_args(VerdictName) if counts[name])
     console.print(f"{counted(len(verdicts), 'run')}: {said or 'nothing to verify'}")

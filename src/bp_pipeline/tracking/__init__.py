@@ -3,12 +3,12 @@
 Nothing outside this package imports MLflow, and nothing in it does so before a store is opened,
 because that takes seconds.
 
-    format.py        names and files of a run and of a sweep, both ways
+    format.py        names of what MLflow shows of a run or a sweep, both ways; run_files.py, files
     chart_points.py  which points of a curve MLflow is told
     reader.py        finds sweeps, their runs and their files
     writer.py        the one writer of sweeps and runs
     ended_run.py     a run as a value, before it is written; run_picture.py, its preview
-    recorded.py      a run as a store has it; those of a sweep from the store's tables
+    recorded.py      a run as a store has it, and what an embedded store's tables say
     transaction.py   many runs in one transaction of the embedded store
     verification.py  finds runs to verify, and writes what came of it
     provenance.py    versions, machine and source tree that a run is made with
@@ -24,16 +24,19 @@ because that takes seconds.
 
 from bp_pipeline.tracking.ended_run import EndedRun, failed_run, trained_run
 from bp_pipeline.tracking.failures import NothingYet, TrackingError
-from bp_pipeline.tracking.format import Account, FrozenSweep
+from bp_pipeline.tracking.format import MAP, Account
 from bp_pipeline.tracking.models import TrainedNetwork, model_name
 from bp_pipeline.tracking.reader import Reader, latest_attempts, open_for_reading
 from bp_pipeline.tracking.recorded import Recorded, finished_sweep
+from bp_pipeline.tracking.run_files import FrozenSweep
 from bp_pipeline.tracking.saved_view import run_colours
+from bp_pipeline.tracking.server import is_refusal
 from bp_pipeline.tracking.store import resolve_uri
 from bp_pipeline.tracking.verification import RunsToVerify
 from bp_pipeline.tracking.writer import Writer, open_for_writing
 
 __all__ = [
+    "MAP",
     "Account",
     "EndedRun",
     "FrozenSweep",
@@ -46,6 +49,7 @@ __all__ = [
     "Writer",
     "failed_run",
     "finished_sweep",
+    "is_refusal",
     "latest_attempts",
     "model_name",
     "open_for_reading",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult, in_words
 from bp_pipeline.tracking import format as names
+from bp_pipeline.tracking import run_files
 from bp_pipeline.tracking.run_picture import run_picture
 
 if TYPE_CHECKING:
@@ -81,9 +82,9 @@ def trained_run(
     """
 
     def write_files(folder: Path) -> None:
-        names.write_config(folder, config)
-        names.write_environment(folder, config, engine, cluster)
-        names.write_result(folder, result)
+        run_files.write_config(folder, config)
+        run_files.write_environment(folder, config, engine, cluster)
+        run_files.write_result(folder, result)
         (folder / "picture.svg").write_text(run_picture(name, result), encoding="utf-8")
 
     tags = {**names.run_tags(config, sweep), names.RESULT_DIGEST: result.result_digest}
@@ -107,7 +108,7 @@ def failed_run(
     """Return a run that could not be trained, with its error; it is FAILED."""
 
     def write_files(folder: Path) -> None:
-        names.write_config(folder, config)
+        run_files.write_config(folder, config)
         report = "".join(traceback.format_exception(error))
         (folder / "error.txt").write_text(report, encoding="utf-8")
 

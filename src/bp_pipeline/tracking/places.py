@@ -6,6 +6,7 @@ whatever path MLflow wrote down when they were made. How a store is opened is le
 """
 
 import os
+import re
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from bp_pipeline.tracking.failures import TrackingError, key_of_place
 
 BUSY_DEADLINE = 20.0  # seconds, as long as MLflow waits while another program writes
 ARTIFACTS = "mlruns"  # MLflow's own name of the folder beside the database
+
+_PLAIN = re.compile(r"sqlite:///([\w./-]+)")  # where nothing has a meaning of its own
 
 # Where MLflow writes down places of artifacts. It has no call that changes them (its issue 3144),
 # so that this is about its tables: a new one would be left as it is.
@@ -37,7 +40,9 @@ def database_path(uri: str) -> Path:
     TrackingError
         Where it names memory, a home folder as shells write it, or says more than a file's name.
     """
-    from sqlalchemy import make_url
+    if plain := _PLAIN.fullmatch(uri):
+        return Path(os.path.abspath(plain[1]))
+    from sqlalchemy import make_url  # takes half a second to import
 
     url = make_url(uri) if ":///" in uri else None
     path, query = (url.database or "", dict(url.query)) if url else ("", {})

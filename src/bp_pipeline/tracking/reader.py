@@ -1,13 +1,14 @@
 """The reader of MLflow: sweeps, their runs, and the files of a run.
 
 Owns how sweeps and runs are found. It takes no lock and writes nothing, so that somebody else's
-store can be read. Goes through `MlflowClient` throughout and leaves MLflow's global state alone.
+store can be read. Where the tables of an embedded store are known it goes without MLflow, which
+takes seconds to import; elsewhere through `MlflowClient`, and leaves MLflow's global state alone.
 """
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
@@ -20,11 +21,10 @@ from bp_pipeline.tracking.store import A_SWEEP, Store, open_store
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow.entities import Run as Run  # what is found; sweep.py takes it from here
+    from mlflow import MlflowClient
 
 AnyReader = TypeVar("AnyReader", bound="Reader")
 
-_FINISHED = "attributes.status = 'FINISHED'"
 _PAGE = 1000  # runs asked for at a time
 _READERS = 8  # runs whose files a server sends at a time: 240 runs in 11 s instead of 57
 
@@ -39,8 +39,11 @@ class Reader:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._client = store.client
         self._artifact_uris: dict[str, str] = {}
+
+    @cached_property
+    def _client(self) -> "MlflowClient":
+        return self._store.make_client()
 
     @classmethod
     def open(cls: type[AnyReader], uri: str | None, experiment: str) -> AnyReader:
@@ -84,12 +87,11 @@ class Reader:
         """How many threads may well read `artifacts`: one where they lie in folders."""
         return _READERS if self._store.is_served else 1
 
-    def sweeps(self, sweep_digest: str | None = None) -> "Iterator[Run]":
+    def sweeps(self, sweep_digest: str | None = None) -> list[Recorded]:
         """Find all sweeps, or those of one digest, newest first: the parent runs."""
-        same = f" AND tags.`{names.SWEEP_DIGEST}` = '{sweep_digest}'" if sweep_digest else ""
-        return self._search(f"tags.`{names.N_JOBS}` != ''{same}")
+        return self._find({names.N_JOBS: None, names.SWEEP_DIGEST: sweep_digest})
 
-    def find_sweep(self, name: str | None = None) -> "Run":
+    def find_sweep(self, name: str | None = None) -> Recorded:
         """Find the parent run of a sweep.
 
         Parameters
@@ -104,7 +106,7 @@ class Reader:
             Where there is no sweep yet, or not just one of this name.
         """
         if name is None:
-            found = list(islice(self.sweeps(), 1))
+            found = self.sweeps()[:1]
         else:
             called = [(sweep, _names_of(sweep)) for sweep in self.sweeps()]
             found = [sweep for sweep, known in called if name in known] or [
@@ -117,14 +119,14 @@ class Reader:
                 f"`bp list` names those that there are. {A_SWEEP}"
             )
         if len(found) > 1:
-            ids = ", ".join(sweep.info.run_id[:8] for sweep in found[:5])
+            ids = ", ".join(sweep.run_id[:8] for sweep in found[:5])
             raise TrackingError(
                 f"`SWEEP` must fit one sweep, got {name!r}, which fits {len(found)}. "
                 f"Take an id: {ids}{', …' if len(found) > 5 else ''}"
             )
         return found[0]
 
-    def find_of_kind(self, kind: str, name: str | None = None) -> "Run":
+    def find_of_kind(self, kind: str, name: str | None = None) -> Recorded:
         """Find a finished run of a kind that is no sweep's, by its tag `KIND`.
 
         Parameters
@@ -144,8 +146,8 @@ class Reader:
         if not found:
             wanted = kind if name is None else f"{kind} {name!r}"
             raise TrackingError(f"There is no {wanted} in {self.uri}. `bp {kind}` makes one.")
-        if name is not None and len({run.info.run_id for run in found}) > 1:
-            ids = ", ".join(run.info.run_id[:8] for run in found[:5])
+        if name is not None and len(found) > 1:
+            ids = ", ".join(run.run_id[:8] for run in found[:5])
             raise TrackingError(
                 f"`RUN` must fit one {kind}, got {name!r}, which fits {len(found)}. "
                 f"Take an id: {ids}"
@@ -156,35 +158,40 @@ class Reader:
         """Whether there are finished runs of this kind that are called so."""
         return bool(self.all_of_kind(kind, name))
 
-    def all_of_kind(self, kind: str, name: str | None = None) -> "list[Run]":
+    def all_of_kind(self, kind: str, name: str | None = None) -> list[Recorded]:
         """Find the finished runs of a kind, those that are called so or all, newest first."""
-        found = list(self._search(f"tags.`{names.KIND}` = '{kind}' AND {_FINISHED}"))
+        found = _finished(self._find({names.KIND: kind}, with_values=True))
         if name is None:
             return found
-        return [run for run in found if name in (run.info.run_id, run.info.run_name)] or [
-            run for run in found if _begins(run, name)
+        return [run for run in found if name in (run.run_id, run.name)] or [
+            run for run in found if run.run_id.startswith(name) or run.name.startswith(name)
         ]
 
-    def find_same(self, config_digest: str, code_digest: str) -> "Run | None":
+    def find_same(self, config_digest: str, code_digest: str) -> Recorded | None:
         """Find the newest finished run of a config that this very code has trained."""
-        same = f"tags.`{names.CONFIG_DIGEST}` = '{config_digest}' AND {_FINISHED}"
-        same += f" AND tags.`{names.CODE_DIGEST}` = '{code_digest}'"
-        return next(self._search(same), None)
+        same = {names.CONFIG_DIGEST: config_digest, names.CODE_DIGEST: code_digest}
+        return next(iter(_finished(self._find(same))), None)
 
     def runs_of(self, parent_run_id: str, *, with_values: bool = False) -> list[Recorded]:
         """Find all runs of a sweep, newest first, also those that a later attempt has replaced.
 
         With their params and metrics, if `with_values` asks for them.
         """
-        if self._store.tables is None:
-            found = self._search(f"tags.`{names.PARENT}` = '{parent_run_id}'")
-            return [of_mlflow(run, with_values=with_values) for run in found]
-        with failures_explained(self.uri, "read runs"):
-            runs = self._store.tables.runs_tagged(
-                names.PARENT, parent_run_id, with_values=with_values
-            )
-        self._artifact_uris |= {run.run_id: run.artifact_uri for run in runs}
-        return runs
+        return self._find({names.PARENT: parent_run_id}, with_values=with_values)
+
+    def run(self, run_id: str) -> Recorded | None:
+        """Read a run of any experiment, also one that was deleted; None where there is none."""
+        with failures_explained(self.uri, f"find run {run_id}"):
+            if self._store.tables is not None:
+                return self._store.tables.run(run_id)
+            from mlflow.exceptions import MlflowException
+
+            try:
+                return of_mlflow(self._client.get_run(run_id))
+            except MlflowException as error:
+                if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    raise
+                return None
 
     @property
     def knows_tables(self) -> bool:
@@ -225,16 +232,17 @@ class Reader:
             The store's own folder where it is one, in which files may be missing that were deleted
             or never written, and others may be; where artifacts are served, a copy.
         """
-        reading = f"read the artifacts of run {run_id}"
         if run_id not in self._artifact_uris:
-            with failures_explained(self.uri, reading):
-                self._artifact_uris[run_id] = self._client.get_run(run_id).info.artifact_uri
+            run = self.run(run_id)
+            if run is None:
+                raise TrackingError(f"There is no run {run_id!r} in {self.uri}.")
+            self._artifact_uris[run_id] = run.artifact_uri
         place = self._store.artifacts.path(self._artifact_uris[run_id])
         if place is not None:
             yield place
             return
         with tempfile.TemporaryDirectory(prefix="bp_pipeline-") as folder:
-            with failures_explained(self.uri, reading):
+            with failures_explained(self.uri, f"read the artifacts of run {run_id}"):
                 self._download(run_id, files, folder)
             yield Path(folder)
 
@@ -251,9 +259,11 @@ class Reader:
 
     def has_comparison(self, parent_run_id: str) -> bool:
         """Whether MLflow's UI has been told what to show of a sweep."""
+        key = saved_view.VIEW_TAG + parent_run_id
         with failures_explained(self.uri, "read the comparison of runs"):
-            experiment = self._client.get_experiment(self.experiment_id)
-        return saved_view.VIEW_TAG + parent_run_id in experiment.tags
+            if self._store.tables is not None:
+                return self._store.tables.has_tag(key)
+            return key in self._client.get_experiment(self.experiment_id).tags
 
     def page_links(self, parent_run_id: str) -> dict[str, str]:
         """Return a sweep's pages in MLflow's UI, relative to its address.
@@ -262,20 +272,31 @@ class Reader:
         """
         return saved_view.page_links(self.experiment_id, parent_run_id)
 
-    def _search(self, condition: str) -> "Iterator[Run]":
+    def _find(self, tags: Mapping[str, str | None], *, with_values: bool = False) -> list[Recorded]:
+        """Find the runs that have some tags, newest first; None stands for any value."""
+        with failures_explained(self.uri, "read runs"):
+            if self._store.tables is not None:
+                found = self._store.tables.find(tags, with_values=with_values)
+            else:
+                found = [*self._search(tags)]
+        # Each run on its own costs milliseconds; a report reads the artifacts of hundreds.
+        self._artifact_uris |= {run.run_id: run.artifact_uri for run in found}
+        return found
+
+    def _search(self, tags: Mapping[str, str | None]) -> Iterator[Recorded]:
         token = None
         while True:
-            with failures_explained(self.uri, "read runs"):
-                page = self._client.search_runs(
-                    [self.experiment_id],
-                    condition,
-                    max_results=_PAGE,
-                    order_by=["attributes.start_time DESC"],
-                    page_token=token,
-                )
-            # Each run on its own costs milliseconds; a report reads the artifacts of hundreds.
-            self._artifact_uris |= {run.info.run_id: run.info.artifact_uri for run in page}
-            yield from page
+            page = self._client.search_runs(
+                [self.experiment_id],
+                " AND ".join(
+                    f"tags.`{key}` != ''" if value is None else f"tags.`{key}` = '{value}'"
+                    for key, value in tags.items()
+                ),
+                max_results=_PAGE,
+                order_by=["attributes.start_time DESC"],
+                page_token=token,
+            )
+            yield from map(of_mlflow, page)
             token = page.token
             if not token:
                 return
@@ -301,10 +322,6 @@ def open_for_reading(uri: str | None, experiment: str) -> Reader:
     return Reader.open(uri, experiment)
 
 
-def _begins(run: "Run", name: str) -> bool:
-    return run.info.run_id.startswith(name) or run.info.run_name.startswith(name)
-
-
 def latest_attempts(runs: Sequence[Recorded]) -> list[Recorded]:
     """Leave out of a sweep's runs, the newest first, those that a later attempt has replaced."""
     attempts: dict[tuple[str, str | None], list[Recorded]] = {}
@@ -318,5 +335,9 @@ def latest_attempts(runs: Sequence[Recorded]) -> list[Recorded]:
     ]
 
 
-def _names_of(sweep: "Run") -> tuple[str, str, str]:
-    return sweep.info.run_id, sweep.data.tags[names.SWEEP_DIGEST], sweep.info.run_name
+def _names_of(sweep: Recorded) -> tuple[str, str, str]:
+    return sweep.run_id, sweep.tags[names.SWEEP_DIGEST], sweep.name
+
+
+def _finished(runs: Sequence[Recorded]) -> list[Recorded]:
+    return [run for run in runs if run.status == "FINISHED"]

@@ -23,43 +23,51 @@ TESTED_REVISIONS = frozenset({"dc11669786a5"})  # of MLflow 3.17, as `mlflow db 
 
 _REVISION = "SELECT version_num FROM alembic_version"
 _EXPERIMENT = "SELECT experiment_id FROM experiments WHERE name = ? AND lifecycle_stage = 'active'"
-_TAGGED = "(SELECT run_uuid FROM tags WHERE key = ? AND value = ?)"
 _RUNS = (
-    f"SELECT run_uuid, name, status, artifact_uri FROM runs WHERE run_uuid IN {_TAGGED} "
-    "AND experiment_id = ? AND lifecycle_stage = 'active' ORDER BY start_time DESC, run_uuid"
+    "SELECT run_uuid, name, status, start_time, artifact_uri, lifecycle_stage, experiment_id "
+    "FROM runs WHERE {} ORDER BY start_time DESC, run_uuid"
 )
+_THIS = "run_uuid = ?"
+_TAGGED = "run_uuid IN (SELECT run_uuid FROM tags WHERE key = ? AND value = coalesce(?, value))"
 _VALUES = {
-    table: f"SELECT run_uuid, key, {value} FROM {table} WHERE run_uuid IN {_TAGGED}"
+    table: f"SELECT run_uuid, key, {value} FROM {table} WHERE {{}}"
     for table, value in {
         "tags": "value",
         "params": "value",
         "latest_metrics": "iif(is_nan, NULL, value)",
     }.items()
 }
-
-
 _POINTS = "SELECT key, step, iif(is_nan, NULL, value) FROM metrics WHERE run_uuid = ?"
+_HAS_TAG = "SELECT EXISTS (SELECT 1 FROM experiment_tags WHERE experiment_id = ? AND key = ?)"
 
 Points = Mapping[str, Sequence[tuple[int, float]]]  # by the names of metrics: steps and values
 
 
 class Recorded(NamedTuple):
-    """A run as the store has it, without its files; without params and metrics if not asked for."""
+    """A run as the store has it, without its files; without params and metrics if not asked for.
+
+    `start_time` is in milliseconds since 1970.
+    """
 
     run_id: str
     name: str
     status: str
+    start_time: int
+    artifact_uri: str
+    lifecycle_stage: str
+    experiment_id: str
     tags: Mapping[str, str]
     params: Mapping[str, str] = {}
     metrics: Mapping[str, float] = {}
-    artifact_uri: str = ""
 
 
-def of_mlflow(run: "Run", *, with_values: bool = False) -> Recorded:
-    """Return what MLflow's client has found, with params and metrics if they are asked for."""
+def of_mlflow(run: "Run") -> Recorded:
+    """Return what MLflow's client has found."""
     info, data = run.info, run.data
-    values = (data.params, data.metrics) if with_values else ({}, {})
-    return Recorded(info.run_id, info.run_name, info.status, data.tags, *values, info.artifact_uri)
+    return Recorded(
+        info.run_id, info.run_name, info.status, info.start_time, info.artifact_uri,
+        info.lifecycle_stage, info.experiment_id, data.tags, data.params, data.metrics,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -78,40 +86,60 @@ class Tables:
     query: Mapping[str, str]
     experiment_id: str
 
-    def runs_tagged(self, key: str, value: str, *, with_values: bool = False) -> list[Recorded]:
-        """Read the runs that have a tag, the newest first, as MLflow's search finds them.
+    def find(self, tags: Mapping[str, str | None], *, with_values: bool = False) -> list[Recorded]:
+        """Read the runs of the experiment that have some tags, newest first, as MLflow finds them.
 
         Parameters
         ----------
-        key, value
-            The tag.
+        tags
+            Their values; None stands for any.
         with_values
             Whether to read params and metrics as well.
         """
-        tables = ("tags", "params", "latest_metrics")
-        with closing(connect(self.path, {**self.query}, BUSY_DEADLINE)) as database:
-            runs = database.execute(_RUNS, (key, value, int(self.experiment_id))).fetchall()
-            tags, params, metrics = (
-                _by_run(database.execute(_VALUES[table], (key, value)))
-                if with_values or table == "tags"
-                else {}
-                for table in tables
-            )
-        return [
-            Recorded(
-                run_id, name, status, tags.get(run_id, {}), params.get(run_id, {}),
-                metrics.get(run_id, {}), uri,
-            )
-            for run_id, name, status, uri in runs
-        ]  # fmt: skip
+        arguments = [text for tag in tags.items() for text in tag]
+        runs = self._read(" AND ".join([_TAGGED] * len(tags)), arguments, with_values)
+        here = self.experiment_id, "active"
+        return [run for run in runs if (run.experiment_id, run.lifecycle_stage) == here]
+
+    def run(self, run_id: str) -> Recorded | None:
+        """Read a run of any experiment, also one that was deleted."""
+        return next(iter(self._read(_THIS, [run_id], with_values=True)), None)
+
+    def has_tag(self, key: str) -> bool:
+        """Whether the experiment has a tag."""
+        with closing(self._connect()) as database:
+            [found] = database.execute(_HAS_TAG, (int(self.experiment_id), key)).fetchone()
+        return bool(found)
 
     def points(self, run_id: str) -> Points:
-        """Read every step of every metric of a run, of which `runs_tagged` reads the latest."""
+        """Read every step of every metric of a run, of which `find` reads the latest."""
         points: dict[str, list[tuple[int, float]]] = {}
-        with closing(connect(self.path, {**self.query}, BUSY_DEADLINE)) as database:
+        with closing(self._connect()) as database:
             for key, step, value in database.execute(_POINTS, (run_id,)):
                 points.setdefault(key, []).append((step, math.nan if value is None else value))
         return points
+
+    def _read(
+        self, condition: str, arguments: Sequence[str | None], with_values: bool
+    ) -> list[Recorded]:
+        with closing(self._connect()) as database:
+            runs = database.execute(_RUNS.format(condition), arguments).fetchall()
+            tags, params, metrics = (
+                _by_run(database.execute(select.format(condition), arguments))
+                if with_values or table == "tags"
+                else {}
+                for table, select in _VALUES.items()
+            )
+        return [
+            Recorded(
+                run_id, name, status, start_time, uri, stage, str(experiment_id),
+                tags.get(run_id, {}), params.get(run_id, {}), metrics.get(run_id, {}),
+            )
+            for run_id, name, status, start_time, uri, stage, experiment_id in runs
+        ]  # fmt: skip
+
+    def _connect(self) -> sqlite3.Connection:
+        return connect(self.path, {**self.query}, BUSY_DEADLINE)
 
 
 def find_tables(path: Path, query: Mapping[str, str], experiment: str) -> Tables | None:
@@ -144,21 +172,14 @@ def finished_sweep(
         return None
     path = database_path(uri)
     tables = find_tables(path, {"mode": "rw"}, experiment)
-    sweeps = tables.runs_tagged("bp.sweep_digest", sweep_digest) if tables else []
-    newest = next(
-        (
-            run
-            for run in sweeps
-            if "bp.n_jobs" in run.tags and run.tags.get("bp.code_digest") == code_digest
-        ),
-        None,
-    )
+    same = {"bp.sweep_digest": sweep_digest, "bp.code_digest": code_digest, "bp.n_jobs": None}
+    newest = next(iter(tables.find(same)), None) if tables else None
     if tables is None or newest is None or newest.status != "FINISHED":
         return None
     with closing(connect(path, {"mode": "rw"}, BUSY_DEADLINE)) as database:
         if find_artifacts(database, path).moved:  # MLflow is to be told where they are now
             return None
-    return newest.run_id, tables.runs_tagged("mlflow.parentRunId", newest.run_id)
+    return newest.run_id, tables.find({"mlflow.parentRunId": newest.run_id})
 
 
 def _by_run(rows: Iterable[tuple[str, str, Any]]) -> dict[str, dict[str, Any]]:

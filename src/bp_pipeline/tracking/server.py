@@ -170,6 +170,16 @@ def is_in_trouble(error: BaseException | None) -> bool:
     return status is not None and (status == 429 or status >= 500)
 
 
+def is_refusal(error: BaseException | None) -> bool:
+    """Whether MLflow has understood what it was asked, and will refuse it again: HTTP 4xx."""
+    from mlflow.exceptions import MlflowException
+
+    if not isinstance(error, MlflowException):
+        return False
+    status = _status_of(error) or error.get_http_status_code()  # type: ignore[no-untyped-call]
+    return 400 <= status < 500 and status != 429
+
+
 def _is_of_mlflow(error: "MlflowException") -> bool:
     """Whether an answer names MLflow's own code of an error."""
     return "error_code" in getattr(error, "json", {})

@@ -69,8 +69,10 @@ class Store:
     ----------
     uri
         As MLflow takes it, with the path of a database made absolute.
-    client, experiment, experiment_id
-        What to ask and write with, and where: MLflow's name of the experiment, and its id.
+    make_client
+        Makes what to ask and write with, for which MLflow is imported.
+    experiment, experiment_id
+        Where: MLflow's name of the experiment, and its id.
     lock
         To be held while writing.
     sweep_locks
@@ -84,7 +86,7 @@ class Store:
     """
 
     uri: str
-    client: "MlflowClient"
+    make_client: "Callable[[], MlflowClient]"
     experiment: str
     experiment_id: str
     lock: AbstractContextManager[object] = field(default_factory=nullcontext)
@@ -137,8 +139,8 @@ def open_store(configured: str | None, experiment: str, *, to_write: bool) -> St
     NothingYet
         Where there is nothing to read.
     """
-    uri = resolve_uri(configured)
-    with ExitStack() as opened:
+    uri, opened = resolve_uri(configured), ExitStack()
+    try:
         opened.enter_context(variables(_SETTINGS, override=False))
         if uri.startswith("sqlite"):  # workspaces are a server's; MLflow finds no experiment else
             opened.enter_context(variables({"MLFLOW_ENABLE_WORKSPACES": None}, override=True))
@@ -148,6 +150,9 @@ def open_store(configured: str | None, experiment: str, *, to_write: bool) -> St
                 open_embedded = _open_to_write if to_write else _open_to_read
                 return open_embedded(database_path(uri), experiment, opened)
             return _open_served(uri, experiment, opened, to_write)
+    except BaseException:
+        opened.close()
+        raise
 
 
 def resolve_uri(configured: str | None) -> str:
@@ -207,7 +212,7 @@ def _open_to_write(path: Path, experiment: str, opened: ExitStack) -> Store:
         transactions = _transactions(client, experiment_id, store.engine, path) if known else None
     locks, artifacts = Path(f"{path}.locks"), Artifacts(path.parent / ARTIFACTS)
     return Store(
-        uri, client, experiment, experiment_id, lock, locks, artifacts, opened.pop_all(),
+        uri, lambda: client, experiment, experiment_id, lock, locks, artifacts, opened,
         transactions, tables,
     )  # fmt: skip
 
@@ -223,25 +228,31 @@ def _transactions(
 
 
 def _open_to_read(path: Path, experiment: str, opened: ExitStack) -> Store:
-    """Open an embedded store, whoever it belongs to, and leave no trace of that."""
-    from mlflow import MlflowClient
+    """Open an embedded store, whoever it belongs to, and leave no trace of that.
 
+    Where its tables are known, MLflow is imported for what they do not tell, if at all.
+    """
     if not is_made(path):
         raise NothingYet(f"There is no store {path} yet. {A_SWEEP}")
     is_ours = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
     query = {} if is_ours else _read_only(path)
     mode = {"mode": "rw"} if is_ours else query
-    with closing(_checked(path, mode)) as database:
-        artifacts = find_artifacts(database, path)
+
+    def client() -> "MlflowClient":
+        from mlflow import MlflowClient
+
+        _checked(path, mode).close()
+        readable = database_uri(path) if is_ours else readable_uri(path, query)
+        opened.callback(_sql_store(readable, path).engine.dispose)
+        return MlflowClient(readable)
+
     tables = find_tables(path, mode, experiment)
-    readable = database_uri(path) if is_ours else readable_uri(path, query)
-    store = _sql_store(readable, path)
-    opened.callback(store.engine.dispose)
-    client = MlflowClient(readable)
-    experiment_id = _experiment_id(client, experiment, None)
+    experiment_id = tables.experiment_id if tables else _experiment_id(client(), experiment, None)
+    with closing(connect(path, mode, BUSY_DEADLINE)) as database:
+        artifacts = find_artifacts(database, path)
     return Store(
         database_uri(path), client, experiment, experiment_id,
-        artifacts=artifacts, opened=opened.pop_all(), tables=tables,
+        artifacts=artifacts, opened=opened, tables=tables,
     )  # fmt: skip
 
 
@@ -254,7 +265,7 @@ def _open_served(uri: str, experiment: str, opened: ExitStack, to_write: bool) -
     )
     name = sha256(uri.encode()).hexdigest()[:16]
     locks = Path(tempfile.gettempdir()) / f"bp_pipeline-{os.getuid()}-{name}.locks"
-    return Store(uri, client, experiment, experiment_id, sweep_locks=locks, opened=opened.pop_all())
+    return Store(uri, lambda: client, experiment, experiment_id, sweep_locks=locks, opened=opened)
 
 
 def _experiment_id(client: "MlflowClient", name: str, make: Callable[[str], str] | None) -> str:

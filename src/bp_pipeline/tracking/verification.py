@@ -14,16 +14,17 @@ from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult
 from bp_pipeline.tracking import format as names
 from bp_pipeline.tracking.ended_run import time_before
-from bp_pipeline.tracking.failures import TrackingError, failures_explained
+from bp_pipeline.tracking.failures import TrackingError
 from bp_pipeline.tracking.provenance import package_version
 from bp_pipeline.tracking.reader import Reader, latest_attempts
-from bp_pipeline.tracking.recorded import Points, Recorded, of_mlflow
+from bp_pipeline.tracking.recorded import Points, Recorded
 from bp_pipeline.tracking.writer import Writer
 
 if TYPE_CHECKING:
     import pandas as pd
 
 REPRODUCTIONS = "bp_pipeline/reproductions"
+_LEAST_KEPT = 250  # characters of a param, in MLflow's first versions; now there are 6,000
 _MOST_LINKS = 20  # in the description, whose length is limited; the table names every run
 
 
@@ -51,7 +52,7 @@ def disagreement(
         version of this package has written may be defined otherwise, and is none.
     """
     for key, value in names.shown_params(config).items():
-        if key in shown and not _same(shown[key], value):
+        if key in shown and not (_same(shown[key], value) or _is_cut(shown[key], value)):
             return f"MLflow's {key} is {shown[key]}, that of config.yaml is {value}"
     same_version = shown.get(names.VERSION) == package_version()
     if same_version and shown.get(names.CONFIG_DIGEST) != config.config_digest:
@@ -75,6 +76,12 @@ def _wrong_point(points: Sequence[tuple[int, float]], values: Mapping[int, float
     return f"lacks step {min(absent)}" if absent else ""
 
 
+def _is_cut(shown: Any, value: Any) -> bool:
+    """Whether a param is a long text of which MLflow has kept the beginning."""
+    texts = isinstance(shown, str) and isinstance(value, str)
+    return texts and len(shown) >= _LEAST_KEPT and value.startswith(shown)
+
+
 def _same(shown: Any, value: Any) -> bool:
     """Whether two values are equal; in a table NaN stands for none."""
     return bool(shown == value) or (value is None and shown != shown)
@@ -91,11 +98,11 @@ class RunsToVerify(Reader):
         TrackingError
             Where there is no run of an id, or it is a sweep, or it was deleted.
         """
-        return [self._find(run_id) for run_id in dict.fromkeys(run_ids)]
+        return [self._to_verify(run_id) for run_id in dict.fromkeys(run_ids)]
 
     def of_sweep(self, name: str | None) -> list[Recorded]:
         """Find the runs of a sweep, the newest by default: one a job, whatever its status."""
-        found = self.runs_of(self.find_sweep(name).info.run_id, with_values=True)
+        found = self.runs_of(self.find_sweep(name).run_id, with_values=True)
         runs = latest_attempts(found)
         return sorted(runs, key=lambda run: (run.name, run.run_id))
 
@@ -104,9 +111,9 @@ class RunsToVerify(Reader):
 
         MLflow draws run ids at random: in their order, each seed takes the next `n` of the circle.
         """
-        has_result = f"attributes.status = 'FINISHED' AND tags.`{names.RESULT_DIGEST}` != ''"
-        found = (of_mlflow(run, with_values=True) for run in self._search(has_result))
-        runs = sorted(found, key=lambda run: run.run_id)
+        found = self._find({names.RESULT_DIGEST: None}, with_values=True)
+        finished = (run for run in found if run.status == "FINISHED")
+        runs = sorted(finished, key=lambda run: run.run_id)
         return [runs[(seed * n + i) % len(runs)] for i in range(min(n, len(runs)))]
 
     def record_reproduction(
@@ -136,27 +143,21 @@ class RunsToVerify(Reader):
         with _Verifications.open(self.uri, REPRODUCTIONS) as experiment:
             return experiment.record_verdicts(name, verdicts, seconds)
 
-    def _find(self, run_id: str) -> Recorded:
-        from mlflow.exceptions import MlflowException
-
-        with failures_explained(self.uri, f"find run {run_id}"):
-            try:
-                run = self._client.get_run(run_id)
-            except MlflowException as error:
-                if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                    raise
-                raise TrackingError(
-                    f"There is no run {run_id!r} in {self.uri}. "
-                    "Take an id that MLflow shows, or `--sweep` for all runs of one."
-                ) from None
-        if run.info.lifecycle_stage != "active":
+    def _to_verify(self, run_id: str) -> Recorded:
+        run = self.run(run_id)
+        if run is None:
+            raise TrackingError(
+                f"There is no run {run_id!r} in {self.uri}. "
+                "Take an id that MLflow shows, or `--sweep` for all runs of one."
+            )
+        if run.lifecycle_stage != "active":
             raise TrackingError(
                 f"Run {run_id} was deleted. Bring it back with "
                 f"`mlflow runs restore --run-id {run_id}`."
             )
-        if names.N_JOBS in run.data.tags:
+        if names.N_JOBS in run.tags:
             raise TrackingError(f"Run {run_id} is a sweep. Use `bp reproduce --sweep {run_id}`.")
-        return of_mlflow(run, with_values=True)
+        return run
 
 
 class _Verifications(Writer):
@@ -200,9 +201,9 @@ class _Verifications(Writer):
         return "\n".join([*lines, *([f"- and {more} more, in verdicts.json"] if more else [])])
 
     def _address(self, run_id: str) -> str:
-        with failures_explained(self.uri, f"find run {run_id}"):
-            experiment_id = self._client.get_run(run_id).info.experiment_id
-        return f"#/experiments/{experiment_id}/runs/{run_id}"
+        run = self.run(run_id)
+        assert run is not None  # it was verified
+        return f"#/experiments/{run.experiment_id}/runs/{run_id}"
 
 
 def _table(verdicts: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":

@@ -20,7 +20,7 @@ from filelock import FileLock
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult
 from bp_pipeline.tracking import format as names
-from bp_pipeline.tracking import models, saved_view
+from bp_pipeline.tracking import models, run_files, saved_view
 from bp_pipeline.tracking.ended_run import (
     EndedRun,
     cut_to_tag,
@@ -58,7 +58,7 @@ class Writer(Reader):
         return self._store.unfinished / digest
 
     def start_sweep(
-        self, name: str, frozen: names.FrozenSweep, configs: Sequence[RunConfig] = ()
+        self, name: str, frozen: run_files.FrozenSweep, configs: Sequence[RunConfig] = ()
     ) -> str:
         """Make the parent run of a sweep, with its frozen list of jobs; return its id.
 
@@ -73,12 +73,12 @@ class Writer(Reader):
         """
         tags = {names.SWEEP_DIGEST: frozen.sweep_digest, names.N_JOBS: str(len(frozen.jobs))}
         with self._recording(name, {**names.source_tags(), **tags}) as run:
-            with self._new_artifacts(run) as folder:
-                names.write_sweep(folder, frozen)
+            with self._new_artifacts(of_mlflow(run)) as folder:
+                run_files.write_sweep(folder, frozen)
             self._client.log_batch(run.info.run_id, params=names.common_params(configs))
         return str(run.info.run_id)
 
-    def resume_sweep(self, parent: "Run", frozen: names.FrozenSweep) -> str:
+    def resume_sweep(self, parent: Recorded, frozen: run_files.FrozenSweep) -> str:
         """Set a sweep RUNNING again; return its id.
 
         Its `sweep.yaml` is written once more, in case a kill came before it was there.
@@ -86,10 +86,10 @@ class Writer(Reader):
         with self._writing("resume a sweep"):
             if self._store.transactions:
                 self._store.transactions.remove_half_written()
-            self._client.update_run(parent.info.run_id, "RUNNING")
+            self._client.update_run(parent.run_id, "RUNNING")
             with self._new_artifacts(parent) as folder:
-                names.write_sweep(folder, frozen)
-        return str(parent.info.run_id)
+                run_files.write_sweep(folder, frozen)
+        return parent.run_id
 
     def kill_half_written(self, parent_run_id: str) -> None:
         """Mark the runs of a sweep as KILLED that were begun anew, which happens on a server."""
@@ -133,8 +133,8 @@ class Writer(Reader):
             return
         with suppress(TrackingError):
             for sweep in self.sweeps(sweep_digest):
-                run_id = sweep.info.run_id
-                if sweep.info.status == "RUNNING" and run_id not in others:
+                run_id = sweep.run_id
+                if sweep.status == "RUNNING" and run_id not in others:
                     self.finish(run_id, "KILLED")
                     self.kill_unfinished(self.runs_of(run_id))
                     self.write_account(run_id, account)
@@ -218,8 +218,8 @@ class Writer(Reader):
         """
 
         def write_files(folder: Path) -> None:
-            names.write_config(folder, config)
-            names.write_environment(folder, config, engine, cluster)
+            run_files.write_config(folder, config)
+            run_files.write_environment(folder, config, engine, cluster)
             write(folder)
 
         run = EndedRun(
@@ -262,7 +262,7 @@ class Writer(Reader):
     def _record_once(self, run: EndedRun, begun: list[str]) -> str:
         with self._recording(run.name, run.tags, run.start_time) as made:
             begun.append(run_id := str(made.info.run_id))
-            with self._new_artifacts(made) as folder:
+            with self._new_artifacts(of_mlflow(made)) as folder:
                 run.write_files(folder)
             self._client.log_batch(run_id, metrics=run.metrics, params=run.params)
             if run.datasets:
@@ -342,11 +342,7 @@ class Writer(Reader):
                 return None
             run = self._client.get_run(version.run_id)
             is_there = run.info.lifecycle_stage == "active"
-            return (
-                (str(version.version), names.as_row(of_mlflow(run, with_values=True)))
-                if is_there
-                else None
-            )
+            return (str(version.version), names.as_row(of_mlflow(run))) if is_there else None
 
     def crown(self, name: str, version: str) -> None:
         """Point alias `champion` of a model to one of its versions."""
@@ -403,19 +399,19 @@ class Writer(Reader):
             yield
 
     @contextmanager
-    def _new_artifacts(self, run: "Run") -> Iterator[Path]:
+    def _new_artifacts(self, run: Recorded) -> Iterator[Path]:
         """Open a folder whose files become the run's artifacts.
 
         Where those are kept in a folder it is that one; a copy would double a large run's writes.
         """
-        place = self._store.artifacts.path(run.info.artifact_uri)
+        place = self._store.artifacts.path(run.artifact_uri)
         if place is not None:
             place.mkdir(parents=True, exist_ok=True)
             yield place
             return
         with tempfile.TemporaryDirectory(prefix="bp_pipeline-") as folder:
             yield Path(folder)
-            self._client.log_artifacts(run.info.run_id, folder)
+            self._client.log_artifacts(run.run_id, folder)
 
 
 def open_for_writing(uri: str | None, experiment: str) -> Writer:
