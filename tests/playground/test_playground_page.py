@@ -103,6 +103,21 @@ def test_it_opens_on_the_article_which_never_learns(article: Page) -> None:
     assert digest_of(article) == trained(composed(*ARTICLE)).result_digest
 
 
+def test_it_says_what_it_opens_on_and_that_it_needs_scripts(
+    browser: Browser, tmp_path: Path
+) -> None:
+    frame = '<iframe sandbox="" src="page.html" width="1200" height="900"></iframe>'
+    (tmp_path / "outer.html").write_text(frame, encoding="utf-8")
+    page = browser.new_page()
+    for words, begins in (([*ARTICLE], "press Play, and its outputs"), ([], "opens on tanh")):
+        write_playground(composed(*words), tmp_path / "page.html")
+        page.goto((tmp_path / "outer.html").as_uri())
+        shown = page.frame_locator("iframe")
+        expect(shown.locator("header")).to_contain_text(begins)
+        expect(shown.locator("noscript p")).to_be_visible()
+    page.close()
+
+
 def test_each_correction_is_a_button(article: Page) -> None:
     made = []
     for button in article.locator("[data-correction]").all():
@@ -161,6 +176,29 @@ def test_a_click_on_a_unit_or_weight_shows_its_equations(article: Page) -> None:
     expect(article.locator("#equations")).to_contain_text("∂L/∂V02")
     article.get_by_label("Equations of").select_option("W10")
     expect(article.locator("#equations")).to_contain_text("X0·δ_Z1")
+
+
+def test_a_page_that_plays_is_drawn_to_the_end(open_page: Open) -> None:
+    """Pictures take turns while it plays; when it stops, all of them are of its last epoch."""
+    epochs = 300
+    page = open_page(composed("network.hidden=[16,16]", f"training.epochs={epochs}"))
+    page.get_by_label("epochs/s").select_option("2000")
+    page.locator("#play").click()
+    expect(page.locator("#status")).to_contain_text(f"epoch {epochs}")
+    shown = ("#equations", "#outputs", "#diagram", "#why")
+    texts = [page.locator(place).text_content() for place in shown]
+    surface = page.evaluate("document.getElementById('surface').toDataURL()")
+    assert page.locator("#curve").get_attribute("aria-label").endswith(f"epoch {epochs}")
+    page.reload()  # its address says which epoch
+    expect(page.locator("#status")).to_contain_text(f"epoch {epochs}")
+    assert [page.locator(place).text_content() for place in shown] == texts
+    assert page.evaluate("document.getElementById('surface').toDataURL()") == surface
+
+
+def test_a_long_table_of_outputs_is_shown_in_part(open_page: Open) -> None:
+    page = open_page(composed("task=parity", "task.bits=7", "training.epochs=2", "replicates=1"))
+    expect(page.locator("#rows")).to_contain_text("64 of 128")
+    expect(page.locator("#outputs tbody tr")).to_have_count(64)
 
 
 WRONG_ENTRIES = [

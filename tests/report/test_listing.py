@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 from commands import run_bp
+from report.by_hand import by_hand, run
 
 from bp_pipeline import load_sweep
-from bp_pipeline.report import list_sweeps
+from bp_pipeline.report import Findings, list_sweeps
+from bp_pipeline.report.listing import pooled
+from bp_pipeline.report.tables import ranked
 from bp_pipeline.tracking import open_for_reading
 
 SMALL = ["replicates=4", "training.epochs=200", "training.record=5", "engine=numpy"]
@@ -43,12 +46,26 @@ def test_sweeps_are_listed_with_what_was_best(
     for line, row in zip(lines, listed.itertuples(), strict=True):
         assert line.split()[:2] == [row.id[:8], row.digest[:8]]
         sweep = load_sweep(row.id)
-        best = sweep.runs.set_index("name")["solved/rate"]
-        assert row.rate == best.max() == best[row.best]
+        places = sweep.finished
+        assert row.rate == places["solved/rate"].max()
         assert (row.name, row.digest) == (sweep.name, sweep.digest)
         assert row.best in line
-    assert "lr=5" in listed["best"][0]
+    assert listed["best"].tolist() == ["lr=5.0", "all seeds"]
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_runs_that_differ_in_their_seed_are_pooled() -> None:
+    """A single seed of the worse setting solves all: the best of single runs."""
+    solved, lost = [10] * 4, [None] * 4
+    sweep = by_hand(
+        run(solved, 1.0, seed=0), run(lost, 1.0, seed=1),
+        run([10] * 3 + [None], 3.0, seed=0), run([10] * 3 + [None], 3.0, seed=1),
+    )  # fmt: skip
+    names = [f"lr={rate} · seed={seed}" for rate in (1, 3) for seed in (0, 1)]
+    best = ranked(pooled(sweep.runs.assign(name=names))).iloc[0]
+    top = Findings(sweep).top
+    assert best["name"] == "lr=3"
+    assert (best["solved/rate"], best["solved/rate_low"]) == (0.75, top["solved/rate_low"])
 
 
 def test_maps_are_listed_with_their_pixels(tmp_path: Path) -> None:

@@ -20,12 +20,30 @@ from bp_pipeline.report.notation import (
     p_value,
     percent,
     percent_interval,
+    percents,
     sorted_rows,
 )
 from bp_pipeline.report.sweep_data import RATE
 from bp_pipeline.report.tables import grid
 
 NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("shares", "texts"),
+    [
+        ([0.307, 0.616, 0.077], ["31", "61", "8"]),
+        ([0.254, 0.164, 0.1345, 0.4475], ["25", "16", "14", "45"]),
+        ([0.333, 0.333, 0.334], ["33", "33", "34"]),
+        ([0.996, 0.002, 0.002], ["98", "1", "1"]),
+        ([0.0, 1.0], ["0", "100"]),
+        ([0.005] * 200, ["1"] * 200),
+        ([0.254, 0.164], ["25", "16"]),
+        ([NAN, 0.5], ["–", "50"]),
+    ],
+)
+def test_shares_of_a_whole_add_to_100(shares: list[float], texts: list[str]) -> None:
+    assert percents(shares) == texts
 
 
 @pytest.mark.parametrize(

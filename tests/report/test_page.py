@@ -160,6 +160,16 @@ def test_every_picture_says_what_it_shows(sweep: Sweep, tmp_path: Path) -> None:
         assert all(told)
 
 
+def test_curves_of_convergence_are_about_what_converged(tmp_path: Path) -> None:
+    """Networks that converge and lose it again have converged, though they do not solve."""
+    replicates = by_hand(run(ENDS), run(ENDS, 3.0)).replicates.assign(solved=False)
+    made = by_hand(run(ENDS), run(ENDS, 3.0), replicates=replicates)
+    page = page_of(made, tmp_path)
+    [survival] = page.select("#survival figure svg")
+    assert "25 %" in survival.find("desc").get_text()
+    assert len(page.select("#survival .legend li svg path")) == 2
+
+
 def test_sections_come_in_one_order_everywhere(sweep: Sweep, tmp_path: Path) -> None:
     sections = outline(Findings(sweep)).sections
     page = page_of(sweep, tmp_path)

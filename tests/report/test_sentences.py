@@ -57,6 +57,20 @@ def test_the_numbers_of_a_sweep_of_two_settings() -> None:
     assert numbers(sentences.losses(findings)) == ["0.3", "0.1", "1", "4"]
 
 
+def test_networks_that_lost_their_convergence_and_runs_of_which_half_diverge_are_told() -> None:
+    ends = [10, 10, DIVERGED, DIVERGED]
+    first = by_hand(run(ends), run(ends, 3.0))
+    findings = Findings(
+        by_hand(
+            run(ends),
+            run(ends, 3.0),
+            replicates=first.replicates.assign(solved=[True, False, False, False] * 2),
+        )
+    )
+    assert "25 % converged and lost it again" in sentences.came_out(findings)
+    assert "2 of all 2 runs" in sentences.losses(findings)
+
+
 def test_the_numbers_of_a_sweep_of_one_setting() -> None:
     findings = findings_of(run([3, 5, 9, None], 1.0), run([30, 50, None, None], 3.0, loss=0.05))
     assert numbers(sentences.speed(findings)) == ["5", "1", "50", "3"]

@@ -57,7 +57,9 @@ def test_what_draws_nothing_is_not_tested_and_equal_bits_are_said() -> None:
 def test_its_files_and_what_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fast = {"optimizer__momentum": 0.9}
     second = by_hand(run(LOST * 4, 1.0, **fast), run(SOLVED * 4, 3.0, **fast))
-    second = replace(second, runs=second.runs.assign(**{"bp.result_digest": ["a", "b"]}))
+    second = replace(
+        second, name="fast", runs=second.runs.assign(**{"bp.result_digest": ["a", "b"]})
+    )
     two = compare_two(by_hand(run(SOLVED * 4, 1.0), run(SOLVED * 4, 3.0)), second)
     write_comparison(two, tmp_path)
     names = {f"{name}.{kind}" for name in ("asked", "compared") for kind in ("csv", "md", "tex")}
@@ -68,6 +70,8 @@ def test_its_files_and_what_is_printed(tmp_path: Path, capsys: pytest.CaptureFix
     cells = [cell.get_text() for cell in page.select("#results tbody tr")[0].select("td")]
     assert cells[:2] == ["1", "75"]
     assert "25" in cells
+    assert cells[-3:-1] == ["24", "8"]  # solved by A alone, by B alone
+    assert page.select_one(".lead").get_text() == f"A is {two.names[0]}, B is {two.names[1]}."
     print_comparison(two)
     out = capsys.readouterr().out
     assert "A is better in 1" in out

@@ -86,6 +86,7 @@ def test_charts_of_many_runs_show_a_sample_and_the_table_the_best(
         assert isinstance(view, dict)
         assert isinstance(table, str)
         assert state_of(view["state"])["orderByKey"] == order
+        assert state_of(view["state"])["runListHidden"] == (n_runs > saved_view.RUNS_LOADED)
         assert state_of(table)["orderByKey"] == "metrics.`solved/rate`"
 
 

@@ -1,17 +1,21 @@
-"""Whom the report's page shuts out: axe-core, colours, phones and paper, in a real browser."""
+"""Whom our pages shut out: axe-core, colours, phones and paper, in a real browser."""
 
+import re
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from commands import run_bp
+from playwright.sync_api import Browser, Page, expect
 from report.by_hand import by_hand, run
+from user import environment
 
-from bp_pipeline.report import Findings, write_report
+from bp_pipeline.report import Findings, compare_two, write_comparison, write_report
 
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 DEFICIENCIES = ("deuteranopia", "achromatopsia")
 
 
@@ -30,10 +34,67 @@ def sheet(browser: Browser, report: Path) -> Iterator[Page]:
     page.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(scheme: Any, sheet: Page) -> None:
-    sheet.emulate_media(color_scheme=scheme)
-    assert Axe().run(sheet).response["violations"] == []
+@pytest.fixture(scope="module")
+def pages(store: Path, report: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Make one page of each kind."""
+    folder = tmp_path_factory.mktemp("pages")
+    words = {
+        "map": ["map", "map.resolution=[4,3]", "training.epochs=20"],
+        "step": ["explain", "init=normal", "--format=html", "--out", str(folder / "step.html")],
+        "deep": ["explain", "network.hidden=[4,3]", "--format=html"],
+    }
+    words["deep"] += ["--out", str(folder / "deep.html")]
+    for command in words.values():
+        run_bp(*command, cwd=folder, environment=environment(), code=0)
+    sweeps = [by_hand(run([10, None] * 20, 1.0, optimizer__momentum=m)) for m in (0.0, 0.9)]
+    write_comparison(compare_two(*sweeps), folder)
+    [drawn] = folder.glob("reports/*/map.html")
+    [playground] = report.parent.glob("playground-*.html")
+    made = {name: folder / f"{name}.html" for name in ("comparison", "step", "deep")}
+    return {**made, "report": report, "map": drawn, "playground": playground}
+
+
+@pytest.mark.parametrize("name", ["report", "comparison", "step", "deep", "map", "playground"])
+def test_axe_finds_nothing(name: str, pages: dict[str, Path], browser: Browser) -> None:
+    """A narrow window too, where tables scroll; both themes."""
+    page = browser.new_page()
+    page.goto(pages[name].as_uri())
+    found = []
+    for width in (400, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            found += Axe().run(page).response["violations"]
+    page.close()
+    assert found == []
+
+
+def test_a_wide_diagram_is_whole_on_a_laptop(pages: dict[str, Path], browser: Browser) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(pages["step"].as_uri())
+    hidden = "place => place.scrollWidth - place.clientWidth"
+    assert page.locator(".figure .wide").evaluate(hidden) == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+    expect(page.locator(".figure .hint")).to_be_hidden()
+    page.set_viewport_size({"width": 400, "height": 800})
+    expect(page.locator(".figure .hint")).to_be_visible()
+    page.close()
+
+
+def test_paper_is_white_whatever_the_theme(pages: dict[str, Path], browser: Browser) -> None:
+    for name in ("report", "step"):
+        page = browser.new_page(color_scheme="dark")
+        page.goto(pages[name].as_uri())
+        page.emulate_media(media="print", color_scheme="dark")
+        body = page.locator("body")
+        colours = [
+            body.evaluate(f"body => getComputedStyle(body).{key}")
+            for key in ("backgroundColor", "color")
+        ]
+        page.close()
+        light = [int(re.findall(r"\d+", colour)[0]) for colour in colours]
+        assert light[0] > 250
+        assert light[1] < 50
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -15,6 +15,8 @@ from bp_pipeline.explain.diagram import DELTA, LINE, RADIUS, change_of, draw, sh
 from bp_pipeline.explain.explanation import Explanation
 from bp_pipeline.explain.notation import spell
 
+_SHRINKS_TO = 0.85  # of its size, at which a diagram's text of 12 pixels can still be read
+
 
 class WeightTable(NamedTuple):
     """A layer's weights: a column for each unit they lead to, a row for each they come from.
@@ -47,6 +49,7 @@ def render_page(explanation: Explanation, digits: int) -> str:
         radius=RADIUS,
         line=LINE,
         delta=DELTA,
+        shrinks_to=_SHRINKS_TO,
     )
 
 

@@ -14,7 +14,25 @@ const LABEL = 62; // pixels, length of a label
 const SHARES = [0.5, 0.42, 0.58, 0.34, 0.66, 0.27, 0.73, 0.22, 0.78]; // of a link, where a label may stand
 const DIGITS = 4;
 
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+// Colours and sizes are asked for once: to ask while a page changes has all of it laid out anew.
+const colours = new Map();
+const sizes = new Map();
+
+export function forgetStyle() {
+  colours.clear();
+  sizes.clear();
+}
+
+function colour(name) {
+  if (!colours.has(name)) colours.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
+  return colours.get(name);
+}
+
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
 const short = (x) => {
   const text = rounded(x, DIGITS);
   return text.length > 6 ? rounded(x, text.includes("e") ? 2 : 3) : text;
@@ -104,14 +122,15 @@ export class Diagram {
   draw(network, values, chosen) {
     for (const { name, layer, at, group, line, title, label } of this.links) {
       const w = network.layers[layer - 1].w[at];
-      line.setAttribute("stroke-width", Math.min(7, 0.8 + 1.6 * Math.abs(w)) || 1);
+      const thickness = (Math.min(7, 0.8 + 1.6 * Math.abs(w)) || 1).toFixed(2);
+      if (line.getAttribute("stroke-width") !== thickness) line.setAttribute("stroke-width", thickness);
       group.classList.toggle("negative", w < 0);
       group.classList.toggle("chosen", name === chosen);
-      title.textContent = `${name} = ${short(w)}`;
-      if (label) label.textContent = `${name} ${short(w)}`;
+      setText(title, `${name} = ${short(w)}`);
+      if (label) setText(label, `${name} ${short(w)}`);
     }
     for (const { name, group, value } of this.units) {
-      value.textContent = short(values.get(name));
+      setText(value, short(values.get(name)));
       group.classList.toggle("chosen", name === chosen);
     }
   }
@@ -119,7 +138,8 @@ export class Diagram {
 
 function prepared(canvas) {
   const scale = window.devicePixelRatio || 1;
-  const { width, height } = canvas.getBoundingClientRect();
+  if (!sizes.has(canvas)) sizes.set(canvas, canvas.getBoundingClientRect());
+  const { width, height } = sizes.get(canvas);
   const [w, h] = [Math.round(width * scale), Math.round(height * scale)];
   if (canvas.width !== w || canvas.height !== h) Object.assign(canvas, { width: w, height: h });
   const context = canvas.getContext("2d");
@@ -156,15 +176,24 @@ export class Surface {
     const table = { ...config, task: { name: "table", inputs: rows, targets } };
     this.makeNetwork = (weights) => new Replicate(table, weights);
     this.network = null;
+    this.done = 0;
   }
 
-  draw(network) {
-    if (!this.isPossible) return;
-    const weights = network.layers.map(({ w }) => w);
-    this.network ??= this.makeNetwork(weights);
-    this.network.layers.forEach(({ w }, l) => w.set(weights[l]));
+  // Compute and draw it; false where time ends before all its points are computed, and the next call goes on.
+  draw(network, end) {
+    if (!this.isPossible) return true;
+    if (end === Infinity) this.done = 0; // what was begun is of an earlier epoch
+    if (this.done === 0) {
+      const weights = network.layers.map(({ w }) => w);
+      this.network ??= this.makeNetwork(weights);
+      this.network.layers.forEach(({ w }, l) => w.set(weights[l]));
+    }
     const n = GRID * GRID;
-    for (let s = 0; s < n; s++) this.network.forward(s);
+    do {
+      for (const next = this.done + GRID; this.done < next; this.done++) this.network.forward(this.done);
+    } while (this.done < n && performance.now() < end);
+    if (this.done < n) return false;
+    this.done = 0;
     const { z, width: stride } = this.network.units.at(-1);
     const values = Float64Array.from({ length: n }, (_, s) => z[s * stride]);
     const { context, width, height } = prepared(this.canvas);
@@ -174,6 +203,7 @@ export class Surface {
     const { tolerance } = network;
     for (const level of new Set([tolerance, 1 - tolerance])) this.#isoline(context, values, level, width, height);
     this.#samples(context, network, width, height);
+    return true;
   }
 
   #paint(values) {

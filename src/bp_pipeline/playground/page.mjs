@@ -6,11 +6,14 @@ import { train } from "./backprop.mjs";
 import { Names, equationsOf, numbersOf, rounded, shortened, spell, symbolsOf } from "./equations.mjs";
 import { Player } from "./player.mjs";
 import { WrongEntry, changed, checkTogether, commandOf, overridesOf } from "./settings.mjs";
-import { Diagram, Surface, drawCurve } from "./drawing.mjs";
+import { Diagram, Surface, drawCurve, forgetStyle, setText } from "./drawing.mjs";
 import { differenceOf, digestsOf } from "./comparison.mjs";
 import { reasonsOf } from "./reasons.mjs";
 
-const FRAME = 9; // milliseconds of training in a frame, which leaves time to draw at 60 frames a second
+const TRAINING = 6; // milliseconds of a frame, at 60 of which a second a page is smooth
+const DRAWING = 5; // milliseconds of a frame, after which the pictures that are left wait for the next one
+const READING = 100; // milliseconds from one text to the next while it plays
+const MOST_ROWS = 64; // of the table of outputs; with a thousand its layout takes longer than a frame
 const DIGITS = 6; // of numbers put into a formula
 const MOST_WORK = 2e9; // weight updates that are done unasked: about half a minute
 const PAUSE = 300; // milliseconds without a new entry before all replicates are trained
@@ -27,6 +30,7 @@ class Page {
     this.sample = 0;
     this.about = null;
     this.errors = new Map();
+    this.left = []; // pictures that are out of date, the longest first
     this.fillChoices();
     this.listen();
     this.readAddress();
@@ -170,6 +174,7 @@ class Page {
   // One network
 
   build() {
+    forgetStyle();
     this.diagram.build(this.names, $("diagram").parentElement.clientWidth);
     const hasSurface = this.surface.isPossible;
     $("surface-figure").hidden = !hasSurface;
@@ -190,7 +195,7 @@ class Page {
     const head = document.createElement("tr");
     for (const text of [...inputs, "target", ...outputs]) head.append(cell("th", text));
     $("outputs").tHead.replaceChildren(head);
-    const rows = network.targets.map((targets, s) => {
+    const rows = network.targets.slice(0, MOST_ROWS).map((targets, s) => {
       const row = document.createElement("tr");
       const { z, width, first } = network.units[0];
       const radio = Object.assign(document.createElement("input"), { type: "radio", name: "sample", value: s });
@@ -202,6 +207,8 @@ class Page {
       return row;
     });
     $("outputs").tBodies[0].replaceChildren(...rows);
+    const n = network.targets.length;
+    $("rows").textContent = n > MOST_ROWS ? `The first ${MOST_ROWS} of ${n.toLocaleString("en")} samples.` : "";
   }
 
   choose(about) {
@@ -227,21 +234,47 @@ class Page {
       player.goTo(player.epoch + Math.floor(this.owed));
       this.owed %= 1;
     }
-    player.work(FRAME);
+    player.work(TRAINING);
     if (this.playing && player.isAtEnd) this.pause();
-    if (this.isStale || player.epoch !== before) this.draw();
+    const hasMoved = player.epoch !== before;
+    const isAtRest = !this.playing && player.isThere && hasMoved;
+    if (this.isStale || hasMoved) this.outdate(time);
+    this.draw(this.isStale || isAtRest ? Infinity : DRAWING);
+    this.isStale = false;
     requestAnimationFrame((next) => this.frame(next));
   }
 
-  draw() {
-    this.isStale = false;
-    const { network, epoch, losses, config } = this.player;
-    this.surface.draw(network);
-    drawCurve($("curve"), losses, epoch, config.training.epochs);
-    this.drawOutputs(network);
-    this.drawEquations(network);
+  outdate(time) {
+    const mayRead = !this.playing || time - (this.writtenAt ?? 0) >= READING;
+    if (mayRead) this.writtenAt = time;
+    const changed = mayRead ? [...PICTURES, ...TEXTS] : PICTURES;
+    this.left.push(...changed.filter((each) => !this.left.includes(each)));
+  }
+
+  // Draw what is out of date. One picture is drawn in any case; those that time is too short for come first in the next frame.
+  draw(milliseconds) {
+    if (this.left.length === 0) return;
+    const { network } = this.player;
+    const end = performance.now() + milliseconds;
     this.drawStatus(network);
+    do {
+      const picture = this.left.shift();
+      if (this[picture](network, end) === false) this.left.push(picture);
+    } while (this.left.length > 0 && performance.now() < end);
+  }
+
+  drawSurface(network, end) {
+    return this.surface.draw(network, end);
+  }
+
+  drawCurve() {
+    const { losses, epoch, config } = this.player;
+    drawCurve($("curve"), losses, epoch, config.training.epochs);
+  }
+
+  drawReasons(network) {
     this.describe(network);
+    const { config } = this.player;
     const reasons = reasonsOf(network, config);
     const texts = reasons.map(({ title, text }) => `${title} ${text}`).join();
     if (texts === this.reasons) return;
@@ -272,19 +305,22 @@ class Page {
       cells.forEach((each, o) => {
         const value = z[s * width + o];
         const isWithin = Math.abs(value - network.targets[s][o]) < network.tolerance;
-        each.textContent = `${rounded(value, 5)}${isWithin ? " ✓" : ""}`;
+        setText(each, `${rounded(value, 5)}${isWithin ? " ✓" : ""}`);
         each.classList.toggle("within", isWithin);
       });
     });
   }
 
-  drawEquations(network) {
-    const of = equationsOf(this.settings.config, network, this.names, this.sample, this.about);
+  drawDiagram(network) {
     const values = new Map();
     network.units.forEach(({ z, width }, layer) => {
       for (let i = 0; i < width; i++) values.set(this.names.unit(layer, layer === this.names.last ? i + Number(this.names.hasBias) : i), z[this.sample * width + i]);
     });
     this.diagram.draw(network, values, this.about);
+  }
+
+  drawEquations(network) {
+    const of = equationsOf(this.settings.config, network, this.names, this.sample, this.about);
     $("equations").replaceChildren(...of.flatMap((each, i) => (each.part === of[i - 1]?.part ? [] : [partHead(each.part)]).concat(equationRow(each))));
     $("of-sample").textContent = `for sample ${this.sample}, in the step after ${plural(this.player.epoch, "epoch")}`;
   }
@@ -421,7 +457,14 @@ class Page {
     });
     addEventListener("hashchange", () => this.readAddress());
     addEventListener("resize", () => this.build());
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => (this.isStale = true));
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.restyle());
+    const observer = new ResizeObserver(() => this.restyle());
+    for (const id of ["curve", "surface"]) observer.observe($(id));
+  }
+
+  restyle() {
+    forgetStyle();
+    this.isStale = true;
   }
 
   beginWithArticle() {
@@ -430,6 +473,8 @@ class Page {
   }
 }
 
+const PICTURES = ["drawDiagram", "drawSurface", "drawCurve", "drawOutputs"];
+const TEXTS = ["drawEquations", "drawReasons"];
 // What is done in each part of a step.
 const PARTS = {
   forward: ["Forward pass", "add up the inputs times their weights, then apply f"],

@@ -81,6 +81,7 @@ def render_playground(
     config: RunConfig, recorded: RecordedResult | None = None, replicate: int = 0
 ) -> str:
     """Write the page that starts from a config and shows one of its replicates."""
+    data = _data(config, recorded, replicate)
     program, style = _program(), (_FOLDER / "page.css").read_text("utf-8")
     policy = (
         f"default-src 'none'; script-src '{_hash(program)}'; style-src '{_hash(style)}'; "
@@ -96,10 +97,11 @@ def render_playground(
     )
     return environment.get_template("page.html.j2").render(
         title=run_name(config, ALWAYS),
+        is_article=data["start"]["config"] == data["article"]["config"],
         policy=Markup(policy),
         style=Markup(style),
         program=Markup(program),
-        data=Markup(_json(_data(config, recorded, replicate))),
+        data=Markup(_json(data)),
         corrections=_CORRECTIONS,
         recorded=recorded,
     )

@@ -11,6 +11,7 @@ from textwrap import wrap
 
 import pandas as pd
 from rich import box
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +23,7 @@ from bp_pipeline.report.sentences import came_out, headline
 from bp_pipeline.terminal import Screen
 
 _WIDTH_OF_FILES = 160  # columns, where no terminal says how many there are
+_MANY_COLUMNS = 20  # of which none can be read where they do not fit
 _SETTINGS_ON_TERMINAL = 20
 _LINES_OF_SETTINGS = 42  # of two tables, so that with all around them some 60 lines are printed
 _LONG_TABLE = 40  # rows, from which on LaTeX breaks it over pages
@@ -110,7 +112,12 @@ def print_tables(sentences: Sequence[str], tables: Sequence[PrintedTable], n_row
         console.print(_wrapped(sentence, console.width), style=None if number else "bold")
     for table in tables:
         console.print(f"\n{table.title}", highlight=False)
-        console.print(_grid(table, table.text.iloc[:n_rows]))
+        grid = _grid(table, table.text.iloc[:n_rows])
+        width = Measurement.get(console, console.options, grid).maximum
+        if len(grid.columns) > _MANY_COLUMNS and width > console.width:
+            console.print(f"Its {len(grid.columns)} columns do not fit; {table.name}.csv has them.")
+            continue
+        console.print(grid)
         if left := len(table.text[n_rows:]):
             console.print(f"{left:,} more rows are in {table.name}.csv.")
 

@@ -10,13 +10,23 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from bp_pipeline.ensemble import wilson_interval
 from bp_pipeline.report.notation import percent
-from bp_pipeline.report.sweep_data import RATE
+from bp_pipeline.report.sweep_data import (
+    FINAL_LOSS,
+    LOW,
+    MEDIAN,
+    RATE,
+    complete,
+    grid_axes,
+    grid_places,
+)
 from bp_pipeline.report.tables import ranked
 from bp_pipeline.terminal import Screen
 from bp_pipeline.tracking import MAP, Reader, Recorded
@@ -34,9 +44,10 @@ def list_sweeps(reader: Reader) -> pd.DataFrame:
     -------
     DataFrame
         `kind` (sweep or map), `id` and `digest` (whole), `name`, `started` (local time), `status`,
-        `finished` and `jobs` (numbers of runs), `pixels` of a map, and of the best run, as
-        `tables.ranked` orders them, `best` (its name) and `rate` (share of its replicates that
-        solve the task); of a map the share of its networks. Empty and NaN where there is none.
+        `finished` and `jobs` (numbers of runs), `pixels` of a map, and of the best setting, as
+        `tables.ranked` orders them with seeds pooled, `best` (its name) and `rate` (share of its
+        replicates that solve the task); of a map the share of its networks. Empty and NaN where
+        there is none.
     """
     rows = [*map(partial(_sweep_row, reader), reader.sweeps())]
     rows += map(_map_row, reader.all_of_kind(MAP))
@@ -58,7 +69,8 @@ def names_of_sweeps(reader: Reader) -> list[str]:
 def _sweep_row(reader: Reader, sweep: Recorded) -> dict[str, Any]:
     runs = reader.load_runs(sweep.run_id)
     finished = runs[runs["status"] == "FINISHED"]
-    best = None if finished.empty else ranked(finished).iloc[0]
+    places = pooled(finished)
+    best = None if finished.empty else ranked(places).iloc[0]
     return _row(
         sweep,
         kind="sweep",
@@ -68,6 +80,27 @@ def _sweep_row(reader: Reader, sweep: Recorded) -> dict[str, Any]:
         best="" if best is None else best["name"],
         rate=float("nan") if best is None else best[RATE],
     )
+
+
+def pooled(runs: pd.DataFrame) -> pd.DataFrame:
+    """Pool runs that differ only in their seed, as a report does, from what MLflow shows.
+
+    Medians cannot be pooled without the files; that of the seeds' medians stands for them.
+    """
+    if runs["seed"].nunique() < 2:
+        return runs
+    rows = []
+    for run_ids in grid_places(complete(runs), grid_axes(runs))["run_ids"]:
+        seeds = runs[runs["run_id"].isin(run_ids)]
+        n = int(seeds["replicates"].sum())
+        n_solved = round((seeds[RATE] * seeds["replicates"]).sum())
+        low = wilson_interval(n_solved, n)[0] if seeds[LOW].notna().any() else np.nan
+        medians = seeds[[MEDIAN, FINAL_LOSS]].median().to_dict()
+        name = " · ".join(p for p in seeds["name"].iloc[0].split(" · ") if p[:5] != "seed=")
+        rows.append(
+            {**seeds.iloc[0], "name": name or "all seeds", RATE: n_solved / n, LOW: low, **medians}
+        )
+    return pd.DataFrame(rows)
 
 
 def _map_row(run: Recorded) -> dict[str, Any]:

@@ -110,6 +110,25 @@ def percent(share: float) -> str:
     return str(min(99, max(1, rounded)) if 0 < share < 1 else rounded)
 
 
+def percents(shares: Iterable[float]) -> list[str]:
+    """Write shares as `percent` does, so that they add to 100 where they are parts of a whole.
+
+    What is missing or too much goes to the one that is nearest to being rounded the other way.
+    """
+    parts = np.array([*shares], dtype=float)
+    written = [percent(share) for share in parts]
+    if not np.isclose(parts.sum(), 1.0):
+        return written
+    whole = np.array(written, dtype=int)
+    while gap := 100 - int(whole.sum()):
+        step = 1 if gap > 0 else -1
+        cost = np.where((parts > 0) & (whole + step > 0), step * (whole - 100 * parts), np.inf)
+        if np.isinf(cost.min()):
+            break  # more parts than there are hundredths
+        whole[cost.argmin()] += step
+    return [str(number) for number in whole]
+
+
 def count(number: float) -> str:
     """Write a whole number with its thousands set apart; halves are rounded up."""
     return NONE if pd.isna(number) else f"{floor(number + 0.5):,}".replace("-", "−")

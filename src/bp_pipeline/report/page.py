@@ -25,7 +25,7 @@ from bp_pipeline.report.notation import (
     unbroken,
 )
 from bp_pipeline.report.sections import Outline, TaskPart
-from bp_pipeline.report.sweep_data import FINAL_LOSS, RATE
+from bp_pipeline.report.sweep_data import CONVERGED, FINAL_LOSS
 from bp_pipeline.report.tables import DETERMINISTIC
 
 _OPEN_ROWS = 40  # longer tables are folded
@@ -116,7 +116,7 @@ def _panels(findings: Findings, prefix: str) -> list[Panel]:
             ]
             for of in (findings.survivals.get, curves.get)
         )
-        never = bool((rows[RATE] == 0).all())
+        never = bool((rows[CONVERGED] == 0).all())
         panels.append(
             Panel(
                 title=title,
@@ -129,7 +129,7 @@ def _panels(findings: Findings, prefix: str) -> list[Panel]:
                     Caption(
                         f"survival-{prefix}{number}",
                         f"{title}: share not yet converged, by epoch",
-                        _ends(drawn, RATE),
+                        _ends(drawn, CONVERGED),
                     ),
                 ),
                 loss=_loss(
@@ -150,8 +150,8 @@ def _panels(findings: Findings, prefix: str) -> list[Panel]:
 
 def _ends(drawn: Sequence[tuple[str, pd.Series]], measure: str) -> str:
     """Say where the lines of a panel end."""
-    if measure == RATE:
-        ends = [f"{label} {percent(1 - row[RATE])} %" for label, row in drawn]
+    if measure == CONVERGED:
+        ends = [f"{label} {percent(1 - row[CONVERGED])} %" for label, row in drawn]
         return f"Not converged by the last epoch: {', '.join(ends)}."
     ends = [f"{label} {nats(row[measure])}" for label, row in drawn]
     return f"Median loss after the last epoch, in nats: {', '.join(ends)}."

@@ -19,6 +19,7 @@ from bp_pipeline.report.notation import (
     p_value,
     percent,
     percent_interval,
+    percents,
 )
 from bp_pipeline.report.sweep_data import (
     CONVERGED,
@@ -127,7 +128,7 @@ def shares_of_factors(findings: Findings) -> PrintedTable:
         {
             "factor": rows["factor"].map(name_of),
             "levels": rows["levels"].map(count),
-            "variance, %": rows["eta_squared"].map(percent),
+            "variance, %": percents(rows["eta_squared"]),
         }
     )
     note = (

@@ -17,6 +17,7 @@ from bp_pipeline.report.notation import (
     nats,
     percent,
     percent_interval,
+    percents,
     the,
 )
 from bp_pipeline.report.question import question
@@ -79,8 +80,9 @@ def _ends(findings: Findings) -> str:
     n = rows["n"].astype(float)
     trained = int(findings.sweep.finished.loc[is_known, "replicates"].sum())
     different = int(n.sum())
-    shares = {word: (n * rows[name]).sum() / n.sum() for name, word in _OUTCOMES.items()}
-    ends = [f"{percent(share)} % {word}" for word, share in shares.items() if share > 0]
+    shares = percents((n * rows[name]).sum() / n.sum() for name in _OUTCOMES)
+    ends = [f"{share} % {_OUTCOMES[name]}" for name, share in zip(_OUTCOMES, shares, strict=True)]
+    ends = [text for text in ends if not text.startswith("0 ")]
     networks = counted(different, "network")
     if trained != different:
         networks = f"{count(different)} different networks among the {count(trained)} trained"
@@ -188,16 +190,16 @@ def matters(findings: Findings) -> str:
             f"The rate of solving varies most with {the(most)}; how much is no share of a whole, "
             "since this grid has gaps and its factors overlap."
         )
-    interplay = rows["eta_squared"].iloc[-1]
-    if interplay > share:
+    first, *parts = percents(rows["eta_squared"])
+    if rows["eta_squared"].iloc[-1] > share:
         return (
-            f"Of single factors {the(most)} matters most ({percent(share)} % of the variance "
-            f"between runs), but their interplay more ({percent(interplay)} %)."
+            f"Of single factors {the(most)} matters most ({first} % of the variance "
+            f"between runs), but their interplay more ({parts[-1]} %)."
         )
-    shares = zip(rows["factor"].iloc[1:], rows["eta_squared"].iloc[1:], strict=True)
-    others = [f"{percent(part)} % with {the(factor)}" for factor, part in shares]
+    shares = zip(rows["factor"].iloc[1:], parts, strict=True)
+    others = [f"{part} % with {the(factor)}" for factor, part in shares]
     return _start(
-        f"{the(most)} matters most: of the variance between runs, {percent(share)} % goes with it "
+        f"{the(most)} matters most: of the variance between runs, {first} % goes with it "
         f"alone, {listing(others)}."
     )
 

@@ -51,8 +51,8 @@ class TwoSweeps:
 
     Attributes
     ----------
-    names
-        What each is called, and how many of its settings the other lacks.
+    names, only
+        What each is called, with its digest, and how many of its settings the other lacks.
     asked
         One row a config key that differs: `key`, and its values in `first` and in `second`.
     results
@@ -83,7 +83,7 @@ def compare_two(first: Sweep, second: Sweep) -> TwoSweeps:
         left = [axis for axis in axes if axis not in (varied or axes[:1])]
         results = results.drop(columns=left).assign(p_holm=holm_where_tested(results["p"]))
     return TwoSweeps(
-        (first.name, second.name),
+        (f"{first.name} ({first.digest[:8]})", f"{second.name} ({second.digest[:8]})"),
         (len(sides[0]) - len(shared), len(sides[1]) - len(shared)),
         what_was_asked(first.runs, second.runs),
         results,
@@ -133,9 +133,9 @@ def write_comparison(two: TwoSweeps, folder: Path) -> None:
 
 def comparison(two: TwoSweeps) -> Outline:
     """Put in order what is told of two sweeps, A and B."""
-    title = f"{two.names[0]} (A) and {two.names[1]} (B)"
     only = [f"{count(n)} only in {side}" for n, side in zip(two.only, "AB", strict=True) if n]
     lead = [
+        f"A is {two.names[0]}, B is {two.names[1]}.",
         f"Asked otherwise: {asked_in_words(two.asked)}.",
         f"{counted(len(two.results), 'setting')} in both" + "".join(f", {part}" for part in only)
         + ".",
@@ -148,7 +148,7 @@ def comparison(two: TwoSweeps) -> Outline:
     if len(two.results):
         table = _results_table(two.results)
         sections.append(Section("results", 0, "What came out", _headline(two), tables=[table]))
-    return Outline(title, _headline(two), lead, sections)
+    return Outline("two sweeps", _headline(two), lead, sections)
 
 
 def _headline(two: TwoSweeps) -> str:
@@ -179,7 +179,8 @@ def _results_table(rows: pd.DataFrame) -> PrintedTable:
         "Rates of solving the task when training ends, with Wilson's interval. Where both started "
         "from the same draws, replicates are pairs, and p is McNemar's exact test on those that "
         "only A or only B solves; elsewhere it is Fisher's exact test. One family, corrected by "
-        "Holm. Where nothing is drawn there is no test. A large p does not say that two are equal."
+        "Holm. Bits are the same where all weights, losses and outcomes are. Where nothing is "
+        "drawn there is no test. A large p does not say that two are equal."
     )
     return PrintedTable("compared", "Setting by setting", rows, text, len(keys), note)
 

@@ -165,6 +165,9 @@ def _state(parent_run_id: str, axes: Sequence[str], n_runs: int, order: str) -> 
         "columnOrder": [_NAME, *columns, "runDateAndNestInfo", "duration"],
         "columnWidths": {_NAME: _NAME_WIDTH, **dict.fromkeys(columns, _COLUMN_WIDTH)},
         "runsHiddenMode": "SHOW_ALL",
+        # Beside charts its width is fixed, and too small for names. A sample is no list to choose
+        # from; who wants it opens it at its edge. The table has it all.
+        "runListHidden": n_runs > RUNS_LOADED,
         "compareRunSections": _sections(n_runs),
         "compareRunCharts": _charts(axes),
         "isAccordionReordered": True,  # the sections stay in this order
