@@ -51,7 +51,7 @@ studies: $(READY) ## make the studies (STUDIES="symmetry …") anew and compare;
 	$(BIN)/python -m experiments $(STUDIES) $(ARGS)
 
 test: $(READY) ## run the tests
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(READY) ## check style and types
 	$(BIN)/ruff check

@@ -1,8 +1,8 @@
 """`bp` as its users run it: a process with a folder, an environment and streams of its own.
 
-`run_bp` forks it from one process that has imported what is slow to import, which saves most of a
-command's time. Tests of signals, of what starting costs, and of variables that are read while
-modules are imported start the script `BP` itself.
+`run_bp` and `start_bp` fork it from one process that has imported what is slow to import, which
+saves most of a command's time. Tests of signals that are handled, of what starting costs, and of
+variables that are read while modules are imported start the script `BP` itself.
 """
 
 import atexit
@@ -45,19 +45,36 @@ def run_bp(
     """Run a command to its end; fail where it ends with another exit code than the expected one."""
     command = [BP, *map(str, words)]
     with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
-        request = pickle.dumps((command, str(cwd), dict(environment or os.environ)))
-        parent = _parent()
-        socket.send_fds(
-            parent, [len(request).to_bytes(8, "big")], [stdout.fileno(), stderr.fileno()]
-        )
-        parent.sendall(request)
-        status = int.from_bytes(parent.recv(8), "big", signed=True)
+        request = command, str(cwd), dict(environment or os.environ), True
+        status = _ask(request, [stdout.fileno(), stderr.fileno()])
         streams = []
         for stream in (stdout, stderr):
             stream.seek(0)
             streams.append(stream.read())
     assert code in (None, status), streams[1]
     return subprocess.CompletedProcess(command, status, *streams)
+
+
+def start_bp(*words: str | Path, cwd: Path) -> tuple[int, int]:
+    """Start a command in a process group of its own, whose output nobody reads.
+
+    Return its process id, and a descriptor that can be read once it, and all it started, is dead.
+    """
+    ours, theirs = os.pipe()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    request = [BP, *map(str, words)], str(cwd), dict(os.environ), False
+    process = _ask(request, [nowhere, nowhere, theirs])
+    os.close(theirs)
+    os.close(nowhere)
+    return process, ours
+
+
+def _ask(request: tuple[list[str], str, dict[str, str], bool], streams: list[int]) -> int:
+    """Have a command forked; return its exit code if it is waited for, else its process id."""
+    parent, message = _parent(), pickle.dumps(request)
+    socket.send_fds(parent, [len(message).to_bytes(8, "big")], streams)
+    parent.sendall(message)
+    return int.from_bytes(parent.recv(8), "big", signed=True)
 
 
 @cache
@@ -76,27 +93,33 @@ def _parent() -> socket.socket:
 def _serve(client: socket.socket) -> None:
     """Fork a command for every request, one at a time, until nobody can ask any more."""
     while True:
-        head, streams, _, _ = socket.recv_fds(client, 8, 2)
+        head, streams, _, _ = socket.recv_fds(client, 8, 3)
         if not head:
             return
         request = client.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL)
-        child = os.fork()
-        if child == 0:
+        *command, is_waited_for = pickle.loads(request)
+        answer = os.fork()
+        if answer == 0:
             client.close()
-            _become(*pickle.loads(request), *streams)
+            if not is_waited_for:
+                os.setsid()
+            _become(*command, *streams)
         for stream in streams:
             os.close(stream)
-        _, status = os.waitpid(child, 0)
-        client.sendall(os.waitstatus_to_exitcode(status).to_bytes(8, "big", signed=True))
+        if is_waited_for:
+            answer = os.waitstatus_to_exitcode(os.waitpid(answer, 0)[1])
+        client.sendall(answer.to_bytes(8, "big", signed=True))
 
 
-def _become(command: list[str], cwd: str, environment: dict[str, str], out: int, err: int) -> None:
-    """Run a command in this process, and end it."""
+def _become(
+    command: list[str], cwd: str, environment: dict[str, str], out: int, err: int, held: int = -1
+) -> None:
+    """Run a command in this process, and end it; until then hold a descriptor, as its input."""
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
     tempfile.tempdir = None
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY) if held < 0 else held, 0)
     os.dup2(out, 1)
     os.dup2(err, 2)
     os.closerange(3, 64)

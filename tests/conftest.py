@@ -15,6 +15,9 @@ _FLAGS = (
     "--disable-component-update --disable-sync"
 )
 
+# What takes most of the time is begun first, so that no worker is alone with it in the end.
+_LONGEST = ("tests/test_resume", "tests/ui/", "tests/test_", "tests/tracking/", "tests/reproduce/")
+
 settings.register_profile("untimed", deadline=None)  # how busy a machine is, is no finding
 settings.load_profile("untimed")
 
@@ -22,6 +25,16 @@ settings.load_profile("untimed")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Take how many random command lines to try."""
     parser.addoption("--lines", type=int, default=200, help="random command lines to try")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest first; within them nothing changes places."""
+
+    def rank(item: pytest.Item) -> int:
+        ranks = [n for n, start in enumerate(_LONGEST) if item.nodeid.startswith(start)]
+        return min(ranks, default=len(_LONGEST))
+
+    items.sort(key=rank)
 
 
 def pytest_sessionstart() -> None:

@@ -1,5 +1,6 @@
 """The experiments of the study `article`: one change at a time, and what each of them learns."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from bp_pipeline.config import RunConfig
+from bp_pipeline.core import compiled
 from bp_pipeline.ensemble.shards import train_runs
 from experiments.making import configs_of
 
@@ -16,6 +18,14 @@ STEPS = ("article", "article_loss", "article_activation", "article_init")
 @pytest.fixture(scope="module")
 def configs() -> list[RunConfig]:
     return [configs_of(f"experiment={name}")[0] for name in STEPS]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_kernel() -> Iterator[None]:
+    """Train with the kernel of any run, since to compile four takes longer than to train."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "_WORTH_COMPILING", 1 << 62)
+        yield
 
 
 def decisive(config: RunConfig) -> dict[str, Any]:

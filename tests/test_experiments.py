@@ -41,7 +41,8 @@ N_RUNS = {
 MAPS = {"trainability": 4, "xor_basins": 3, "sohl_dickstein_2024": 2}
 
 
-composed = cache(configs_of)  # what several tests ask for takes seconds to compose
+# What several tests ask for takes seconds to compose.
+composed, configs_of_study = cache(configs_of), cache(study_configs)
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +95,7 @@ def test_rates_of_a_summary_fit_each_other(name: str) -> None:
     copies = table[f"{told}_low"].isna()
     assert not copies.any() or set(table.loc[copies, "init"]) == {"ones"}
     table = table[~copies]
-    n = composed(f"experiment={name}", program="bp train")[0].replicates
+    n = configs_of_study(name)[0].replicates
     outcomes = table[[RATE, "stalled/rate", "diverged/rate"]].to_numpy()
     np.testing.assert_allclose(outcomes.sum(axis=1), 1, rtol=1e-12)
     counts = table[told].to_numpy() * n
@@ -117,7 +118,7 @@ def test_tables_and_pictures_follow_from_the_summary(name: str, tmp_path: Path) 
 @pytest.mark.parametrize("name", [name for name in FOLDERS if (EXPERIMENTS / name).is_dir()])
 def test_configs_are_those_of_the_baseline(name: str) -> None:
     baseline = json.loads((EXPERIMENTS / name / "baseline.json").read_text(encoding="utf-8"))
-    configs = study_configs(name)
+    configs = configs_of_study(name)
     recorded = [run["config_digest"] for run in baseline["runs"]]
     assert [config.config_digest for config in configs] == recorded
 
@@ -147,8 +148,8 @@ def test_what_a_readme_tells_to_type_is_accepted(name: str, words: list[str]) ->
 
 def test_combinations_hold_the_steps_of_the_article() -> None:
     steps = ("article", "article_loss", "article_activation", "article_init")
-    single = [composed(f"experiment={name}", program="bp train") for name in steps]
-    combinations = composed("experiment=corrections", program="bp train")
+    single = [configs_of_study(name) for name in steps]
+    combinations = configs_of_study("corrections")
     assert [len(configs) for configs in single] == [1, 1, 1, 1]
     digests = {config.config_digest for config in combinations}
     assert len(digests) == len(combinations) == 8

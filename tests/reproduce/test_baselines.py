@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import BP
+from commands import BP, run_bp
 from runs import make_config
 
 import bp_pipeline.reproduce
@@ -88,9 +88,7 @@ def verdicts(found: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def test_the_tripwire_is_identical_and_needs_no_store(folder: Path) -> None:
-    command = [BP, "reproduce", "--baselines", "--engine", "numpy"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
+    done = run_bp("reproduce", "--baselines", "--engine", "numpy", cwd=folder, code=0)
     assert done.stdout.splitlines()[-1] == "144 runs: 144 identical"
     assert [path.name for path in folder.iterdir()] == ["experiments"]
 

@@ -5,15 +5,15 @@ import os
 import shutil
 import sqlite3
 import string
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from commands import run_bp
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
+from mlflow.pyfunc import load_model
 from small_runs import record, start_sweep
 from sqlalchemy import make_url
 
@@ -23,7 +23,7 @@ from bp_pipeline.tracking import TrackingError, open_for_reading, open_for_writi
 from bp_pipeline.tracking.places import database_path
 from bp_pipeline.tracking.store import resolve_uri
 
-PRINTABLE = sorted({*string.printable} - {*string.whitespace, "/"})
+PRINTABLE = "".join(sorted({*string.printable} - {*string.whitespace, "/"}))
 MEANINGFUL = [
     "%41", "%2F", "%25", "b%20c", "run 7 :15", "what?x=1", "a'b\"c", "?uri=true", "#x", "a;b", "~",
     "file:a", "sqlite:", "a&b=c", "[x]*", "{0}", "${a}", "$HOME", "-m", "a\\b", "?", "%",
@@ -37,7 +37,7 @@ def put_store(folder: Path, empty_database: Path) -> None:
     shutil.copy(empty_database, folder)
 
 
-@pytest.mark.parametrize("name", [*(f"a{character}b" for character in PRINTABLE), *MEANINGFUL])
+@pytest.mark.parametrize("name", [PRINTABLE, PRINTABLE[::-1], *MEANINGFUL])
 def test_any_folder_name_will_do(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -161,28 +161,18 @@ def test_what_somebody_keeps_elsewhere_stays_there(made: tuple[Path, str], name:
         assert place == root / "1" / run_id / "artifacts"
 
 
-def test_a_champion_is_found_after_a_move(tmp_path: Path) -> None:
+def test_a_champion_is_found_after_a_move(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its model is loaded by MLflow alone, which is told where it is."""
-    bp = Path(sys.executable).with_name("bp")
     options = "-m seed=0,1 replicates=3 training.epochs=300 optimizer.learning_rate=5 engine=numpy"
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
     (tmp_path / "before").mkdir()
     for folder in ("before", "after"):
         if folder == "after":
             (tmp_path / "before").rename(tmp_path / "after")
-        command = [bp, "train", *options.split()]
-        subprocess.run(command, cwd=tmp_path / folder, env=environment, check=True)
-    script = """
-import mlflow
-mlflow.set_tracking_uri("sqlite:///mlflow.db")
-model = mlflow.pyfunc.load_model("models:/bp_pipeline-xor@champion")
-print(len(model.predict([[0.0, 1.0]])))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path / "after", env=environment,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.stdout.strip() == "1", done.stderr
+        run_bp("train", *options.split(), cwd=tmp_path / folder, environment=environment, code=0)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/after/mlflow.db")
+    model = load_model("models:/bp_pipeline-xor@champion")
+    assert len(model.predict([[0.0, 1.0]])) == 1
 
 
 def test_a_home_folder_is_written_out_in_the_advice(folder: Path) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import requests
+from commands import run_bp
 from mlflow import MlflowClient
-from user import BP, environment, free_port
+from user import environment, free_port
 
 XOR = [[0, 0], [0, 1], [1, 0], [1, 1]]
 CHAMPION = "models:/bp_pipeline-xor@champion"
@@ -86,10 +87,7 @@ def test_the_model_says_what_it_takes_and_holds_no_pickle(
 def test_reporting_again_moves_no_champion(store: Path, client: MlflowClient) -> None:
     client.delete_registered_model_alias("bp_pipeline-xor", "champion")
     before = [path for path in store.rglob("*") if "reports" not in path.parts]
-    done = subprocess.run(
-        [BP, "report"], cwd=store, env=environment(), capture_output=True, text=True
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert run_bp("report", cwd=store, environment=environment(), code=0).stderr == ""
     assert "Warning" not in (store / "stderr").read_text()
     assert [path for path in store.rglob("*") if "reports" not in path.parts] == before
     assert client.get_registered_model("bp_pipeline-xor").aliases == {}

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from commands import run_bp
 from mlflow import MlflowClient
-from user import BP, environment, free_port, group_of, is_alive, listening, read_links, start_ui
+from user import environment, free_port, group_of, is_alive, listening, read_links, start_ui
 
 
 def within(seconds: float, is_so: Callable[[], bool]) -> bool:
@@ -21,9 +22,7 @@ def within(seconds: float, is_so: Callable[[], bool]) -> bool:
 
 
 def run_ui(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    command = [BP, "ui", *arguments]
-    options = {"cwd": folder, "env": environment(**variables), "timeout": 60}
-    return subprocess.run(command, capture_output=True, text=True, **options)
+    return run_bp("ui", *arguments, cwd=folder, environment=environment(**variables))
 
 
 def unfinished_request(link: str) -> socket.socket:
