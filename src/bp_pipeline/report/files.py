@@ -90,9 +90,10 @@ def print_report(findings: Findings) -> None:
         print_tables([came_out(findings)], [], 0)
         return
     sentences = [came_out(findings), headline(findings)]
-    width, n_champions = _screen().width, findings.sweep.finished["task"].nunique()
-    n_others = sum(_wrapped(each, width).plain.count("\n") for each in sentences) + 2 * n_champions
-    most = min(_SETTINGS_ON_TERMINAL, (_LINES_OF_SETTINGS - n_others) // 2)
+    screen, most = _screen(), _SETTINGS_ON_TERMINAL
+    if screen.is_terminal:  # where sentences take more lines
+        n_more = sum(_wrapped(each, screen.width).plain.count("\n") for each in sentences)
+        most = min(most, (_LINES_OF_SETTINGS - n_more) // 2)
     shown = findings.best_settings(max(1, most))
     best = best_learning_rates(findings)
     tables = [
