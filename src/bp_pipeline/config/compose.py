@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from bp_pipeline.config.errors import ConfigError, checked_choice, closest, explain
+from bp_pipeline.config.errors import ConfigError, closest
 from bp_pipeline.config.keys import conf_folder, default_options
 from bp_pipeline.config.naming import run_names
+from bp_pipeline.config.overrides import checked_override, explain
 from bp_pipeline.config.schema import KEYS, RunConfig, parse_config
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def compose(
     overrides = [word for word in arguments if _is_override(word)]
     flags = [word for word in arguments if not _is_override(word)]
     try:
-        spelled = [checked_choice(o, default_options()) for o in [*defaults, *overrides]]
+        spelled = [checked_override(o, default_options()) for o in [*defaults, *overrides]]
         with redirect_stderr(printed):
             _start_hydra(program, [*flags, *spelled], application)  # its parser wants them apart
     except SystemExit as end:

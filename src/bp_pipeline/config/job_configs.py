@@ -22,8 +22,9 @@ from hydra.core.override_parser.types import Override, OverrideType, RangeSweep,
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from bp_pipeline.config.errors import ConfigError, checked_choice, no_such_key, uncountable
+from bp_pipeline.config.errors import ConfigError, no_such_key
 from bp_pipeline.config.keys import default_options, flat
+from bp_pipeline.config.overrides import checked_override, uncountable
 from bp_pipeline.config.schema import KEYS
 
 # What makes a text more than a text to OmegaConf: an interpolation, or a value that must be given.
@@ -284,7 +285,7 @@ def _grids(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -
     for grid in sweeper["grids"]:
         given = {**(sweeper["params"] or {}), **grid}
         lines = [
-            checked_choice(f"{key}={values}", default_options()) for key, values in given.items()
+            checked_override(f"{key}={values}", default_options()) for key, values in given.items()
         ]
         parsed = parser.parse_overrides([*lines, *arguments])
         spans = {override.get_key_element(): _span(override) for override in parsed}
