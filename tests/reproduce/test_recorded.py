@@ -55,8 +55,12 @@ def newest_reproduction(client: MlflowClient) -> Run:
 
 
 @pytest.mark.parametrize("engine", ["numpy", "compiled", None])
-def test_what_nobody_touched_is_identical(engine: str | None, verify: Any, store: Store) -> None:
+def test_what_nobody_touched_is_identical(
+    engine: str | None, verify: Any, store: Store, capsys: pytest.CaptureFixture
+) -> None:
     verdicts = verify(engine=engine)
+    printed = capsys.readouterr().out.split()
+    assert set(store.runs.values()) <= set(printed)  # which begin alike
     assert {name: verdict["run_id"] for name, verdict in verdicts.items()} == store.runs
     assert {verdict["verdict"] for verdict in verdicts.values()} == {"identical"}
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -51,8 +52,10 @@ def test_what_fits_several_sweeps_is_refused_and_they_are_named(writer: Writer) 
     ids = [start_sweep(writer, "a sweep", f"{n:064}") for n in range(17)]  # of 16 first digits
     first = Counter(run_id[0] for run_id in ids).most_common(1)[0][0]
     for name in (first, "a sweep"):
-        with pytest.raises(TrackingError, match=rf"got '{name}', which fits \d+\. Take an id: "):
+        with pytest.raises(TrackingError, match=rf"got '{name}', which fits \d+\. ") as caught:
             writer.find_sweep(name)
+        [first_named, *_] = re.findall(r"Take an id: (\w+)", str(caught.value))
+        assert writer.find_sweep(first_named).run_id in ids
 
 
 def test_a_run_is_no_sweep(writer: Writer, config: RunConfig, result: RunResult) -> None:

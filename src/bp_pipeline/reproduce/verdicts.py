@@ -117,7 +117,7 @@ def print_verdicts(verdicts: Sequence[Verdict]) -> None:
         table = Table("run", "", "verdict", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         table.add_column("details", overflow="fold")
         for verdict in shown[:n_shown]:
-            place = verdict.study or (verdict.run_id or "")[:8]
+            place = verdict.study or verdict.run_id or ""
             table.add_row(verdict.name, place, verdict.verdict, details(verdict))
         console.print(table)
     if left := len(shown[n_shown:]):

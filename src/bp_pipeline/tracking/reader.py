@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 AnyReader = TypeVar("AnyReader", bound="Reader")
 
 _PAGE = 1000  # runs asked for at a time
+_NAMED = 3  # ids in a message
 _READERS = 8  # runs whose files a server sends at a time: 240 runs in 11 s instead of 57
 
 
@@ -119,10 +120,9 @@ class Reader:
                 f"`bp list` names those that there are. {A_SWEEP}"
             )
         if len(found) > 1:
-            ids = ", ".join(sweep.run_id[:8] for sweep in found[:5])
             raise TrackingError(
                 f"`SWEEP` must fit one sweep, got {name!r}, which fits {len(found)}. "
-                f"Take an id: {ids}{', …' if len(found) > 5 else ''}"
+                f"Take an id: {_some_ids(found)}"
             )
         return found[0]
 
@@ -147,10 +147,9 @@ class Reader:
             wanted = kind if name is None else f"{kind} {name!r}"
             raise TrackingError(f"There is no {wanted} in {self.uri}. `bp {kind}` makes one.")
         if name is not None and len(found) > 1:
-            ids = ", ".join(run.run_id[:8] for run in found[:5])
             raise TrackingError(
                 f"`RUN` must fit one {kind}, got {name!r}, which fits {len(found)}. "
-                f"Take an id: {ids}"
+                f"Take an id: {_some_ids(found)}"
             )
         return found[0]
 
@@ -337,6 +336,12 @@ def latest_attempts(runs: Sequence[Recorded]) -> list[Recorded]:
 
 def _names_of(sweep: Recorded) -> tuple[str, str, str]:
     return sweep.run_id, sweep.tags[names.SWEEP_DIGEST], sweep.name
+
+
+def _some_ids(runs: Sequence[Recorded]) -> str:
+    """Write ids whole: those of runs that were recorded together begin alike."""
+    ids = ", ".join(run.run_id for run in runs[:_NAMED])
+    return f"{ids}, …" if len(runs) > _NAMED else ids
 
 
 def _finished(runs: Sequence[Recorded]) -> list[Recorded]:
