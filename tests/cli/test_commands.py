@@ -270,6 +270,12 @@ def test_what_libraries_warn_of_is_not_shown(variables: dict[str, str], folder: 
     assert done.stderr.splitlines()[-1] == "1 of 1 run done"
 
 
+def test_warnings_that_are_errors_keep_no_run_from_its_store(folder: Path) -> None:
+    done = bp(folder, "train", "replicates=2", "training.epochs=5", PYTHONWARNINGS="error")
+    assert done.returncode == 0, done.stderr
+    assert len([*folder.glob("mlruns/*/*/artifacts")]) == 1
+
+
 @pytest.mark.parametrize("module", ["bp_pipeline", "bp_pipeline.cli"])
 def test_the_package_is_the_command(module: str, folder: Path) -> None:
     for words, code in (["--version"], 0), (["train", "seed=-1"], 2), ([], 2):
