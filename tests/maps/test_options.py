@@ -156,6 +156,14 @@ def test_without_a_word_the_rate_is_drawn_against_the_scale():
     assert [axis.key for axis in config.map.axes()] == ["optimizer.learning_rate", "init.scale"]
 
 
+@pytest.mark.parametrize("word", ["map.resolution=16", "map.x.low=3", "seed=1"])
+def test_an_experiment_without_axes_needs_a_map(word):
+    with pytest.raises(ConfigError, match="Add `map=learning_rate_by_scale`"):
+        typed("experiment=article", word)
+    [config] = typed("experiment=article", word, "map=learning_rate_by_scale")
+    assert config.labels["init"] == "ones"
+
+
 def test_a_sweep_over_maps_is_a_map_each():
     configs = typed("-m", "map=initial_weights,learning_rates_by_layer", "seed=1,2")
     drawn = [(config.labels["map"], config.seed) for config in configs]

@@ -22,6 +22,7 @@ LEARNING_RATE, MOMENTUM, INIT_SCALE = "optimizer.learning_rate", "optimizer.mome
 LAYER_FACTOR = "optimizer.layer_factors."  # and the number of a layer, 0 the first with weights
 PLANE_U, PLANE_V = "plane.u", "plane.v"
 LAST_LOSSES = 20  # whose mean `map.boundary=loss_falls` compares with the first
+_LACKS_AXES = ("`map` must be given", "of the option chosen for `map")
 DEFAULT = "map=learning_rate_by_scale"
 
 _LARGEST_SIDE = 1 << 15  # pixels; Matplotlib draws pictures of up to 2¹⁶
@@ -195,13 +196,23 @@ def compose_maps(arguments: Sequence[str], *, program: str = "bp map") -> Compos
     ConfigError, SystemExit
         As `compose` does.
     """
-    chosen = any(word.lstrip("+").startswith(("map=", "experiment=")) for word in arguments)
-    defaults = ["hydra/help=bp_map", *([] if chosen else [DEFAULT])]
+    groups = {word.lstrip("+").partition("=")[0] for word in arguments}
+    by_default = [] if groups & {"map", "experiment"} else [DEFAULT]
     known = declared_keys(MapConfig)
     try:
-        return compose(arguments, program=program, parse=parse_map, keys=known, defaults=defaults)
-    except ConfigError as error:  # what it advises to type is a map too
-        raise ConfigError(str(error).replace("`bp train", f"`{program}")) from error
+        return compose(
+            arguments,
+            program=program,
+            parse=parse_map,
+            keys=known,
+            defaults=["hydra/help=bp_map", *by_default],
+        )
+    except ConfigError as error:
+        text = str(error)
+        if "map" not in groups and any(said in text for said in _LACKS_AXES):
+            text = f"`map` must be chosen, since this experiment has no axes. Add `{DEFAULT}`."
+        # What it advises to type is a map too.
+        raise ConfigError(text.replace("`bp train", f"`{program}")) from error
 
 
 def zoomed(config: MapConfig, x: float, y: float) -> MapConfig:
