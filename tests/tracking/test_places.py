@@ -51,7 +51,11 @@ def test_any_folder_name_will_do(
     monkeypatch.chdir(folder)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with open_for_writing(None, "bp_pipeline") as writer:
+        assert writer.remark is None  # many runs are written at once
         run_id = record(writer, config, result)
+        client = MlflowClient(writer.uri)
+        ours, theirs = client.get_run(run_id).info, client.create_run("1").info
+        assert ours.artifact_uri == theirs.artifact_uri.replace(theirs.run_id, run_id)
         writer.log_report(run_id, (folder / "mlruns" / "1" / run_id / "artifacts" / "weights"))
         places = writer.uri, resolve_uri(writer.uri)
     assert places[0] == places[1]

@@ -220,11 +220,12 @@ def _open_to_write(path: Path, experiment: str, opened: ExitStack) -> Store:
 def _transactions(
     client: "MlflowClient", experiment_id: str, engine: "Engine", path: Path
 ) -> Transactions | None:
-    """Return what writes many runs at once, where artifacts are in a folder, written as it is."""
-    artifacts = Path(client.get_experiment(experiment_id).artifact_location)
-    if not artifacts.is_absolute():
+    """Return what writes many runs at once, where artifacts are in a folder."""
+    location = str(client.get_experiment(experiment_id).artifact_location)
+    folder = Artifacts().path(location)
+    if folder is None:
         return None
-    return Transactions(engine, experiment_id, artifacts, Path(f"{path}.recording"))
+    return Transactions(engine, experiment_id, location, folder, Path(f"{path}.recording"))
 
 
 def _open_to_read(path: Path, experiment: str, opened: ExitStack) -> Store:

@@ -38,14 +38,16 @@ class Transactions:
         Of the database.
     experiment_id
         MLflow's id of the experiment.
-    artifacts
-        The experiment's folder: that of a run's artifacts is `<run id>/artifacts` in it.
+    location, artifacts
+        The experiment's folder, as MLflow names it and as it is: that of a run's artifacts is
+        `<run id>/artifacts` in it.
     journal
         Names the runs that are being written. It is there as long as they are.
     """
 
     engine: "Engine"
     experiment_id: str
+    location: str
     artifacts: Path
     journal: Path
 
@@ -113,7 +115,7 @@ class Transactions:
             "start_time": run.start_time,
             "end_time": end_time if run.end_time is None else run.end_time,
             "lifecycle_stage": "active",
-            "artifact_uri": str(self._folder(run_id) / "artifacts"),
+            "artifact_uri": f"{self.location}/{run_id}/artifacts",
             "experiment_id": int(self.experiment_id),
         }
 
