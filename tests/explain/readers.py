@@ -129,7 +129,7 @@ def read_page(page: str) -> Reading:
         reading.sections.append((title, remark, texts(section, ".rules > li"), equations))
     reading.effect = [tuple(texts(row, "td")) for row in root.select(".effect tr")[1:]]
     reading.printed = [_printed(row) for row in root.select(".printed tr")[1:]]
-    reading.remarks = texts(root, "body > p:not([class])")
+    reading.remarks = texts(root, "main > p:not([class])")
     assert texts(root, "h2")[len(blocks)] == _EFFECT  # no section is without equations
     return reading
 

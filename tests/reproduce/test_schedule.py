@@ -279,11 +279,12 @@ def test_what_cron_refuses_is_said(schedule: Schedule) -> None:
 def test_where_there_is_no_cron_it_is_said(
     schedule: Schedule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
-    for command in ("install", "remove"):
-        done = schedule(command)
-        assert done.returncode == 2
-        [line] = done.stderr.splitlines()
+    with monkeypatch.context() as patched:
+        patched.setenv("PATH", "/nowhere")
+        done = [schedule(command) for command in ("install", "remove")]
+    assert [each.returncode for each in done] == [2, 2]
+    for each in done:
+        [line] = each.stderr.splitlines()
         assert line.startswith("There is no `crontab` here.")
 
 

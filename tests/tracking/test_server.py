@@ -21,7 +21,6 @@ from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult
 from bp_pipeline.report.champion import network_of
 from bp_pipeline.tracking import Account, TrackingError, Writer, open_for_writing, run_files
-from bp_pipeline.tracking import format as names
 from bp_pipeline.tracking import server as module
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -366,7 +365,7 @@ def test_a_server_that_dies_in_a_sweep_is_not_waited_for_again_and_again(
 
     with monkeypatch.context() as patch:
         patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        patch.setattr(names, "write_result", lambda *_: server.kill())
+        patch.setattr(run_files, "write_result", lambda *_: server.kill())
         with pytest.raises(TrackingError) as caught:
             record(writer, config, result, sweep=(parent, DIGEST))
         # Refused, or reset where a connection was still open.

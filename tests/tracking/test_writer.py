@@ -12,7 +12,6 @@ from small_runs import DIGEST, JOBS, record, start_sweep
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult
 from bp_pipeline.tracking import Account, FrozenSweep, TrackingError, Writer, run_files
-from bp_pipeline.tracking import format as names
 
 
 def test_a_run_is_finished_and_lasted_as_long_as_its_training(
@@ -80,7 +79,7 @@ def test_no_run_stays_running_when_recording_fails(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(names, "write_result", fail)
+    monkeypatch.setattr(run_files, "write_result", fail)
     parent = start_sweep(one_by_one)
     with pytest.raises(raised) as caught:
         record(one_by_one, config, result, sweep=(parent, DIGEST))
