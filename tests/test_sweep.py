@@ -24,7 +24,7 @@ from bp_pipeline import sweep
 from bp_pipeline.config import Composition, Job
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import batches
-from bp_pipeline.report import publish
+from bp_pipeline.report import Sweep, publish
 from bp_pipeline.sweep import run_jobs, states_of
 from bp_pipeline.tracking import Recorded
 from bp_pipeline.tracking.new_store import create
@@ -403,12 +403,24 @@ def test_what_mlflow_refuses_is_said_without_a_traceback(
     assert statuses(here) == {"FINISHED"}
 
 
-@pytest.mark.parametrize("part", ["log_report", "log_comparison", "write_description"])
+@pytest.mark.parametrize(
+    "part",
+    [
+        (sweep.Writer, "log_report"),
+        (sweep.Writer, "log_comparison"),
+        (sweep.Writer, "write_description"),
+        (Sweep, "weights"),
+    ],
+    ids=str,
+)
 def test_a_store_that_fails_while_a_sweep_is_shown_is_asked_again(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, part: str
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    part: tuple[type, str],
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(sweep.Writer, part, failing("It is away.", ConnectionError()))
+        patched.setattr(*part, failing("It is away.", ConnectionError()))
         assert run_jobs(composed()) == 1
     assert "It is away." in capsys.readouterr().err
     assert newest_sweep(here).status == "KILLED"

@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from typing import TypeVar
 
 import dask
@@ -29,7 +30,8 @@ _CONNECT = 2.5  # seconds; with the start of `bp`, a user waits five for a sched
 def connect(asked: Cluster, threads: int, tell: Callable[[str], None]) -> "Iterator[DaskCluster]":
     """Connect to a cluster, or start one here; see `ensemble.cluster.open_cluster`."""
     if not os.environ.get("HYDRA_FULL_ERROR"):  # which asks for what libraries log
-        logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
+        for name in ("distributed", "distributed.client"):  # to which Dask gives levels
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     scheduler = asked.scheduler or dask.config.get("scheduler-address", None)
     if asked.workers is None:
         with _client(scheduler) as client:
@@ -99,11 +101,13 @@ def _start_workers(n_workers: int, threads: int) -> LocalCluster:
     """Start scheduler and workers on this machine, which nobody else can use: they speak TLS.
 
     Their processes never see the Ctrl-C that is meant for this one: what a thread has blocked when
-    it starts a process is blocked in that process, too.
+    it starts a process is blocked in that process, too. Python's own tracker of resources, which
+    comes with the first process, takes the block away where it starts.
     """
 
     def start() -> LocalCluster:
         if hasattr(signal, "pthread_sigmask"):
+            resource_tracker.ensure_running()
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         return LocalCluster(
             n_workers=n_workers,

@@ -59,7 +59,6 @@ from bp_pipeline.report.two_sweeps import (
     what_was_asked,
     write_comparison,
 )
-from bp_pipeline.tracking import TrackingError
 from bp_pipeline.tracking.run_files import read_config, read_result
 
 __all__ = [
@@ -111,7 +110,7 @@ def _write_playgrounds(findings: Findings, folder: Path) -> dict[str, str]:
                 place = findings.place(rows.loc[champion.run_id])
                 recorded = RecordedResult(place, champion.result_digest, result.arrays)
                 write_playground(config, folder / file, recorded, champion.replicate)
-        except (OSError, ValueError, TrackingError):  # the report says so where it reads them
+        except (OSError, ValueError):  # the report says so where it reads them
             continue
         written[task] = file
     return written

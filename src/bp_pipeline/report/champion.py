@@ -16,9 +16,17 @@ import pandas as pd
 from jaxtyping import Float64
 
 from bp_pipeline.config.schema import RunConfig
-from bp_pipeline.report.sweep_data import FINAL_LOSS, LEARNING_RATE, LOW, MEDIAN, RATE, Sweep
+from bp_pipeline.report.sweep_data import (
+    FINAL_LOSS,
+    LEARNING_RATE,
+    LOW,
+    MEDIAN,
+    RATE,
+    Sweep,
+    UnreadableFile,
+)
 from bp_pipeline.report.tables import ranked
-from bp_pipeline.tracking import TrackingError, TrainedNetwork
+from bp_pipeline.tracking import TrainedNetwork
 
 Weights = Mapping[str, Float64[np.ndarray, "replicate _row _fan_out"]]
 
@@ -68,7 +76,7 @@ def choose_champion(sweep: Sweep, task: str) -> Champion | NoChampion:
         for run_id in place["run_ids"]:
             try:
                 config, weights = sweep.config(run_id), sweep.weights(run_id)
-            except TrackingError as error:
+            except UnreadableFile as error:
                 unread.append(str(error))
                 continue
             losses = _losses(sweep, run_id)

@@ -18,7 +18,7 @@ from bp_pipeline.core.network import Block, evaluate, join_layers, norm
 from bp_pipeline.ensemble import setup_of
 from bp_pipeline.report.findings import Findings
 from bp_pipeline.report.notation import count, nats
-from bp_pipeline.tracking import TrackingError
+from bp_pipeline.report.sweep_data import UnreadableFile
 
 _N_EPOCHS = 4  # that are shown
 _TICKS = np.linspace(-0.25, 1.25, 61)  # a quarter around the unit square, in steps of 1/40
@@ -123,7 +123,7 @@ def best_and_stalled(findings: Findings) -> ShownNetworks:
     for row in (rows.iloc[0] for rows in (solving, stalled) if len(rows)):
         try:
             networks.append(_load(findings, row))
-        except (TrackingError, KeyError, IndexError):
+        except (UnreadableFile, KeyError, IndexError):
             place = f"{findings.place(row)}, replicate {row['replicate']}"
             unreadable.append(f"What {place} learned cannot be read from its files.")
     return ShownNetworks(networks, unreadable)

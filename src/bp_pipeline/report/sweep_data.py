@@ -44,6 +44,11 @@ _KEYS = (  # of a config, that a report needs, also where no run has them
 _UNDECIDED = ("bp", "engine", "threads", "tracking", "sweep", "cluster")  # groups of columns
 _KINDS = ("initial", "final", "trajectory")  # of weights
 
+
+class UnreadableFile(TrackingError):
+    """A file of a run that is missing, or holds something else; its store is well."""
+
+
 OpenFiles = Callable[[str], AbstractContextManager[Path]]
 
 
@@ -106,7 +111,7 @@ class Sweep:
 
         Raises
         ------
-        TrackingError
+        UnreadableFile
             Where it cannot be read.
         """
         with self.open_files(run_id) as folder:
@@ -133,7 +138,7 @@ class Sweep:
 
         Raises
         ------
-        TrackingError
+        UnreadableFile
             Where they cannot be read.
         """
         if kind not in _KINDS:
@@ -331,5 +336,5 @@ def _of_one_type(values: pd.Series) -> pd.Series:
     return values.map(as_typed, na_action="ignore")
 
 
-def _unreadable(file: str, run_id: str, reason: str) -> TrackingError:
-    return TrackingError(f"`{file}` of run {run_id} cannot be read: {' '.join(reason.split())}")
+def _unreadable(file: str, run_id: str, reason: str) -> UnreadableFile:
+    return UnreadableFile(f"`{file}` of run {run_id} cannot be read: {' '.join(reason.split())}")
