@@ -185,6 +185,7 @@ def test_a_scheduler_that_is_killed_ends_the_sweep_and_the_same_command_finishes
     process = start(tmp_path, *SWEEP, *on(cluster))
     busy_worker(cluster)
     cluster.scheduler.kill()
+    cluster.scheduler.wait()
     status, errors = end(process)
     assert status == 1
     assert errors.count("is gone") == 1
