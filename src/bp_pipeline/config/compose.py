@@ -39,9 +39,7 @@ _CONFIG = "config"
 _NEEDS_A_SWEEP = "^(hydra.mode changed|Ambiguous value|Sweep parameters)"
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 _SHOWS = re.compile("-[ci]|-sc|--(cf|i|s)")  # flags that ask to be shown something
-_OF_SWEEPS = re.compile(
-    r"\+*hydra(\.|=.*\b)sweeper\b"
-)  # overrides that Hydra uses in no single run
+_OF_SWEEPS = re.compile(r"\+*hydra(\.|=.*\b)sweeper\b")  # which Hydra uses in no single run
 _MOST_PROBLEMS = 10  # which may take some lines each; more than a screen of them helps nobody
 
 

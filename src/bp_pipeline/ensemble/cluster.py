@@ -6,13 +6,15 @@ Owns how work is spread over threads, counted and stopped. What a cluster takes 
 
 import threading
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import joblib
 
 from bp_pipeline.core.training import Progress
+
+if TYPE_CHECKING:
+    from bp_pipeline.ensemble.dask_cluster import DaskCluster
 
 Task = TypeVar("Task")
 Outcome = TypeVar("Outcome")
@@ -24,26 +26,13 @@ class ClusterLost(RuntimeError):
     """A cluster that was there when training began, and is no longer."""
 
 
-class OnCluster(ABC):
-    """What trains shards elsewhere, as `train_shards` does here."""
-
-    @abstractmethod
-    def train_shards(
-        self,
-        train: Callable[[Task, Progress], Outcome],
-        shards: Iterable[Task],
-        progress: Progress | None,
-    ) -> Generator[tuple[Task, Outcome | Exception], None, None]:
-        """Train shards; see the function `train_shards`."""
-
-
 def train_shards(
     train: Callable[[Task, Progress], Outcome],
     shards: Iterable[Task],
     *,
     threads: int | None = None,
     progress: Progress | None = None,
-    cluster: OnCluster | None = None,
+    cluster: "DaskCluster | None" = None,
 ) -> Generator[tuple[Task, Outcome | Exception], None, None]:
     """Train shards side by side; return each with what comes of it, as it finishes.
 

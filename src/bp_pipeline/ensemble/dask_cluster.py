@@ -25,7 +25,7 @@ from distributed import CancelledError, Client, KilledWorker, Worker, get_worker
 from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.core.training import Progress
 from bp_pipeline.digests import code_digest
-from bp_pipeline.ensemble.cluster import SHARD_BYTES, ClusterLost, OnCluster, Outcome, Task
+from bp_pipeline.ensemble.cluster import SHARD_BYTES, ClusterLost, Outcome, Task
 
 _ANSWER = 30.0  # seconds that a scheduler may take later on, when it is busy
 _TRANSFER = 600.0  # seconds for a shard's result on a slow network
@@ -68,7 +68,7 @@ class _Waiting(NamedTuple):
     deaths: int
 
 
-class DaskCluster(OnCluster):
+class DaskCluster:
     """A cluster that answers, and those of its workers that may train."""
 
     def __init__(self, client: Client, tell: Callable[[str], None]) -> None:

@@ -2,7 +2,7 @@
 
 Takes and gives arrays and numbers. SciPy does the estimates and the tests; what it lacks is ours:
 the interval of a median, Holm's correction, and a factor's share of the variance. Wilson's interval
-and the median itself are in `bp_pipeline.summary`, since runs carry them as metrics.
+and the median itself are in `ensemble/result.py`, since runs carry them as metrics.
 """
 
 import warnings
