@@ -111,7 +111,9 @@ def check(place: Place, expected: dict[str, Any]) -> None:
     """Compare what came of a sweep with what comes of one that nobody broke off."""
     found, whole = _in_a_process(_read, place)
     differ = [name for name, value in expected.items() if found[name] != value]
-    assert not differ, f"{place}: {', '.join(differ)} differ"
+    reports = found["report"], expected["report"]
+    files = sorted(name for name, _ in reports[0].items() ^ reports[1].items())
+    assert not differ, f"{place}: {', '.join(differ)} differ {files or ''}"
     assert whole == (WHOLE, "ok"), f"{place}: {whole}"
 
 
