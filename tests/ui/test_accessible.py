@@ -97,6 +97,27 @@ def test_paper_is_white_whatever_the_theme(pages: dict[str, Path], browser: Brow
         assert light[1] < 50
 
 
+@pytest.mark.parametrize("name", ["report", "comparison", "step", "deep", "map", "playground"])
+def test_swatches_keep_their_colours_on_paper(
+    name: str, pages: dict[str, Path], browser: Browser
+) -> None:
+    """Whatever is empty but for its background: browsers leave backgrounds out, unless told."""
+    page = browser.new_page()
+    page.goto(pages[name].as_uri())
+    page.emulate_media(media="print")
+    colourless = page.eval_on_selector_all(
+        "main :empty",
+        """elements => elements.filter(element => {
+            const style = getComputedStyle(element);
+            return style.backgroundColor !== 'rgba(0, 0, 0, 0)' && element.checkVisibility()
+                && !element.matches('input, select, progress, canvas')
+                && style.printColorAdjust !== 'exact';
+        }).map(element => element.outerHTML)""",
+    )
+    page.close()
+    assert colourless == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_numbers_on_colours_have_contrast(scheme: Any, sheet: Page) -> None:
     """Measure what axe leaves undecided: cells whose colour is mixed."""
