@@ -58,7 +58,11 @@ def test_a_run_has_a_sentence_a_picture_and_its_share_of_the_time(store: MlflowC
     sweep = sweeps(store)[0]
     of_sweep = runs(store, sweep)
     for run in of_sweep:
-        assert "8 solved" in run.data.tags["mlflow.note.content"]
+        said = run.data.tags["mlflow.note.content"]
+        assert "8 solved" in said
+        if "epochs_to_converge/median" in run.data.metrics:
+            assert "half of all converged by epoch" in said  # another fact than `solved`
+        assert " %" not in said  # a number and its sign are on one line
         picture = ET.parse(Path(run.info.artifact_uri) / "picture.svg").getroot()
         assert int(picture.get("width", 0)) > 0  # else MLflow shows nothing
         assert run.info.run_name in "".join(picture.itertext())
@@ -103,6 +107,7 @@ def test_the_alias_moves_to_what_is_better_or_as_it_is_told(
         [text] = [text for text in descriptions if sweep.info.run_id in text]
         assert sweep.info.run_name in text
         assert "lr=" in text
+        assert "\u00a0% of its" in text  # on one line
     assert bp("champion", second.info.run_id[:8]) == 0
     assert served() == second.info.run_id
     assert bp("report", first.info.run_id) == 0

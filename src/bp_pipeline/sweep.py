@@ -23,6 +23,7 @@ from bp_pipeline.digests import code_changed, code_digest, digest_json
 from bp_pipeline.ensemble import (
     ClusterLost,
     RunResult,
+    TimeShares,
     batches_of_results,
     engine_in_use,
     in_words,
@@ -323,15 +324,15 @@ class _Training:
             say(remark)
         if writer is not None and writer.remark:
             say(writer.remark)
-        started, work, failures, printed = time(), 0, [], {}
+        started, failures, printed = time(), [], {}
         with ExitStack() as opened:
             progress = opened.enter_context(training_progress(len(configs), self.network_epochs))
-            size, count = writer.n_at_once if writer else 1, progress.count_network_epochs
+            shares = TimeShares(progress.count_network_epochs)
+            size, count = writer.n_at_once if writer else 1, shares.count_network_epochs
             batches = batches_of_results(configs, size, progress=count, cluster=self._cluster)
             for trained in opened.enter_context(batches):
                 batch = [(self.left[index], result) for index, result in trained]
-                work += _network_epochs([self._jobs[n].config for n, _ in batch])
-                pace = (time() - started) / max(1, work)
+                pace = shares.pace(_network_epochs([self._jobs[n].config for n, _ in batch]))
                 recorded = self._record(batch, started, pace, writer, sweep)
                 for (n, result), outcome in zip(batch, recorded, strict=True):
                     job = self._jobs[n]
@@ -372,8 +373,8 @@ class _Training:
     ) -> list[str | Exception]:
         """Record runs; return of each its id, or its error, which is recorded then.
 
-        As they trained side by side, each lasted as long as its networks times epochs take at the
-        pace of all until now, in seconds for each of these.
+        As they trained side by side, each lasted as long as its networks times epochs take at their
+        pace, in seconds for each of these.
         """
         if writer is None:
             return [result if isinstance(result, Exception) else "" for _, result in batch]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from runs import make_config
 
-from bp_pipeline.ensemble import batches_of_results, train_runs
+from bp_pipeline.ensemble import TimeShares, batches_of_results, train_runs
 
 SIZE = 2
 CONFIGS = [
@@ -66,3 +66,17 @@ def test_an_error_of_progress_reaches_who_takes_results() -> None:
     with batches_of_results(CONFIGS[:1], SIZE, progress=progress) as batches:
         taken = list(batches)
     assert isinstance(taken[0][0][1], ZeroDivisionError)
+
+
+def test_the_time_of_training_is_shared_by_work_and_never_more_than_all() -> None:
+    counted: list[int] = []
+    now = iter([10.0, 30.0, 31.0, 36.0])
+    shares = TimeShares(counted.append, lambda: next(now))
+    shares.count_network_epochs(600)
+    first = shares.pace(100)  # the first of six that came together, after 20 s
+    second = shares.pace(500)
+    assert first * 100 == pytest.approx(20 / 6)
+    assert second * 500 == pytest.approx(21 - 20 / 6)
+    shares.count_network_epochs(50)
+    assert shares.pace(100) * 100 == pytest.approx(5)  # more than was counted: it may fail
+    assert counted == [600, 50]

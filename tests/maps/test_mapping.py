@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from bs4 import BeautifulSoup
 from commands import run_bp
+from mlflow import MlflowClient
 from PIL import Image
 from some_maps import drawn, make_map
 
@@ -68,6 +69,14 @@ def test_a_map_is_one_run_with_its_files_and_measures(folder):
     assert map_.metrics["boundary/pixels"] == measure_boundary(arrays["solved"]).pixels
     assert map_.metrics["boundary/ulp_flips"] >= 0
     assert "boundary/dimension" not in map_.metrics  # of 24 pixels
+
+
+def test_mlflow_describes_a_map(folder):
+    map_ = loaded(folder)
+    store = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    said = store.get_run(map_.run_id).data.tags["mlflow.note.content"]
+    assert f"solved {100 * map_.metrics['solved/rate']:.1f}\u00a0%" in said  # on one line
+    assert said.endswith(map_.verdict()[-1])
 
 
 def test_a_picture_says_what_it_is(folder):

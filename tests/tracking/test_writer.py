@@ -142,7 +142,7 @@ def test_a_description_begins_with_what_was_found(
     assert parts[0].startswith("Best is tanh. [Compare its runs](#/")
     assert parts[1].startswith(f"{account} · ")
     assert parts[2] == "again"
-    assert parts[1].endswith(" 2.0 s, 5.00 million network-epochs a second")
+    assert parts[1].endswith(" 2.0 s, 5,000,000 network-epochs a second")
 
 
 def test_a_description_that_is_too_long_is_cut_after_a_line(

@@ -8,7 +8,7 @@ cluster.py  shards on threads of this process; dask_cluster.py, on a cluster of 
             dask_connection.py leads
 """
 
-from bp_pipeline.ensemble.batches import batches_of_results
+from bp_pipeline.ensemble.batches import TimeShares, batches_of_results
 from bp_pipeline.ensemble.cluster import ClusterLost
 from bp_pipeline.ensemble.engines import engine_in_use, open_cluster, train_function
 from bp_pipeline.ensemble.result import (
@@ -38,6 +38,7 @@ __all__ = [
     "SUMMARY",
     "ClusterLost",
     "RunResult",
+    "TimeShares",
     "batches_of_results",
     "engine_in_use",
     "in_words",

@@ -1,13 +1,14 @@
 """Results in batches: those that have come while their taker was busy with the last ones.
 
-Owns that training goes on meanwhile, and waits where too many results would pile up in memory. What
-trains is left to `shards.py`.
+Owns that training goes on meanwhile, and waits where too many results would pile up in memory; and
+which share of the time a result took. What trains is left to `shards.py`.
 """
 
 import threading
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from bp_pipeline.config.schema import RunConfig
@@ -20,6 +21,34 @@ if TYPE_CHECKING:
     from bp_pipeline.ensemble.dask_cluster import DaskCluster
 
 Finished = tuple[int, RunResult | Exception]  # index of a config, and what came of it
+
+
+class TimeShares:
+    """Shares of the time since training began, of runs that train side by side.
+
+    All of them together come to no more than has passed, and a run whose results waited for those
+    of its neighbours has its share, too.
+    """
+
+    def __init__(self, count: ProgressCallback, clock: Callable[[], float] = perf_counter) -> None:
+        self._count, self._clock, self._started = count, clock, clock()
+        self._shared, self._trained, self._taken = 0.0, 0, 0
+
+    def count_network_epochs(self, number: int) -> None:
+        """Count work of training, and hand it on; any thread may call it, one at a time."""
+        self._trained += number
+        self._count(number)
+
+    def pace(self, network_epochs: int) -> float:
+        """Take what has finished; return the seconds for each of its network-epochs.
+
+        That is the time that is not shared out yet, over the work that was done in it.
+        """
+        work = max(1, network_epochs, self._trained - self._taken)
+        pace = (self._clock() - self._started - self._shared) / work
+        self._taken += network_epochs
+        self._shared += pace * network_epochs
+        return pace
 
 
 @contextmanager

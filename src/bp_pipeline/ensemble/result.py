@@ -148,7 +148,7 @@ def in_words(result: RunResult, *, copies: bool = False) -> str:
     """Describe in a sentence how a run's replicates ended, which may be `copies`, as in `summary`.
 
     >>> in_words(result)
-    '90 of 100 solved (82 – 95 %), half of all by epoch 99; final loss (median) 0.00267 nats.'
+    '2 of 2 solved (34 – 100 %), half of all converged by epoch 9; final loss (median) 0.02 nats.'
     """
     values, n = result.summary, len(result.outcome)
     n_solved = int(result.solved.sum())
@@ -159,7 +159,7 @@ def in_words(result: RunResult, *, copies: bool = False) -> str:
     if n_lost:
         text += f", {n_lost:,} more converged and lost it again"
     if "epochs_to_converge/median" in values:
-        text += f", half of all by epoch {values['epochs_to_converge/median']:,.0f}"
+        text += f", half of all converged by epoch {values['epochs_to_converge/median']:,.0f}"
     loss = values.get("final_loss/median")
     return f"{text}; final loss (median) {'infinite' if loss is None else f'{loss:.3g} nats'}."
 

@@ -39,11 +39,13 @@ from bp_pipeline.tracking.format import (
     CODE_DIGEST,
     COMMAND,
     CONFIG_DIGEST,
+    DESCRIPTION,
     KIND,
     MAP,
     RESULT_DIGEST,
     metrics_at_once,
     run_tags,
+    unbroken,
 )
 from bp_pipeline.tracking.provenance import package_version
 
@@ -254,12 +256,15 @@ def _show(
                 f"The map cannot be written to {folder}: {error.strerror or error}. "
                 "Name another folder: bp report RUN --out DIR."
             ) from error
-    rates = ", ".join(f"{name} {100 * rate:.1f} %" for name, rate in map_.result.rates().items())
-    print("\n".join([f"{map_.name}: {rates}.", *map_.verdict()]))
+    print("\n".join([f"{map_.name}: {_rates(map_)}.", *map_.verdict()]))
     print(f"Picture: {folder / PICTURE}\nPage: {folder / PAGE}")
     if map_.run_id:
         print(f"Run {map_.run_id}")
     return map_
+
+
+def _rates(map_: Map) -> str:
+    return ", ".join(f"{name} {100 * rate:.1f} %" for name, rate in map_.result.rates().items())
 
 
 def _record(map_: Map, picture: Path, writer: Writer, where: Where) -> str:
@@ -270,12 +275,13 @@ def _record(map_: Map, picture: Path, writer: Writer, where: Where) -> str:
         shutil.copyfile(picture, folder / PICTURE)
 
     own = {KIND: MAP, COMMAND: map_.command, RESULT_DIGEST: map_.result.result_digest}
+    said = " ".join([f"Of its networks: {_rates(map_)}.", *map_.verdict()])
     return writer.record_files(
         map_.config,
         write,
         metrics_at_once(map_.metrics),
         name=map_.name,
-        tags={**run_tags(map_.config, None), **own},
+        tags={**run_tags(map_.config, None), **own, DESCRIPTION: unbroken(said)},
         seconds=map_.metrics[SECONDS],
         engine=engine_in_use(map_.config.engine),
         cluster=where,

@@ -45,7 +45,7 @@ from bp_pipeline.report.files import (
 )
 from bp_pipeline.report.findings import Findings
 from bp_pipeline.report.listing import list_sweeps, print_sweeps
-from bp_pipeline.report.notation import percent, unbroken
+from bp_pipeline.report.notation import percent
 from bp_pipeline.report.page import write_page
 from bp_pipeline.report.printed_tables import best_learning_rates, printed_tables
 from bp_pipeline.report.sections import outline
@@ -59,6 +59,7 @@ from bp_pipeline.report.two_sweeps import (
     what_was_asked,
     write_comparison,
 )
+from bp_pipeline.tracking.format import unbroken
 from bp_pipeline.tracking.run_files import read_config, read_result
 
 __all__ = [

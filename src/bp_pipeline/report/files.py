@@ -16,11 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from bp_pipeline.report.findings import Findings
-from bp_pipeline.report.notation import unbroken
 from bp_pipeline.report.printed_tables import PrintedTable, best_learning_rates, rates
 from bp_pipeline.report.sections import Outline, Section
 from bp_pipeline.report.sentences import came_out, headline
 from bp_pipeline.terminal import Screen
+from bp_pipeline.tracking.format import unbroken
 
 _WIDTH_OF_FILES = 160  # columns, where no terminal says how many there are
 _MANY_COLUMNS = 20  # of which none can be read where they do not fit

@@ -15,8 +15,6 @@ import pandas as pd
 
 NONE = "–"
 INTERPLAY = "interplay"  # of all factors
-_NO_BREAK = "\u00a0"
-_DASH = f"{_NO_BREAK}–\u2060{_NO_BREAK}"  # after a dash, a no-break space alone would not hold
 _SMALLEST_P = 0.001
 _NUMBER, _LIST, _TEXT, _MISSING = range(4)
 Ordered = TypeVar("Ordered", pd.Series, pd.Index)
@@ -104,29 +102,32 @@ def as_typed(value: Any) -> str:
 
 def percent(share: float) -> str:
     """Write a share as a whole percentage; 100 and 0 mean all and none."""
-    if pd.isna(share):
-        return NONE
-    rounded = round(100 * share)
-    return str(min(99, max(1, rounded)) if 0 < share < 1 else rounded)
+    return NONE if pd.isna(share) else _whole_percent(share, round(100 * share))
 
 
 def percents(shares: Iterable[float]) -> list[str]:
     """Write shares as `percent` does, so that they add to 100 where they are parts of a whole.
 
-    What is missing or too much goes to the one that is nearest to being rounded the other way.
+    What is missing or too much goes to the one that is nearest to being rounded the other way;
+    those below one half of a percent are left out.
     """
     parts = np.array([*shares], dtype=float)
-    written = [percent(share) for share in parts]
     if not np.isclose(parts.sum(), 1.0):
-        return written
-    whole = np.array(written, dtype=int)
+        return [percent(share) for share in parts]
+    whole = np.rint(100 * parts).astype(int)
     while gap := 100 - int(whole.sum()):
         step = 1 if gap > 0 else -1
-        cost = np.where((parts > 0) & (whole + step > 0), step * (whole - 100 * parts), np.inf)
+        cost = np.where((whole > 0) & (whole + step > 0), step * (whole - 100 * parts), np.inf)
         if np.isinf(cost.min()):
             break  # more parts than there are hundredths
         whole[cost.argmin()] += step
-    return [str(number) for number in whole]
+    return [_whole_percent(share, int(n)) for share, n in zip(parts, whole, strict=True)]
+
+
+def _whole_percent(share: float, rounded: int) -> str:
+    if share > 0 and rounded <= 0:
+        return "<1"
+    return ">99" if share < 1 and rounded >= 100 else str(rounded)
 
 
 def count(number: float) -> str:
@@ -166,11 +167,6 @@ def p_value(p: float) -> str:
 def listing(parts: Sequence[str]) -> str:
     """Write a list as a sentence has it: a, b and c."""
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
-
-
-def unbroken(text: str) -> str:
-    """Keep what belongs together on one line: 84 – 98 %."""
-    return text.replace(" – ", _DASH).replace(" %", f"{_NO_BREAK}%")
 
 
 def in_order(values: Iterable[Any]) -> list[Any]:

@@ -22,11 +22,11 @@ from bp_pipeline.report.notation import (
     in_order,
     nats,
     percent,
-    unbroken,
 )
 from bp_pipeline.report.sections import Outline, TaskPart
 from bp_pipeline.report.sweep_data import CONVERGED, FINAL_LOSS
 from bp_pipeline.report.tables import DETERMINISTIC
+from bp_pipeline.tracking.format import unbroken
 
 _OPEN_ROWS = 40  # longer tables are folded
 MOST_LISTED = 1000  # rows of a table; with ten times as many a page would take seconds to open

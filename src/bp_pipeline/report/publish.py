@@ -42,6 +42,7 @@ from bp_pipeline.tracking import (
     is_refusal,
     model_name,
 )
+from bp_pipeline.tracking.format import unbroken
 
 REPORTS = Path("reports")
 _MOST_NAMED = 20  # runs that are corrupt; more than a screen of them helps nobody
@@ -108,7 +109,7 @@ def _crown(writer: Writer, sweep: Sweep, task: str, *, at_any_rate: bool = False
     rate = f"{percent(run['solved/rate'])} % of its {run['replicates']:,.0f} networks solve {task}"
     version = writer.register(
         chosen.network, name=name, run_id=chosen.run_id, tags=tags,
-        description=f"{who}, of sweep {sweep.name} ({sweep.run_id}): {rate}.",
+        description=unbroken(f"{who}, of sweep {sweep.name} ({sweep.run_id}): {rate}."),
     )  # fmt: skip
     said = f"Champion: {who}, is models:/{name}/{version}"
     crowned = writer.champion(name)

@@ -35,7 +35,6 @@ from bp_pipeline.report.tables import DETERMINISTIC
 from bp_pipeline.terminal import counted
 
 _OUTCOMES = {CONVERGED: "converged", STALLED: "stalled", DIVERGED: "diverged"}
-_LOST = 5e-4  # a smaller share of networks that lost their convergence again is not told
 
 
 def overview(findings: Findings) -> list[str]:
@@ -86,8 +85,8 @@ def _ends(findings: Findings) -> str:
     networks = counted(different, "network")
     if trained != different:
         networks = f"{count(different)} different networks among the {count(trained)} trained"
-    lost = (n * (rows[CONVERGED] - rows[RATE])).sum() / n.sum()
-    again = f"; {percent(lost)} % converged and lost it again" if lost > _LOST else ""
+    lost = round((n * (rows[CONVERGED] - rows[RATE])).sum())
+    again = f"; {count(lost)} that had converged lost it again" if lost else ""
     return f"{networks}, {listing(ends)}{again}"
 
 

@@ -88,7 +88,8 @@ def trained_run(
         (folder / "picture.svg").write_text(run_picture(name, result), encoding="utf-8")
 
     tags = {**names.run_tags(config, sweep), names.RESULT_DIGEST: result.result_digest}
-    tags[names.DESCRIPTION] = in_words(result, copies=config.draws_nothing)
+    ended = in_words(result, copies=config.draws_nothing)
+    tags[names.DESCRIPTION] = names.unbroken(ended)
     return EndedRun(
         name=name,
         status="FINISHED",

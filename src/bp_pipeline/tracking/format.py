@@ -42,6 +42,8 @@ KIND, MAP = "bp.kind", "map"  # a tag of what is no plain run, and its value for
 COMMAND = "bp.command"  # what was typed, a tag where no sweep.yaml keeps it
 N_JOBS = "bp.n_jobs"  # a tag of sweeps, which no other run has
 PARENT, DESCRIPTION, COLOUR = "mlflow.parentRunId", "mlflow.note.content", "mlflow.runColor"
+_NO_BREAK = "\u00a0"
+_DASH = f"{_NO_BREAK}–\u2060{_NO_BREAK}"  # after a dash, a no-break space alone would not hold
 
 # The keys of a config, and the groups, whose own key holds the option that was chosen.
 _CONFIG_KEYS = dict.fromkeys(part for key in KEYS for part in (key.removesuffix(".name"), key))
@@ -267,5 +269,10 @@ def speed_in_words(metrics: Mapping[str, float]) -> list[str]:
         return []
     return [
         f"trained and recorded in {metrics[WALL_TIME]:,.1f} s, "
-        f"{metrics[SPEED] / 1e6:,.2f} million network-epochs a second"
+        f"{float(f'{metrics[SPEED]:.3g}'):,.0f} network-epochs a second"
     ]
+
+
+def unbroken(text: str) -> str:
+    """Keep what belongs together on one line of a page: 84 – 98 %."""
+    return text.replace(" – ", _DASH).replace(" %", f"{_NO_BREAK}%")
