@@ -140,9 +140,9 @@ def test_a_description_begins_with_what_was_found(
         writer.write_description(parent, "Best is tanh.", text, account)
     parts = client.get_run(parent).data.tags["mlflow.note.content"].split("\n\n")
     assert parts[0].startswith("Best is tanh. [Compare its runs](#/")
-    assert parts[1].startswith(f"{account} · ")
+    assert parts[1].startswith(f"{account} Trained ")
     assert parts[2] == "again"
-    assert parts[1].endswith(" 2.0 s, 5,000,000 network-epochs a second")
+    assert parts[1].endswith(" 2.0 s, 5,000,000 network-epochs a second.")
 
 
 def test_a_description_that_is_too_long_is_cut_after_a_line(

@@ -78,6 +78,15 @@ def test_the_table_has_the_columns_that_matter_best_run_first(
     assert values == sorted(values, reverse=True)
 
 
+def test_on_a_small_screen_the_table_shows_the_rate_beside_the_name(
+    page: Page, links: dict[str, str]
+) -> None:
+    page.set_viewport_size({"width": 1024, "height": 768})
+    page.goto(links["table"])
+    head = page.locator("[role=columnheader][col-id='metrics.`solved/rate`']")
+    expect(head).to_be_in_viewport(ratio=0.9)
+
+
 def test_two_selected_runs_compare_side_by_side(page: Page, links: dict[str, str]) -> None:
     page.goto(links["table"])
     boxes = page.get_by_role("checkbox", name="Press Space to toggle row selection")

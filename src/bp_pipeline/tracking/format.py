@@ -268,8 +268,8 @@ def speed_in_words(metrics: Mapping[str, float]) -> list[str]:
     if WALL_TIME not in metrics:
         return []
     return [
-        f"trained and recorded in {metrics[WALL_TIME]:,.1f} s, "
-        f"{float(f'{metrics[SPEED]:.3g}'):,.0f} network-epochs a second"
+        f"Trained and recorded in {metrics[WALL_TIME]:,.1f} s, "
+        f"{float(f'{metrics[SPEED]:.3g}'):,.0f} network-epochs a second."
     ]
 
 

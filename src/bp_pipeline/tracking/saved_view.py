@@ -32,6 +32,7 @@ RUNS_LOADED = 100  # at a time, by MLflow's page
 
 _CHARTS, _SIDE_BY_SIDE, _OTHERS = "charts", "side-by-side", "others"  # ids of sections
 _NAME, _NAME_WIDTH = "attributes.`Run Name`", 290  # pixels, so that a name is read to its end
+_CREATED, _STATUS_WIDTH = "runDateAndNestInfo", 48  # of which the mark of its status is enough
 _SAMPLED = "tags.`bp.config_digest`"  # any order but the grid's
 _TABLE = "-table"  # a view's id ends in it
 _NOTE, _TITLE = "mlflow.note.content", "Newest sweeps: "
@@ -155,15 +156,20 @@ def page_links(experiment_id: str, parent_run_id: str) -> dict[str, str]:
 
 def _state(parent_run_id: str, axes: Sequence[str], n_runs: int, order: str) -> dict[str, Any]:
     """Describe what MLflow's page is to show of a sweep, in its own terms."""
-    columns = [f"params.`{key}`" for key in axes] + [f"metrics.`{name}`" for name in _COLUMNS]
+    # A run's name has its params, so that they may stand at the end, off a small screen.
+    columns = [f"metrics.`{name}`" for name in _COLUMNS] + [f"params.`{key}`" for key in axes]
     return {
         "searchFilter": f"tags.`mlflow.parentRunId` = '{parent_run_id}' "
         "AND attributes.status = 'FINISHED'",
         "orderByKey": order,
         "orderByAsc": False,
         "selectedColumns": columns,
-        "columnOrder": [_NAME, *columns, "runDateAndNestInfo", "duration"],
-        "columnWidths": {_NAME: _NAME_WIDTH, **dict.fromkeys(columns, _COLUMN_WIDTH)},
+        "columnOrder": [_NAME, _CREATED, *columns, "duration"],
+        "columnWidths": {
+            _NAME: _NAME_WIDTH,
+            _CREATED: _STATUS_WIDTH,
+            **dict.fromkeys(columns, _COLUMN_WIDTH),
+        },
         "runsHiddenMode": "SHOW_ALL",
         # Beside charts its width is fixed, and too small for names. A sample is no list to choose
         # from; who wants it opens it at its edge. The table has it all.

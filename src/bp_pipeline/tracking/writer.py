@@ -361,7 +361,7 @@ class Writer(Reader):
         line = [f"[{text}]({links[page]})" for page, text in shown.items()]
         with self._writing("describe a sweep"):
             speed = names.speed_in_words(self._client.get_run(parent_run_id).data.metrics)
-            parts = [f"{finding} {' · '.join(line)}", " · ".join([str(account), *speed]), markdown]
+            parts = [f"{finding} {' · '.join(line)}", " ".join([str(account), *speed]), markdown]
             text = cut_to_tag("\n\n".join(parts), whole_lines=True)
             self._client.set_tag(parent_run_id, names.DESCRIPTION, text)
 
