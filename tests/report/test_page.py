@@ -45,6 +45,8 @@ def test_heat_maps_hold_rates_and_epochs(tmp_path: Path) -> None:
     assert heat_map(page, "epochs") == [
         head, ["normal", "11", "90", "11"], ["ones†", "2", "–", "–"]
     ]  # fmt: skip
+    [introduction] = page.select("#grid > p:not(.eyebrow)")  # never alone on a sheet of paper
+    assert "†" in introduction.get_text()
 
 
 def test_rows_of_a_wide_grid_are_parted_and_short(tmp_path: Path) -> None:

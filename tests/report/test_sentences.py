@@ -69,6 +69,9 @@ def test_networks_that_lost_their_convergence_and_runs_of_which_half_diverge_are
     )
     # As a number, because their share of thousands is rounded away.
     assert numbers(sentences.came_out(findings))[-1] == "2"
+    # Half have converged; a fourth solves it at the end.
+    assert numbers(sentences.winner(findings))[:2] == ["1", "25"]
+    assert numbers(sentences.rates(findings)) == ["25"]
     assert "2 of all 2 runs" in sentences.losses(findings)
 
 

@@ -82,7 +82,7 @@ def test_a_wide_diagram_is_whole_on_a_laptop(pages: dict[str, Path], browser: Br
 
 
 def test_paper_is_white_whatever_the_theme(pages: dict[str, Path], browser: Browser) -> None:
-    for name in ("report", "step"):
+    for name in ("report", "step", "map"):
         page = browser.new_page(color_scheme="dark")
         page.goto(pages[name].as_uri())
         page.emulate_media(media="print", color_scheme="dark")
@@ -95,6 +95,39 @@ def test_paper_is_white_whatever_the_theme(pages: dict[str, Path], browser: Brow
         light = [int(re.findall(r"\d+", colour)[0]) for colour in colours]
         assert light[0] > 250
         assert light[1] < 50
+
+
+@pytest.mark.parametrize("name", ["report", "comparison", "step", "deep", "map"])
+def test_paper_has_margins_and_no_row_is_cut(
+    name: str, pages: dict[str, Path], browser: Browser
+) -> None:
+    page = browser.new_page()
+    page.goto(pages[name].as_uri())
+    page.emulate_media(media="print")
+    margins = page.evaluate(
+        """[...document.styleSheets].flatMap(sheet => [...sheet.cssRules])
+        .filter(rule => rule instanceof CSSPageRule).map(rule => parseFloat(rule.style.margin))"""
+    )
+    cut = page.eval_on_selector_all(
+        "tr, .scroll:not(:has(tr:nth-child(13))), .frame",
+        "all => all.filter(one => getComputedStyle(one).breakInside !== 'avoid').length",
+    )
+    page.close()
+    assert [margin > 0 for margin in margins] == [True]
+    assert cut == 0
+
+
+def test_a_map_is_whole_on_paper_and_without_what_is_for_a_pointer(
+    pages: dict[str, Path], browser: Browser
+) -> None:
+    page = browser.new_page(viewport={"width": 720, "height": 400})
+    page.goto(pages["map"].as_uri())
+    page.emulate_media(media="print")
+    hidden = page.locator(".frame").evaluate("frame => frame.scrollHeight - frame.clientHeight")
+    assert hidden <= 0
+    for place in ("button", "#pixel"):
+        expect(page.locator(place)).to_be_hidden()
+    page.close()
 
 
 @pytest.mark.parametrize("name", ["report", "comparison", "step", "deep", "map", "playground"])

@@ -29,6 +29,7 @@ from bp_pipeline.report.tables import DETERMINISTIC
 from bp_pipeline.tracking.format import unbroken
 
 _OPEN_ROWS = 40  # longer tables are folded
+_SHORT_ROWS = 12  # longer tables may go on on the next sheet of paper
 MOST_LISTED = 1000  # rows of a table; with ten times as many a page would take seconds to open
 
 
@@ -67,6 +68,7 @@ def write_page(report: Outline, path: Path, playgrounds: Mapping[str, str] | Non
     with figures.drawing():
         parts = [_pictures(part, number) for number, part in enumerate(report.parts)]
     limits = {"open_rows": _OPEN_ROWS, "most_rows": MOST_ROWS, "most_listed": MOST_LISTED}
+    limits["short_rows"] = _SHORT_ROWS
     html = template.render(report=report, parts=parts, playgrounds=playgrounds or {}, **limits)
     path.write_text(html, encoding="utf-8", newline="\n")
 

@@ -66,15 +66,15 @@ _DEFINITIONS = Section(
         ("converged", "at some epoch every output was within the tolerance of its target, for "
          "every sample; epochs to convergence count to the first such epoch"),
         ("solved", "that is so when training ends: a network may converge and lose it again"),
-        ("diverged", "a weight or the loss was no longer finite before it converged, or the loss "
-         "ended at more than 100 times its first value"),
+        ("diverged", "it never converged, and a weight or the loss was no longer finite, or the "
+         "loss ended at more than 100 times its first value"),
         ("stalled", "neither converged nor diverged"),
         ("nats", "the unit of the loss, by natural logarithms: always to guess one half costs "
          "ln 2 = 0.693 nats a sample; losses are means over samples"),
-        ("95 % interval", "of a rate Wilson's; it holds the true rate in 95 of 100 such sweeps, "
-         "and is rounded outwards"),
-        ("p", "how often chance alone would make so large a difference; p-values of a table are "
-         "one family, corrected by Holm, and significant below 0.05"),
+        ("95 % interval", "of a rate Wilson's; it holds the true rate in about 95 of 100 such "
+         "sweeps, less often where a setting was chosen for its rate, and is rounded outwards"),
+        ("p", "how often chance alone would make at least so large a difference; p-values of a "
+         "table are one family, corrected by Holm, and significant below 0.05"),
     ],
 )  # fmt: skip
 

@@ -120,7 +120,7 @@ def selection_bias(findings: Findings) -> str:
     interval = percent_interval(halved[LOW], halved[HIGH])
     choices = counted(findings.n_drawn, "place" if findings.is_pooled else "run")
     return (
-        f"The best of {choices} is partly the luckiest: chosen on the "
+        f"The best of {choices} may be partly the luckiest: chosen on the "
         f"even replicates alone, it is {findings.place(halved)}, and {percent(halved[RATE])} % of "
         f"the odd ones solve it ({interval} %)."
     )
@@ -211,7 +211,9 @@ def tests(findings: Findings) -> str:
     for axis, table in findings.tests.items():
         is_significant = table["mcnemar/p_holm"] < ALPHA
         values = how_many(2, axis).removeprefix("2 ")
-        parts.append(f"{is_significant.sum()} of {len(table)} differences between {values}")
+        parts.append(
+            f"{is_significant.sum()} of {counted(len(table), 'difference')} between {values}"
+        )
         unsure.append(table[~is_significant])
     text = f"Tests find {listing(parts)} in how often they solve it (Holm, each table a family)."
     return " ".join(
