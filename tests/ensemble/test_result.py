@@ -12,6 +12,7 @@ from bp_pipeline.ensemble import result as module
 from bp_pipeline.ensemble.result import (
     RunResult,
     converged_fraction,
+    in_words,
     median_epochs_to_converge,
     quantiles,
     wilson_interval,
@@ -156,3 +157,15 @@ def test_summary_leaves_out_what_is_not_finite() -> None:
         "stalled/rate": 0,
         "diverged/rate": 1,
     }
+
+
+def test_a_run_is_told_with_its_interval_rounded_outwards_and_what_it_lost() -> None:
+    ends = ["converged"] * 9 + ["stalled"]
+    result = result_of([[1.0, 0.25]] * 10, ends, [5] * 9 + [-1])
+    result = replace(result, solved=np.arange(10) < 8)
+    # Wilson's interval of 8 of 10 is 49.02 to 94.33 %.
+    assert in_words(result) == (
+        "8 of 10 solved (49 – 95 %), 1 more converged and lost it again, "
+        "half of all converged by epoch 5; final loss (median) 0.25 nats."
+    )
+    assert "%" not in in_words(result, copies=True)

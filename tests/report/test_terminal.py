@@ -13,7 +13,7 @@ ENDS = [10, 11, 12, None, None, None]
 
 def printed(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> list[str]:
     print_report(Findings(sweep))
-    return capsys.readouterr().out.splitlines()
+    return re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out).splitlines()
 
 
 @pytest.mark.parametrize("tasks", [1, 3, 30])
@@ -38,7 +38,19 @@ def test_no_line_ends_within_an_interval(
     monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, of the width below
     for width in range(40, 100):
         monkeypatch.setenv("COLUMNS", str(width))
-        lines = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in printed(by_hand(run(ENDS)), capsys)]
+        lines = printed(by_hand(run(ENDS)), capsys)
         assert any(re.search(r"\d – \d+ %", line) for line in lines)
         for line, following in pairwise(lines):
             assert not re.search(r"\d$|–$", line) or not re.match(r"%|–|\d+ %", following)
+
+
+def test_columns_that_have_no_room_are_left_to_the_table_of_the_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = by_hand(*(run(ENDS, rate) for rate in range(1, 41)))
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, of the width below
+    for width, is_shown in ((80, False), (400, True)):
+        monkeypatch.setenv("COLUMNS", str(width))
+        lines = printed(sweep, capsys)
+        assert any("42 columns" in line and "rates.csv" in line for line in lines) != is_shown
+        assert any(re.search(r"\b38\s+39\s+40\b", line) for line in lines) == is_shown

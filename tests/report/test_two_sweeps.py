@@ -9,6 +9,7 @@ from report.by_hand import by_hand, run
 from scipy.stats import binomtest, fisher_exact
 
 from bp_pipeline.report import compare_two, print_comparison, write_comparison
+from bp_pipeline.report.two_sweeps import comparison
 
 SOLVED, LOST = [10] * 6 + [None] * 2, [None] * 6 + [10] * 2
 ONES = {"init": "ones", "init__name": "constant", "init__noise": 0.0}
@@ -83,3 +84,16 @@ def test_sweeps_without_a_common_setting_say_so(tmp_path: Path) -> None:
     assert two.results.empty
     write_comparison(two, tmp_path)
     assert "no setting in common" in (tmp_path / "comparison.md").read_text()
+
+
+def test_of_sweeps_over_other_axes_it_is_said_what_their_common_settings_are() -> None:
+    rates = (1.0, 3.0)
+    tasks = by_hand(*(run(SOLVED, r, task=task) for task in ("and", "xor") for r in rates))
+    inits = by_hand(*(run(LOST, r, init=i) for i in ("normal", "he") for r in (*rates, 9.0)))
+    two = compare_two(tasks, inits)
+    assert two.only == (2, 4)
+    assert two.results["optimizer.learning_rate"].tolist() == [1.0, 3.0]
+    assert two.alike == {"activation": "tanh", "init": "normal", "task": "xor"}
+    [told] = [text for text in comparison(two).lead if "2 settings in both" in text]
+    assert "task xor" in told
+    assert "init normal" in told

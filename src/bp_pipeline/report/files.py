@@ -23,6 +23,7 @@ from bp_pipeline.terminal import Screen
 from bp_pipeline.tracking.format import unbroken
 
 _WIDTH_OF_FILES = 160  # columns, where no terminal says how many there are
+_WIDTH_OF_ANY = 1_000_000
 _MANY_COLUMNS = 20  # of which none can be read where they do not fit
 _SETTINGS_ON_TERMINAL = 20
 _LINES_OF_SETTINGS = 42  # of two tables, so that with all around them some 60 lines are printed
@@ -114,7 +115,8 @@ def print_tables(sentences: Sequence[str], tables: Sequence[PrintedTable], n_row
     for table in tables:
         console.print(f"\n{table.title}", highlight=False)
         grid = _grid(table, table.text.iloc[:n_rows])
-        width = Measurement.get(console, console.options, grid).maximum
+        unlimited = console.options.update(max_width=_WIDTH_OF_ANY)  # else the screen's at most
+        width = Measurement.get(console, unlimited, grid).maximum
         if len(grid.columns) > _MANY_COLUMNS and width > console.width:
             console.print(f"Its {len(grid.columns)} columns do not fit; {table.name}.csv has them.")
             continue

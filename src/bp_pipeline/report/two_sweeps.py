@@ -59,12 +59,15 @@ class TwoSweeps:
         One row a place that both grids have: what tells it from the others, the rates of both with
         their intervals, whether the bits are the `same`, `pairs` (none where the draws are not
         shared), how many of them only one solves, and the test's `p`, also as Holm adjusts it.
+    alike
+        What all these places share of the axes of either sweep, by key.
     """
 
     names: tuple[str, str]
     only: tuple[int, int]
     asked: pd.DataFrame
     results: pd.DataFrame
+    alike: Mapping[str, str]
 
 
 def compare_two(first: Sweep, second: Sweep) -> TwoSweeps:
@@ -77,16 +80,18 @@ def compare_two(first: Sweep, second: Sweep) -> TwoSweeps:
         pair = [side[place] for side in sides]
         values = dict(zip(axes, (pair[0].get(axis) for axis in axes), strict=True))
         rows.append({**values, **_compared((first, second), pair)})
-    results = pd.DataFrame(rows)
+    results, alike = pd.DataFrame(rows), {}
     if rows:
         varied = [axis for axis in axes if results[axis].map(as_typed).nunique() > 1]
         left = [axis for axis in axes if axis not in (varied or axes[:1])]
+        alike = {axis: as_typed(results[axis].iloc[0]) for axis in left}
         results = results.drop(columns=left).assign(p_holm=holm_where_tested(results["p"]))
     return TwoSweeps(
         (f"{first.name} ({first.digest[:8]})", f"{second.name} ({second.digest[:8]})"),
         (len(sides[0]) - len(shared), len(sides[1]) - len(shared)),
         what_was_asked(first.runs, second.runs),
         results,
+        alike,
     )
 
 
@@ -133,12 +138,13 @@ def write_comparison(two: TwoSweeps, folder: Path) -> None:
 
 def comparison(two: TwoSweeps) -> Outline:
     """Put in order what is told of two sweeps, A and B."""
+    alike = ", ".join(f"{name_of(key)} {value}" for key, value in two.alike.items())
     only = [f"{count(n)} only in {side}" for n, side in zip(two.only, "AB", strict=True) if n]
     lead = [
         f"A is {two.names[0]}, B is {two.names[1]}.",
         f"Asked otherwise: {asked_in_words(two.asked)}.",
-        f"{counted(len(two.results), 'setting')} in both" + "".join(f", {part}" for part in only)
-        + ".",
+        f"{counted(len(two.results), 'setting')} in both{f' ({alike})' if alike else ''}"
+        + "".join(f", {part}" for part in only) + ".",
     ]  # fmt: skip
     sections = []
     if len(two.asked):
