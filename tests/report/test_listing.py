@@ -54,6 +54,22 @@ def test_sweeps_are_listed_with_what_was_best(
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_what_varies_and_each_seeds_run_is_what_mlflow_compares() -> None:
+    rates = (1.0, 3.0)
+    runs = [
+        run([10, None], rate, seed=seed, optimizer__momentum=momentum)
+        for rate in rates
+        for seed in (0, 1, 2)
+        for momentum in (0.0, 0.9)
+    ]
+    sweep = by_hand(*runs)
+    assert sweep.n_finished == 12
+    assert len(sweep.finished) == 4
+    assert sweep.varied == ["optimizer.momentum", "optimizer.learning_rate"]
+    of_one_setting = by_hand(*(run([10], rate) for rate in rates))
+    assert of_one_setting.varied == ["activation", "init", "optimizer.learning_rate"]
+
+
 def test_runs_that_differ_in_their_seed_are_pooled() -> None:
     """A single seed of the worse setting solves all: the best of single runs."""
     solved, lost = [10] * 4, [None] * 4

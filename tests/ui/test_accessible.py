@@ -134,12 +134,12 @@ def test_a_map_is_whole_on_paper_and_without_what_is_for_a_pointer(
 def test_swatches_keep_their_colours_on_paper(
     name: str, pages: dict[str, Path], browser: Browser
 ) -> None:
-    """Whatever is empty but for its background: browsers leave backgrounds out, unless told."""
+    """Heat maps, and whatever is empty but for its background, which browsers leave out else."""
     page = browser.new_page()
     page.goto(pages[name].as_uri())
     page.emulate_media(media="print")
     colourless = page.eval_on_selector_all(
-        "main :empty",
+        "main :empty, .heat td",
         """elements => elements.filter(element => {
             const style = getComputedStyle(element);
             return style.backgroundColor !== 'rgba(0, 0, 0, 0)' && element.checkVisibility()

@@ -197,7 +197,7 @@ def _sweep_pages(experiment: str, name: str | None) -> tuple[str, dict[str, str]
             return uri, pages
         sweep = read_sweep(reader, run_id)  # one that was broken off
     with open_for_writing(None, experiment) as writer:
-        writer.log_comparison(run_id, sweep.axes, len(sweep.finished))
+        writer.log_comparison(run_id, sweep.varied, sweep.n_finished)
     return uri, pages
 
 

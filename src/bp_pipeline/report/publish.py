@@ -83,7 +83,7 @@ def _show_in_mlflow(writer: Writer, findings: Findings, made: Path, account: Acc
     with _tried("The report", errors):
         writer.log_report(sweep.run_id, made)
     with _tried("The comparison of runs", errors):
-        writer.log_comparison(sweep.run_id, sweep.axes, len(sweep.finished))
+        writer.log_comparison(sweep.run_id, sweep.varied, sweep.n_finished)
     for task in tasks(sweep):
         with _tried(f"The champion of {task}", errors):
             remark = _crown(writer, sweep, task)

@@ -106,6 +106,17 @@ class Sweep:
         """The axes without the learning rate."""
         return self.axes[:-1]
 
+    @property
+    def varied(self) -> list[str]:
+        """The axes that have several values, or all where none has; the learning rate always."""
+        several = [key for key in self.settings if self.finished[key].nunique(dropna=False) > 1]
+        return [*(several or self.settings), LEARNING_RATE]
+
+    @property
+    def n_finished(self) -> int:
+        """How many runs have finished, each seed's counted; `finished` has a row for a place."""
+        return int((self.runs["status"] == "FINISHED").sum())
+
     def config(self, run_id: str) -> RunConfig:
         """Read a run's config.
 
