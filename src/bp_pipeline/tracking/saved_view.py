@@ -97,7 +97,8 @@ def tags(
     listed = {VIEW_TAG + run_id: json.dumps(view, ensure_ascii=False)}
     views = {**known, **listed}
     # A view without a name is found by its link alone.
-    table = {VIEW_TAG + run_id + _TABLE: _packed(_state(run_id, axes, n_runs, best_first))}
+    state = _for_small_screens(_state(run_id, axes, n_runs, best_first))
+    table = {VIEW_TAG + run_id + _TABLE: _packed(state)}
     note = {_NOTE: _description(experiment_id, views)} if _is_ours(known.get(_NOTE, "")) else {}
     return {**_EXPERIMENT_TAGS, **_unlisted(views), **listed, **table, **note}
 
@@ -156,20 +157,15 @@ def page_links(experiment_id: str, parent_run_id: str) -> dict[str, str]:
 
 def _state(parent_run_id: str, axes: Sequence[str], n_runs: int, order: str) -> dict[str, Any]:
     """Describe what MLflow's page is to show of a sweep, in its own terms."""
-    # A run's name has its params, so that they may stand at the end, off a small screen.
-    columns = [f"metrics.`{name}`" for name in _COLUMNS] + [f"params.`{key}`" for key in axes]
+    columns = [f"params.`{key}`" for key in axes] + [f"metrics.`{name}`" for name in _COLUMNS]
     return {
         "searchFilter": f"tags.`mlflow.parentRunId` = '{parent_run_id}' "
         "AND attributes.status = 'FINISHED'",
         "orderByKey": order,
         "orderByAsc": False,
         "selectedColumns": columns,
-        "columnOrder": [_NAME, _CREATED, *columns, "duration"],
-        "columnWidths": {
-            _NAME: _NAME_WIDTH,
-            _CREATED: _STATUS_WIDTH,
-            **dict.fromkeys(columns, _COLUMN_WIDTH),
-        },
+        "columnOrder": [_NAME, *columns, _CREATED, "duration"],
+        "columnWidths": {_NAME: _NAME_WIDTH, **dict.fromkeys(columns, _COLUMN_WIDTH)},
         "runsHiddenMode": "SHOW_ALL",
         # Beside charts its width is fixed, and too small for names. A sample is no list to choose
         # from; who wants it opens it at its edge. The table has it all.
@@ -177,6 +173,17 @@ def _state(parent_run_id: str, axes: Sequence[str], n_runs: int, order: str) -> 
         "compareRunSections": _sections(n_runs),
         "compareRunCharts": _charts(axes),
         "isAccordionReordered": True,  # the sections stay in this order
+    }
+
+
+def _for_small_screens(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Put measures first: a run's name has its params, which may stand off the screen."""
+    columns = sorted(state["selectedColumns"], key=lambda column: column.startswith("params."))
+    return {
+        **state,
+        "selectedColumns": columns,
+        "columnOrder": [_NAME, _CREATED, *columns, "duration"],
+        "columnWidths": {**state["columnWidths"], _CREATED: _STATUS_WIDTH},
     }
 
 
