@@ -64,6 +64,8 @@ def test_replicates_take_chunks_of_one_stream():
 def test_more_replicates_leave_the_earlier_ones_as_they_are(seed, n, more, bias):
     few, many = (draw_words(seed, SIZES, bias=bias, n_networks=k) for k in (n, n + more))
     np.testing.assert_array_equal(few, many[:n])
+    last = draw_words(seed, SIZES, bias=bias, n_networks=more, first=n)
+    np.testing.assert_array_equal(last, many[n:])
 
 
 @settings(max_examples=50, deadline=None)

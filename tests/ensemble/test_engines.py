@@ -77,14 +77,14 @@ def test_a_broken_cache_is_made_again(kind: str, keep: int, tmp_path: Path) -> N
         )
 
     first = train()
-    [file] = (tmp_path / "cache").rglob(f"*.{kind}")
+    file = min((tmp_path / "cache").rglob(f"*.{kind}"))  # one of several functions
     whole = file.read_bytes()
     file.write_bytes(whole[:keep])
     again = train()
     assert again.stdout == first.stdout
     assert "broken" in again.stderr
     assert "broken" not in train().stderr
-    assert next((tmp_path / "cache").rglob(f"*.{kind}")).stat().st_size > keep
+    assert file.stat().st_size > keep
 
 
 def test_a_bug_in_the_kernel_is_no_other_engine(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from bp_pipeline.core.activations import ACTIVATIONS
 from bp_pipeline.core.equations import Net
-from bp_pipeline.core.kernel import NOBODY, Ensemble, Queue, kernel
+from bp_pipeline.core.kernel import NOBODY, Ensemble, Queue, Schedule, kernel
 from bp_pipeline.core.kinds import Kind, Layout, layout_of
 from bp_pipeline.core.lanes import LANES
 from bp_pipeline.core.losses import LOSSES
@@ -83,10 +83,13 @@ def _kernel_for(
     starts = [*map(_with_nobody, (parameters, learning_rate, momentum)), slot]
     n_products = len(setup.inputs) * setup.architecture.n_weights  # in an epoch of a network
     part_at, memory = _new_memory(setup)
+    kind = _kind_of(setup.architecture, n_products * setup.epochs * parameters.shape[-1])
     arguments = (
-        _kind_of(setup.architecture, n_products * setup.epochs * parameters.shape[-1]),
-        _net_of(setup, part_at),
+        kind,
+        _net_of(setup, kind),
+        Schedule(setup.online, setup.epochs, setup.stop_when_converged, setup.recorded_epochs),
         memory,
+        part_at,
         queue,
         Ensemble(*starts),
         trained,
@@ -110,13 +113,11 @@ def _kind_of(architecture: Architecture, n_products: int) -> Kind:
     return Kind(*functions, architecture.layer_sizes, architecture.bias)
 
 
-def _net_of(setup: Setup, part_at: tuple[int, ...]) -> Net:
+def _net_of(setup: Setup, kind: Kind) -> Net:
     architecture = setup.architecture
-    sizes, bias, *places = layout_of(architecture.layer_sizes, architecture.bias)
     inputs, ones = np.array(setup.inputs), np.ones(len(setup.inputs))
     return Net(
-        layout=Layout(np.array(sizes), bias, *map(np.array, places)),
-        part_at=part_at,
+        layout=_given_layout(architecture, kind),
         train_bias=architecture.train_bias,
         activation=list(ACTIVATIONS).index(architecture.activation),
         output=list(ACTIVATIONS).index(architecture.output),
@@ -125,12 +126,16 @@ def _net_of(setup: Setup, part_at: tuple[int, ...]) -> Net:
         inputs=np.column_stack([ones, inputs]) if architecture.bias else inputs,
         targets=np.array(setup.targets),
         gradient_factor=float(setup.gradient_factor),
-        online=setup.online,
-        epochs=setup.epochs,
         tolerance=setup.tolerance,
-        stop_when_converged=setup.stop_when_converged,
-        recorded=setup.recorded_epochs,
     )
+
+
+def _given_layout(architecture: Architecture, kind: Kind) -> Layout:
+    """Return the layout as arrays; empty where it is compiled in: what is passed costs, too."""
+    if kind.layer_sizes:
+        return Layout((), 0, (), ())
+    sizes, bias, *places = layout_of(architecture.layer_sizes, architecture.bias)
+    return Layout(np.array(sizes), bias, *map(np.array, places))
 
 
 def _new_memory(setup: Setup) -> tuple[tuple[int, ...], np.ndarray]:

@@ -29,8 +29,7 @@ from bp_pipeline.core.losses import SAFE
 class Net(NamedTuple):
     """What all networks share, as numbers and arrays."""
 
-    layout: Layout
-    part_at: tuple[int, ...]  # where the parts of a `Group` begin
+    layout: Layout  # empty where it is compiled in
     train_bias: bool
     activation: int  # index in ACTIVATIONS
     output: int
@@ -39,11 +38,7 @@ class Net(NamedTuple):
     inputs: np.ndarray  # and before them the bias unit's 1, where there are any
     targets: np.ndarray
     gradient_factor: float
-    online: bool
-    epochs: int
     tolerance: float
-    stop_when_converged: bool
-    recorded: np.ndarray
 
 
 class Group(NamedTuple):

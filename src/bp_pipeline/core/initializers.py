@@ -24,16 +24,16 @@ _STD_WITHIN_2 = 0.87962566103423978
 
 
 def draw_words(
-    seed: int, layer_sizes: Sequence[int], *, bias: bool, n_networks: int
+    seed: int, layer_sizes: Sequence[int], *, bias: bool, n_networks: int, first: int = 0
 ) -> UInt64[np.ndarray, "network weight"]:
-    """Draw one 64-bit word for each weight of each network.
+    """Draw one 64-bit word for each weight of each network, from the network `first` on.
 
     The stream is PCG64's raw output, which NumPy keeps stable between versions; it depends on the
-    seed and the layer sizes only.
+    seed and the layer sizes only. The words of earlier networks are skipped, which takes no time.
     """
     stream = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=tuple(layer_sizes)))
     n_weights = count_weights(layer_sizes, bias=bias)
-    words = stream.random_raw(n_networks * n_weights)
+    words = stream.advance(first * n_weights).random_raw(n_networks * n_weights)
     return np.asarray(words, dtype=np.uint64).reshape(n_networks, n_weights)
 
 

@@ -1,7 +1,8 @@
 """The epoch loop of `training.py` as machine code: which network is in which lane, and until when.
 
 Each lane has an epoch of its own: a network that is frozen or has come to its last epoch leaves its
-lane to the next one that waits, whenever that is.
+lane to the next one that waits, whenever that is. Only what computes depends on the kind; all else
+is compiled once, and is given no more than it needs: every array passed takes time to compile.
 """
 
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bp_pipeline.core.equations import Group, Net, look, measure, pass_table, update
-from bp_pipeline.core.kinds import Index, Kind, compile_, inline
+from bp_pipeline.core.kinds import Index, Kind, compile_, compile_for_all, inline
 from bp_pipeline.core.lanes import LANES, as_row, row_from
 from bp_pipeline.core.training import CONVERGED, DIVERGED, STALLED, Trained
 
@@ -17,6 +18,15 @@ NOBODY = -1  # in place of the network of an idle lane
 
 # Typed, because Numba compiles a function anew for every literal that it is called with.
 _YES, _NO = np.bool_(True), np.bool_(False)
+
+
+class Schedule(NamedTuple):
+    """How all networks are trained, and for how long; see `training.Setup`."""
+
+    online: bool
+    epochs: int
+    stop_when_converged: bool
+    recorded: np.ndarray  # epochs
 
 
 class Queue(NamedTuple):
@@ -41,29 +51,31 @@ class Ensemble(NamedTuple):
 def _train_lanes(
     kind: Kind,
     net: Net,
+    schedule: Schedule,
     memory: Any,
+    part_at: tuple[int, ...],
     queue: Queue,
     ensemble: Ensemble,
     trained: Trained,
     n_steps: int,
 ) -> None:
     """Take a number of steps of an epoch with all lanes, or fewer where no network is left."""
-    group = _cut(memory, net.part_at)
+    group = _cut(memory, part_at)
     wake, is_changed = np.int64(0), True
     for _ in range(n_steps):
         if is_changed:
             if _fill_lanes(group, queue, ensemble) == 0:
                 return
-            wake = _next_record(net, queue)
+            wake = _next_record(schedule, queue)
         is_recorded = queue.step[0] == wake
-        pass_table(kind, net, group, is_recorded or not net.online, _NO)
+        pass_table(kind, net, group, is_recorded or not schedule.online, _NO)
         is_changed = look(kind, net, group) or is_recorded
         if is_changed:
-            if net.online and not is_recorded:
+            if schedule.online and not is_recorded:
                 pass_table(kind, net, group, _YES, _NO)
             measure(kind, net, group)
-            _settle(net, group, queue, ensemble, trained)
-        if net.online:
+            _settle(schedule, group, queue, ensemble, trained)
+        if schedule.online:
             pass_table(kind, net, group, _YES, _YES)
         else:
             update(kind, net, group, net.gradient_factor)
@@ -73,7 +85,7 @@ def _train_lanes(
 # ------------------------------------------------------------------------- who comes, and who goes
 
 
-@compile_
+@compile_for_all
 def _fill_lanes(group: Group, queue: Queue, ensemble: Ensemble) -> int:
     """Give idle lanes to networks that wait, or to nobody; count the lanes that are not idle."""
     n_busy, nobody = 0, len(ensemble.momentum) - 1
@@ -93,18 +105,20 @@ def _fill_lanes(group: Group, queue: Queue, ensemble: Ensemble) -> int:
     return n_busy
 
 
-@compile_
-def _next_record(net: Net, queue: Queue) -> Any:
+@compile_for_all
+def _next_record(schedule: Schedule, queue: Queue) -> Any:
     """Find the first step at which a network is at its next recorded epoch."""
     step = np.int64(np.iinfo(np.int64).max)
     for c in range(LANES):
         if queue.network[c] != NOBODY:
-            step = min(step, queue.began[c] + net.recorded[queue.position[c]])
+            step = min(step, queue.began[c] + schedule.recorded[queue.position[c]])
     return step
 
 
-@compile_
-def _settle(net: Net, group: Group, queue: Queue, ensemble: Ensemble, trained: Trained) -> None:
+@compile_for_all
+def _settle(
+    schedule: Schedule, group: Group, queue: Queue, ensemble: Ensemble, trained: Trained
+) -> None:
     """Set outcomes, record, and let go of the networks that are frozen or at their last epoch."""
     for c in range(LANES):
         k = queue.network[c]
@@ -113,24 +127,24 @@ def _settle(net: Net, group: Group, queue: Queue, ensemble: Ensemble, trained: T
         epoch = queue.step[0] - queue.began[c]
         finite = _is_finite(group, c, len(trained.parameters))
         within = finite and group.misses[0, c] == 0.0
-        is_over = not finite or epoch == net.epochs
+        is_over = not finite or epoch == schedule.epochs
         if trained.outcome[k] == STALLED and not finite:
             trained.outcome[k] = DIVERGED
         elif trained.outcome[k] == STALLED and within:
             trained.outcome[k], trained.epochs_to_converge[k] = CONVERGED, epoch
-            is_over = is_over or net.stop_when_converged
+            is_over = is_over or schedule.stop_when_converged
         group.undecided[0, c] = 1.0 if trained.outcome[k] == STALLED else 0.0
         if not finite:
             group.loss[0, c] = group.gradient_norm[0, c] = group.weight_norm[0, c] = np.inf
         at = queue.position[c]
         if is_over:
-            for later in range(at, len(net.recorded)):
+            for later in range(at, len(schedule.recorded)):
                 _record(group, ensemble, trained, later, c, k)
             trained.final_loss[k], trained.solved[k] = group.loss[0, c], within
             for i in range(len(trained.parameters)):
                 trained.parameters[i, k] = group.weights[i, c]
             queue.network[c] = NOBODY
-        elif epoch == net.recorded[at]:
+        elif epoch == schedule.recorded[at]:
             _record(group, ensemble, trained, at, c, k)
             queue.position[c] += 1
 
@@ -157,7 +171,7 @@ def _record(
             trained.trajectory[at, i, slot] = group.weights[i, c]
 
 
-@compile_
+@compile_for_all
 def _cut(memory: Any, at: Any) -> Group:
     """Cut the memory of a group into its parts."""
     row = as_row(memory)

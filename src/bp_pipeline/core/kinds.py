@@ -29,6 +29,8 @@ from bp_pipeline.core.losses import LOSSES
 
 Index = Any  # an integer; Numba gives it its type where it is called
 
+_INLINED = {"error_model": "numpy", "forceinline": True, "no_cfunc_wrapper": True, "_nrt": False}
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -85,10 +87,14 @@ def inline(function: Callable[..., Any]) -> Any:
     return compile_(function, forceinline=True)
 
 
+def compile_for_all(function: Callable[..., Any]) -> Any:
+    """Compile a function that is the same for every kind, once, and keep it on disk."""
+    return compile_(function, cache=True)
+
+
 def _for_lanes(function: Callable[..., Any], source: Callable[..., Any]) -> None:
     """Let compiled code that calls `function` run `source`."""
-    options = {"error_model": "numpy", "forceinline": True}
-    overload(function, jit_options=options, strict=False)(lambda *_: source)
+    overload(function, jit_options=_INLINED, strict=False)(lambda *_: source)
 
 
 _where, _as_bits, _as_float = lanes.where, lanes.as_bits, lanes.as_float
@@ -139,7 +145,7 @@ def _of_kind(name: str, choice: _Choice) -> Callable[..., Any]:
         function = by_name[getattr(kind.kind, name)]
         return lambda kind, index, *arguments: function(*arguments)
 
-    overload(of_kind, jit_options={"forceinline": True}, strict=False)(implement)
+    overload(of_kind, jit_options=_INLINED, strict=False)(implement)
     return of_kind
 
 
@@ -162,7 +168,7 @@ def layout_in(kind: Kind, given: Any) -> Any:
     raise NotImplementedError("This is for compiled code.")
 
 
-@overload(layout_in, jit_options={"forceinline": True}, strict=False)
+@overload(layout_in, jit_options=_INLINED, strict=False)
 def _choose_layout(kind: Any, given: Any) -> Callable[..., Any]:
     constant = layout_of(kind.kind.layer_sizes, kind.kind.bias)
     return (lambda kind, given: constant) if constant.sizes else (lambda kind, given: given)

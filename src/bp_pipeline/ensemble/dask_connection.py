@@ -75,7 +75,13 @@ def _client(scheduler: str | LocalCluster | None) -> Iterator[Client]:
     try:
         if isinstance(scheduler, str):
             _in_thread(lambda: asyncio.run(asyncio.wait_for(_identity(scheduler), _CONNECT)))
-        client = Client(scheduler, timeout=_CONNECT, set_as_default=False, name="bp_pipeline")
+        client = Client(
+            scheduler,
+            timeout=_CONNECT,
+            set_as_default=False,
+            name="bp_pipeline",
+            direct_to_workers=not isinstance(scheduler, str),  # elsewhere it may not reach them
+        )
     except Exception as error:  # what answers may be anything, and TLS may lack a key
         said = str(error.__cause__ or error).partition("\n")[0].rpartition("] ")[2]
         reason = said or f"no answer within {_CONNECT:g} seconds"

@@ -47,9 +47,10 @@ class Draws(NamedTuple):
 
     def parameters(self) -> Parameters:
         """Draw them, one column a network."""
+        first, last = self.replicates.start, self.replicates.stop
         words = draw_words(
-            self.seed, self.layer_sizes, bias=self.bias, n_networks=self.replicates.stop
-        )[self.replicates]
+            self.seed, self.layer_sizes, bias=self.bias, n_networks=last - first, first=first
+        )
         drawn = initialize(words, self.layer_sizes, has_bias=self.bias, **self.initializer)
         return drawn * np.float64(self.scale)
 
