@@ -81,6 +81,10 @@ def asked(page: Page) -> RunConfig:
     return composed(*overrides)
 
 
+def reasons(page: Page) -> list[str]:
+    return page.locator("#why li").evaluate_all("items => items.map(item => item.dataset.reason)")
+
+
 @pytest.fixture
 def article(open_page: Open) -> Page:
     return open_page(composed(*ARTICLE))
@@ -97,7 +101,8 @@ def test_the_page_is_one_small_file_that_loads_nothing(tmp_path: Path) -> None:
 
 def test_it_opens_on_the_article_which_never_learns(article: Page) -> None:
     assert asked(article).config_digest == composed(*ARTICLE).config_digest
-    expect(article.locator("#why li")).to_have_count(2)
+    assert reasons(article) == ["linear", "equal", "regression"]
+    expect(article.locator("#as-it-is")).to_have_attribute("aria-pressed", "true")
     article.locator("#end").click()
     expect(article.locator("#status")).to_contain_text("stalled")
     assert digest_of(article) == trained(composed(*ARTICLE)).result_digest
@@ -109,7 +114,7 @@ def test_it_says_what_it_opens_on_and_that_it_needs_scripts(
     frame = '<iframe sandbox="" src="page.html" width="1200" height="900"></iframe>'
     (tmp_path / "outer.html").write_text(frame, encoding="utf-8")
     page = browser.new_page()
-    for words, begins in (([*ARTICLE], "press Play, and its outputs"), ([], "opens on tanh")):
+    for words, begins in (([*ARTICLE], "Press Play"), ([], "opens on tanh")):
         write_playground(composed(*words), tmp_path / "page.html")
         page.goto((tmp_path / "outer.html").as_uri())
         shown = page.frame_locator("iframe")
@@ -131,9 +136,10 @@ def test_each_correction_is_a_button(article: Page) -> None:
         ("logistic", "tanh", "ones"),
         ("logistic", "tanh", "glorot_uniform"),
     ]
-    expect(article.locator("#why li")).to_have_class("fine")
+    expect(article.locator("#as-it-is")).to_have_attribute("aria-pressed", "false")
     article.locator("#end").click()
-    expect(article.locator("#status")).to_contain_text("converged")
+    expect(article.locator("#outcome")).to_have_text("converged")
+    expect(article.locator("#why li")).to_have_class("fine")
     article.locator("[data-correction='1']").click()
     assert asked(article).activation.name == "identity"
     article.locator("#as-it-is").click()
@@ -216,7 +222,6 @@ WRONG_ENTRIES = [
     ("seed", "1.5"),
     ("replicates", "0"),
     ("training.epochs", "-3"),
-    ("network.output", "identity"),
 ]
 
 
@@ -225,16 +230,148 @@ def test_a_wrong_entry_is_answered_beside_it_in_the_pipelines_words(open_page: O
     before = page.locator("#command").inner_text()
     for key, text in WRONG_ENTRIES:
         field = page.locator(f"[data-key='{key}']")
-        is_list = field.evaluate("field => field.tagName") == "SELECT"
         right = field.input_value()
-        field.select_option(text) if is_list else enter(page, key, text)
+        enter(page, key, text)
         with pytest.raises(ConfigError) as refused:
             composed(f"{key}={text}")
-        expect(page.locator(f"[id='{key}-error']")).to_have_text(str(refused.value))
+        told = page.locator(f"[id='{key}-error']")
+        expect(told).to_have_text(beside(page, key, str(refused.value)))
         expect(field).to_have_attribute("aria-invalid", "true")
         assert page.locator("#command").inner_text() == before
-        field.select_option(right) if is_list else enter(page, key, right)
+        advice = told.inner_text().partition(" Try ")[2].rstrip(".")
+        enter(page, key, advice or right)
         expect(field).to_have_attribute("aria-invalid", "false")
+        enter(page, key, right)
+
+
+def beside(page: Page, key: str, message: str) -> str:
+    """Say of a field what the pipeline says of its key: its label, and an example to type."""
+    label = page.locator(f"label[for='{key}']").inner_text()
+    place, rest = re.fullmatch(r"`([^`]*)` (.*)", message).groups()  # type: ignore[union-attr]
+    item = re.search(r"\[(\d+)\]", place)
+    which = f", number {int(item[1]) + 1}," if item else ""
+    example = re.sub(r"Try `[^=]*=\[?([^]`]*)\]?`", r"Try \1", rest)
+    return f"{label}{which} {example}"
+
+
+@pytest.mark.parametrize(
+    ("group", "option", "switched"),
+    [("loss", "logistic", "network.output"), ("network.output", "identity", "loss")],
+)
+def test_what_an_entry_switches_beside_it_is_said(
+    open_page: Open, group: str, option: str, switched: str
+) -> None:
+    page = open_page(composed(*ARTICLE) if group == "loss" else composed())
+    other = page.locator(f"[data-key='{switched}']")
+    before, label = other.input_value(), page.locator(f"label[for='{switched}']").inner_text()
+    page.locator(f"[data-key='{group}']").select_option(option)
+    expect(page.locator("#switched")).to_contain_text(f"{label} was switched to")
+    assert other.input_value() != before
+    asked(page)
+    enter(page, "seed", "3")
+    expect(page.locator("#switched")).to_be_empty()
+
+
+def test_the_reasons_numbers_are_those_that_the_page_shows(article: Page) -> None:
+    said = article.locator("[data-reason=regression]").inner_text()
+    for buttons, counted in (([1, 2], "99"), ([0], "92")):
+        for button in buttons:
+            article.locator(f"[data-correction='{button}']").click()
+        expect(article.locator("#outcomes")).to_contain_text(f"{counted} converged")
+        assert counted in said
+        expect(article.locator("[data-reason=unknown]")).to_contain_text(f"{counted} converged")
+
+
+def test_nothing_is_promised_of_a_replicate_that_stalls(open_page: Open) -> None:
+    config = composed("network.hidden=[2]", "replicates=30")
+    stalled = trained(config).outcome.tolist().index("stalled")
+    page = open_page(config)
+    digest_of(page)
+    enter(page, "replicate", str(stalled))
+    page.locator("#end").click()
+    [reason] = page.locator("#why li").all()
+    expect(reason).to_contain_text("This replicate stalled")
+    expect(reason).not_to_have_class("fine")
+
+
+def test_another_replicate_is_shown_without_training_all_again(article: Page) -> None:
+    digest = digest_of(article)
+    enter(article, "replicate", "3")
+    assert article.locator("#digest").inner_text() == digest
+    assert asked(article).config_digest == composed(*ARTICLE).config_digest
+    article.wait_for_timeout(500)  # after which training would have begun
+    assert article.locator("#digest").inner_text() == digest
+
+
+def test_what_diverged_is_told_as_such(open_page: Open) -> None:
+    page = open_page(composed(*ARTICLE, "optimizer.learning_rate=3", "replicates=2"))
+    page.locator("#end").click()
+    expect(page.locator("#outcome")).to_have_text("diverged")
+    expect(page.locator("#of-sample")).to_contain_text("if there were an epoch 3")
+    assert reasons(page) == ["diverged"]
+    expect(page.locator("svg .link:not(.lost)")).to_have_count(0)
+    alpha = "canvas => canvas.getContext('2d').getImageData(canvas.width / 2, 9, 1, 1).data[3]"
+    assert page.locator("#surface").evaluate(alpha) == 0
+
+
+def test_a_correction_while_it_plays_plays_on(article: Page) -> None:
+    article.get_by_label("epochs/s").select_option("10")
+    article.locator("#play").click()
+    article.locator("[data-correction='1']").click()
+    expect(article.locator("#play")).to_have_text("Pause")
+    expect(article.locator("#timeline")).not_to_have_value("0")
+
+
+def test_inputs_and_bias_units_answer(article: Page) -> None:
+    article.get_by_label("Sample 2").check()
+    for unit, value in (("X1", "1"), ("X2", "0"), ("X0", "1"), ("Z0", "1")):
+        article.locator(f"svg .unit[data-about={unit}]").click()
+        expect(article.locator("#equations")).to_contain_text(f"its value is {value}")
+
+
+def test_it_says_which_updates_came_before_the_equations(open_page: Open) -> None:
+    page = open_page(composed(*ARTICLE))
+    which = page.locator("#of-sample")
+    page.get_by_label("Sample 2").check()
+    expect(which).to_contain_text("samples 0 to 1")
+    page.locator("[data-key=optimizer]").select_option("batch_gd")
+    expect(which).to_contain_text("one update for all 4 samples")
+
+
+def test_a_large_network_is_drawn_in_part(open_page: Open) -> None:
+    page = open_page(composed("network.hidden=[1000]", "training.epochs=20000"))
+    expect(page.locator("#undrawn")).to_contain_text("1,001")
+    assert page.locator("svg .unit").count() < 40
+    expect(page.locator("#train")).to_be_visible()
+    expect(page.locator("#done")).to_contain_text("minute")
+
+
+def test_numbers_fit_their_circles(open_page: Open) -> None:
+    page = open_page(composed(*ARTICLE, "init=uniform", "init.scale=0.0004"))
+    page.get_by_label("Sample 1").check()
+    wide = "all => all.map(c => c.parentNode.lastChild.getBBox().width / 2 / c.r.baseVal.value)"
+    for epoch in ("0", "3", "300", "2000"):
+        page.locator("#timeline").fill(epoch)
+        expect(page.locator("#where")).to_contain_text(f"epoch {int(epoch):,} of")
+        assert max(page.locator("svg circle").evaluate_all(wide)) < 0.95
+
+
+def test_the_command_is_copied_and_that_is_said(open_page: Open) -> None:
+    page = open_page(composed())
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.locator("#copy").click()
+    expect(page.locator("#copy")).to_have_text("Copied")
+    command = page.locator("#command").inner_text()
+    assert page.evaluate("navigator.clipboard.readText()") == command
+
+
+def test_on_a_phone_play_and_outputs_are_seen_after_a_correction(article: Page) -> None:
+    article.set_viewport_size({"width": 400, "height": 800})
+    article.locator("[data-correction='2']").click()
+    for place in ("#play", "#outputs tbody tr:last-child"):
+        expect(article.locator(place)).to_be_in_viewport()
+    article.locator("#to-settings").click()
+    expect(article.locator("[data-key=task]")).to_be_in_viewport()
 
 
 def test_a_replicate_that_is_not_there_is_refused(article: Page) -> None:

@@ -3,6 +3,7 @@
 // Owns geometry and colours. Colours are the style sheet's, so they follow light and dark.
 
 import { Replicate, architectureOf } from "./backprop.mjs";
+import { setText } from "./elements.mjs";
 import { rounded } from "./equations.mjs";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -10,10 +11,11 @@ const RADIUS = 27;
 const GRID = 56; // points a side of the surface
 const MOST_LABELS = 24; // weights written into the diagram; more would cover each other
 const NARROW = 480; // pixels; below it no weights are written
+const MOST_UNITS = 12; // of a layer that are drawn, bias unit and all
 const LABEL = 62; // pixels, length of a label
+const LETTER = 6.3; // pixels, of a label
 const SHARES = [0.5, 0.42, 0.58, 0.34, 0.66, 0.27, 0.73, 0.22, 0.78]; // of a link, where a label may stand
-const DIGITS = 4;
-
+const FITTING = 6; // letters of a number in a circle
 
 // Colours and sizes are asked for once: to ask while a page changes has all of it laid out anew.
 const colours = new Map();
@@ -29,14 +31,11 @@ function colour(name) {
   return colours.get(name);
 }
 
-export function setText(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+// As many digits as fit, and exponents without their zeros.
+function short(x) {
+  const written = [4, 3, 2, 1].map((digits) => rounded(x, digits).replace(/e\+?(-?)0*/, "e$1"));
+  return [...written, x.toExponential(0)].find((text) => text.length <= FITTING) ?? written.at(-1);
 }
-
-const short = (x) => {
-  const text = rounded(x, DIGITS);
-  return text.length > 6 ? rounded(x, text.includes("e") ? 2 : 3) : text;
-};
 
 function element(name, attributes, parent) {
   const made = document.createElementNS(SVG, name);
@@ -59,43 +58,49 @@ export class Diagram {
   build(names, width) {
     this.svg.replaceChildren();
     this.width = width;
-    const tallest = Math.max(...names.rows, names.sizes.at(-1));
+    const { last } = names;
+    const all = (layer) => (layer === last ? names.sizes[layer] : names.rows[layer]);
+    const count = (layer) => Math.min(all(layer), MOST_UNITS);
+    const tallest = Math.max(...names.sizes.map((_, layer) => count(layer)));
     const height = Math.max(190, tallest * (tallest > 8 ? 58 : 78) + 24);
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     this.svg.style.aspectRatio = `${width} / ${height}`;
-    const layers = names.sizes.map((_, layer) => layer);
-    const count = (layer) => (layer === names.last ? names.sizes[layer] : names.rows[layer]);
     const place = (layer, index) => ({
-      x: 40 + (layer * (width - 80)) / names.last,
+      x: 40 + (layer * (width - 80)) / last,
       y: height / 2 + (index - (count(layer) - 1) / 2) * ((height - 60) / Math.max(1, tallest - 1 || 1)),
     });
     const places = new Map();
-    const nameAt = (layer, i) => names.unit(layer, layer === names.last ? i + Number(names.hasBias) : i);
-    for (const layer of layers) {
-      for (let i = 0; i < count(layer); i++) places.set(nameAt(layer, i), { layer, index: i, ...place(layer, i) });
-    }
-    this.isLabelled = names.allWeights.length <= MOST_LABELS && width >= NARROW;
+    const nameAt = (layer, i) => names.unit(layer, layer === last ? i + Number(names.hasBias) : i);
+    names.sizes.forEach((_, layer) => {
+      for (let i = 0; i < count(layer); i++) places.set(nameAt(layer, i), place(layer, i));
+    });
+    const weights = names.allWeights.filter(({ source, target }) => places.has(source) && places.has(target));
+    const isWhole = names.sizes.every((_, layer) => count(layer) === all(layer));
+    this.leftOut = isWhole ? "" : `Of each layer the first ${MOST_UNITS} units are drawn, of up to ${Math.max(...names.rows, names.sizes[last]).toLocaleString("en")}, and the weights between these. `;
+    this.names = [...places.keys(), ...weights.map(({ name }) => name)];
+    this.isLabelled = weights.length <= MOST_LABELS && width >= NARROW;
     const lines = element("g", {}, this.svg);
     const labels = element("g", {}, this.svg);
     this.taken = [...places.values()].map(({ x, y }) => [x, y]);
-    this.links = names.allWeights.map((weight) => this.#link(weight, places, lines, labels));
-    const isBias = ({ layer, index }) => names.hasBias && layer < names.last && index === 0;
-    this.units = [...places].map(([name, at]) => this.#unit(name, at, isBias(at)));
+    this.links = weights.map((weight) => this.#link(weight, places, lines, labels));
+    this.units = [...places].map(([name, at]) => this.#unit(name, at, names.biases.includes(name)));
   }
 
   #link(weight, places, lines, labels) {
     const [from, to] = [places.get(weight.source), places.get(weight.target)];
     const ends = { x1: from.x, y1: from.y, x2: to.x, y2: to.y };
     const group = element("g", { "data-about": weight.name, class: "link" }, lines);
+    element("line", { ...ends, class: "target" }, group); // wide enough for a finger
     const line = element("line", ends, group);
-    element("line", { ...ends, class: "target" }, group);
     const title = element("title", {}, group);
     if (!this.isLabelled) return { ...weight, group, line, title };
     const angle = (Math.atan2(to.y - from.y, to.x - from.x) * 180) / Math.PI;
     const [x, y] = this.#freePlace(from, to);
     const turned = { transform: `translate(${x} ${y}) rotate(${angle})`, "data-about": weight.name, class: "label" };
-    const label = element("text", {}, element("g", turned, labels));
-    return { ...weight, group, line, title, label };
+    const plate = element("g", turned, labels);
+    const paper = element("rect", { y: -8, height: 16 }, plate);
+    const label = element("text", {}, plate);
+    return { ...weight, group, line, title, plate, paper, label };
   }
 
   // Where on a link a label is farthest from all others and from the units.
@@ -120,14 +125,21 @@ export class Diagram {
 
   // Write the numbers of a sample: `values` by the names of units.
   draw(network, values, chosen) {
-    for (const { name, layer, at, group, line, title, label } of this.links) {
+    for (const { name, layer, at, group, line, title, plate, paper, label } of this.links) {
       const w = network.layers[layer - 1].w[at];
+      group.classList.toggle("lost", !Number.isFinite(w));
       const thickness = (Math.min(7, 0.8 + 1.6 * Math.abs(w)) || 1).toFixed(2);
       if (line.getAttribute("stroke-width") !== thickness) line.setAttribute("stroke-width", thickness);
       group.classList.toggle("negative", w < 0);
       group.classList.toggle("chosen", name === chosen);
       setText(title, `${name} = ${short(w)}`);
-      if (label) setText(label, `${name} ${short(w)}`);
+      if (!label) continue;
+      plate.classList.toggle("chosen", name === chosen);
+      const text = `${name} ${short(w)}`;
+      if (label.textContent === text) continue;
+      label.textContent = text;
+      paper.setAttribute("x", (-LETTER * text.length) / 2 - 2);
+      paper.setAttribute("width", LETTER * text.length + 4);
     }
     for (const { name, group, value } of this.units) {
       setText(value, short(values.get(name)));
@@ -214,7 +226,7 @@ export class Surface {
       const v = Math.min(Math.max(value, 0), 1) * 2 || 0;
       const [from, to, share] = v < 1 ? [ends[0], ends[1], v] : [ends[1], ends[2], v - 1];
       for (let c = 0; c < 3; c++) image.data[4 * k + c] = from[c] + share * (to[c] - from[c]);
-      image.data[4 * k + 3] = 255;
+      image.data[4 * k + 3] = Number.isFinite(value) ? 255 : 0;
     });
     context.putImageData(image, 0, 0);
   }
@@ -254,14 +266,14 @@ export class Surface {
       const isRight = Math.abs(z[s * stride] - target[0]) < network.tolerance;
       context.beginPath();
       context.arc(x, y, 13, 0, 2 * Math.PI);
-      context.fillStyle = colour(target[0] > 0.5 ? "high" : "low");
+      context.fillStyle = colour("card");
       context.fill();
       context.lineWidth = isRight ? 3 : 1.5;
       context.setLineDash(isRight ? [] : [3, 3]);
       context.strokeStyle = colour("ink");
       context.stroke();
       context.setLineDash([]);
-      context.fillStyle = colour("on-point");
+      context.fillStyle = colour("ink");
       context.font = "600 13px system-ui, sans-serif";
       context.textAlign = "center";
       context.textBaseline = "middle";

@@ -49,6 +49,10 @@ export class Names {
     return Array.from({ length: this.sizes[layer] }, (_, i) => this.unit(layer, i + Number(this.hasBias)));
   }
 
+  get biases() {
+    return this.hasBias ? this.rows.map((_, layer) => this.unit(layer, 0)) : [];
+  }
+
   weight(layer, row, column) {
     const source = row + 1 - Number(this.hasBias);
     const target = column + Number(layer < this.last);
@@ -56,9 +60,15 @@ export class Names {
     return `w[${layer}][${source}, ${target}]`;
   }
 
-  // The weights of a layer, row after row.
-  weights(layer) {
-    return this.layers[layer - 1];
+  // The weights that lead to a unit of a layer, and those that leave one for the next.
+  incoming(layer, o) {
+    return Array.from({ length: this.rows[layer - 1] }, (_, row) => this.layers[layer - 1][row * this.sizes[layer] + o]);
+  }
+
+  outgoing(layer, o) {
+    const size = this.sizes[layer + 1];
+    const row = o + Number(this.hasBias);
+    return this.layers[layer].slice(row * size, (row + 1) * size);
   }
 
   #named(layer) {
@@ -128,8 +138,7 @@ function* forward(step, names) {
   for (let layer = 1; layer <= names.last; layer++) {
     const { a, fanOut, to } = network.layers[layer - 1];
     for (const [o, unit] of names.units(layer).entries()) {
-      const incoming = names.weights(layer).filter(({ target }) => target === unit);
-      yield equation(step, "forward", unit, `a_${unit}`, incoming.map(product).join(" + "), a[sample * fanOut + o]);
+      yield equation(step, "forward", unit, `a_${unit}`, names.incoming(layer, o).map(product).join(" + "), a[sample * fanOut + o]);
       const z = units[layer][sample * to.width + to.first + o];
       yield equation(step, "forward", unit, unit, formulaOf(step, layer).f(`{a_${unit}}`, slopeOf(step)), z);
     }
@@ -165,7 +174,7 @@ function* deltas(step, names) {
       const formula =
         layer === names.last
           ? LOSS_FORMULAS[config.loss.name].delta(`{${unit}}`, `{y_${unit}}`, `{${slope}}`)
-          : `${broughtBack(names, layer, unit)}·{${slope}}`;
+          : `${broughtBack(names.outgoing(layer, o))}·{${slope}}`;
       if (formula.includes(slope)) {
         const written = formulaOf(step, layer).derivative(`{${unit}}`, slopeOf(step));
         yield equation(step, "deltas", unit, slope, written, activation.derivative(step.values.get(unit)));
@@ -175,8 +184,7 @@ function* deltas(step, names) {
   }
 }
 
-function broughtBack(names, layer, unit) {
-  const outgoing = names.weights(layer + 1).filter(({ source }) => source === unit);
+function broughtBack(outgoing) {
   const total = outgoing.map(({ name, target }) => `{${name}}·{δ_${target}}`).join(" + ");
   return outgoing.length === 1 ? total : `(${total})`;
 }

@@ -1,24 +1,22 @@
-// The page: settings, one network in training, and all replicates of the run in a worker.
+// The page: settings, one network in training, and what is shown of it when.
 //
-// Owns what is shown when. The same script is the worker's.
+// The same script is the worker's that trains all replicates.
 
-import { train } from "./backprop.mjs";
-import { Names, equationsOf, numbersOf, rounded, shortened, spell, symbolsOf } from "./equations.mjs";
+import { $, made, plural, setText } from "./elements.mjs";
+import { Names, rounded, spell } from "./equations.mjs";
 import { Player } from "./player.mjs";
-import { WrongEntry, changed, checkTogether, commandOf, overridesOf } from "./settings.mjs";
-import { Diagram, Surface, drawCurve, forgetStyle, setText } from "./drawing.mjs";
-import { differenceOf, digestsOf } from "./comparison.mjs";
+import { WrongEntry, changed, checkTogether, commandOf, overridesOf, together } from "./settings.mjs";
+import { Diagram, Surface, drawCurve, forgetStyle } from "./drawing.mjs";
+import { Replicates, listenAsWorker, meanings } from "./replicates.mjs";
 import { reasonsOf } from "./reasons.mjs";
+import { whichUpdate, workingOf } from "./working.mjs";
 
 const TRAINING = 6; // milliseconds of a frame, at 60 of which a second a page is smooth
 const DRAWING = 5; // milliseconds of a frame, after which the pictures that are left wait for the next one
 const READING = 100; // milliseconds from one text to the next while it plays
 const MOST_ROWS = 64; // of the table of outputs; with a thousand its layout takes longer than a frame
-const DIGITS = 6; // of numbers put into a formula
-const MOST_WORK = 2e9; // weight updates that are done unasked: about half a minute
-const PAUSE = 300; // milliseconds without a new entry before all replicates are trained
-
-const $ = (id) => document.getElementById(id);
+const PAUSE = 300; // milliseconds without a new entry before the address is written
+const SAID = 2000; // milliseconds for which a button says that it has done it
 
 class Page {
   constructor(data) {
@@ -27,6 +25,7 @@ class Page {
     this.data = data;
     this.diagram = new Diagram($("diagram"), (about) => this.choose(about));
     this.surface = new Surface($("surface"));
+    this.replicates = new Replicates(data, () => (this.isStale = true));
     this.sample = 0;
     this.about = null;
     this.errors = new Map();
@@ -53,22 +52,18 @@ class Page {
 
   enter(key, entry) {
     try {
-      const next = changed(this.settings, key, entry, this.data);
+      const [next, switched] = together(changed(this.settings, key, entry, this.data), key);
       this.errors.delete(key);
-      this.errors.delete("network.output");
-      if (key === "loss" && entry === "logistic") next.config.network.output = "sigmoid";
       checkTogether(next);
       if (JSON.stringify(next) === JSON.stringify(this.settings)) this.showSettings();
       else this.use(next);
+      $("switched").textContent = switched;
     } catch (error) {
-      this.refuse(key, error);
+      if (!(error instanceof WrongEntry)) throw error;
+      const { key: about } = error;
+      this.errors.set($(about) ? about : key, $(about) ? error.beside(document.querySelector(`label[for="${about}"]`).textContent) : error.message);
+      this.showErrors();
     }
-  }
-
-  refuse(key, error) {
-    if (!(error instanceof WrongEntry)) throw error;
-    this.errors.set($(error.key) ? error.key : key, error.message);
-    this.showErrors();
   }
 
   showErrors() {
@@ -79,7 +74,7 @@ class Page {
     }
   }
 
-  // Begin anew with checked settings.
+  // Begin anew with checked settings; what plays goes on playing.
   use(settings, epoch = 0) {
     this.settings = settings;
     this.overrides = overridesOf(settings, this.data);
@@ -87,11 +82,13 @@ class Page {
     this.player.goTo(epoch);
     this.names = new Names({ sizes: sizesOf(this.player.network), rows: this.player.network.units.slice(0, -1).map(({ width }) => width) });
     this.sample = Math.min(this.sample, this.player.network.targets.length - 1);
-    this.playing = false;
     this.surface.build(settings.config);
+    $("switched").textContent = "";
     this.showSettings();
+    this.showMeanings();
     this.build();
-    this.trainSoon();
+    this.replicates.trainSoon(settings.config, this.names.allWeights.length, this.player.network.targets.length);
+    this.writeAddressSoon();
   }
 
   showSettings() {
@@ -107,9 +104,23 @@ class Page {
     $("replicates").disabled = labels.init === "given";
     this.showErrors();
     $("command").textContent = commandOf("train", this.overrides);
+    const isArticle = String(this.overrides) === String(overridesOf(this.data.article, this.data));
+    $("as-it-is").setAttribute("aria-pressed", String(isArticle));
     document.querySelectorAll("[data-correction]").forEach((button) => {
       button.setAttribute("aria-pressed", String(this.isCorrected(this.data.corrections[button.dataset.correction])));
     });
+  }
+
+  showMeanings() {
+    const { config } = this.settings;
+    this.meanings = meanings(config);
+    $("meanings").replaceChildren(...Object.entries(this.meanings).flatMap(([word, text]) => [made("dt", word), made("dd", text)]));
+    const { tolerance } = config.training;
+    $("within").textContent = `✓: less than ${tolerance} from the target. Choose a row to see it in the network.`;
+    const levels = [...new Set([tolerance, rounded(1 - tolerance, 6) - 0])];
+    $("levels").textContent = `Thin lines: an output of ${levels.join(" and of ")}.`;
+    $("nats").hidden = config.loss.name !== "logistic";
+    $("clipped").hidden = config.network.output === "sigmoid";
   }
 
   isCorrected({ made }) {
@@ -145,6 +156,7 @@ class Page {
       settings = this.start;
     }
     this.errors.clear();
+    this.playing = false;
     this.use(settings, Number(entries.get("epoch") ?? 0) || 0);
   }
 
@@ -179,10 +191,10 @@ class Page {
     const hasSurface = this.surface.isPossible;
     $("surface-figure").hidden = !hasSurface;
     $("timeline").max = this.settings.config.training.epochs;
-    const names = Array.from({ length: this.names.last }, (_, l) => this.names.units(l + 1)).flat();
-    const weights = this.names.allWeights.map(({ name }) => name);
-    $("about").replaceChildren(...[...names, ...weights].map((name) => new Option(name)));
-    if (![...names, ...weights].includes(this.about)) this.about = names.at(-1);
+    setText($("undrawn"), this.diagram.leftOut);
+    const names = this.diagram.names;
+    $("about").replaceChildren(...names.map((name) => new Option(name)));
+    if (!names.includes(this.about)) this.about = this.names.units(this.names.last)[0];
     $("about").value = this.about;
     this.buildOutputs();
     this.isStale = true;
@@ -192,23 +204,23 @@ class Page {
     const { network } = this.player;
     const inputs = Array.from({ length: this.names.sizes[0] }, (_, i) => `X${i + 1}`);
     const outputs = this.names.units(this.names.last);
-    const head = document.createElement("tr");
-    for (const text of [...inputs, "target", ...outputs]) head.append(cell("th", text));
+    const head = made("tr", "");
+    for (const text of [...inputs, "target", ...outputs]) head.append(made("th", text));
     $("outputs").tHead.replaceChildren(head);
     const rows = network.targets.slice(0, MOST_ROWS).map((targets, s) => {
-      const row = document.createElement("tr");
+      const row = made("tr", "");
       const { z, width, first } = network.units[0];
-      const radio = Object.assign(document.createElement("input"), { type: "radio", name: "sample", value: s });
+      const radio = made("input", "", { type: "radio", name: "sample", value: s });
       radio.setAttribute("aria-label", `Sample ${s}`);
-      inputs.forEach((_, i) => row.append(cell("td", rounded(z[s * width + first + i], 3))));
+      inputs.forEach((_, i) => row.append(made("td", rounded(z[s * width + first + i], 3))));
       row.firstChild.prepend(radio, " ");
-      row.append(cell("td", targets.map((y) => rounded(y, 3)).join(", ")), ...outputs.map(() => cell("td", "")));
+      row.append(made("td", targets.map((y) => rounded(y, 3)).join(", ")), ...outputs.map(() => made("td", "")));
       row.addEventListener("click", () => this.chooseSample(s));
       return row;
     });
     $("outputs").tBodies[0].replaceChildren(...rows);
     const n = network.targets.length;
-    $("rows").textContent = n > MOST_ROWS ? `The first ${MOST_ROWS} of ${n.toLocaleString("en")} samples.` : "";
+    $("rows").textContent = n > MOST_ROWS ? `The first ${MOST_ROWS} of ${n.toLocaleString("en")} samples. ` : "";
   }
 
   choose(about) {
@@ -274,8 +286,9 @@ class Page {
 
   drawReasons(network) {
     this.describe(network);
-    const { config } = this.player;
-    const reasons = reasonsOf(network, config);
+    const { config, isAtEnd } = this.player;
+    const isOut = isAtEnd || network.epochsToConverge >= 0;
+    const reasons = reasonsOf(network, config, { outcome: isOut ? network.outcome : null, counts: this.replicates.counts });
     const texts = reasons.map(({ title, text }) => `${title} ${text}`).join();
     if (texts === this.reasons) return;
     this.reasons = texts;
@@ -320,33 +333,38 @@ class Page {
   }
 
   drawEquations(network) {
-    const of = equationsOf(this.settings.config, network, this.names, this.sample, this.about);
-    $("equations").replaceChildren(...of.flatMap((each, i) => (each.part === of[i - 1]?.part ? [] : [partHead(each.part)]).concat(equationRow(each))));
-    $("of-sample").textContent = `for sample ${this.sample}, in the step after ${plural(this.player.epoch, "epoch")}`;
+    $("equations").replaceChildren(...workingOf(this.settings.config, network, this.names, this.sample, this.about));
+    setText($("of-sample"), whichUpdate(network, this.player.isAtEnd, this.sample));
   }
 
   drawStatus(network) {
     const { player } = this;
     const epochs = this.settings.config.training.epochs;
-    const parts = [`epoch ${player.epoch.toLocaleString("en")} of ${epochs.toLocaleString("en")}`, `loss ${rounded(network.finalLoss, 5)}`];
-    const outcome = this.outcome(network);
-    $("status").replaceChildren(`${parts.join(" · ")} · `, Object.assign(document.createElement("span"), { textContent: outcome, className: outcome.split(" ")[0] }));
+    const [outcome, after] = this.outcome(network);
+    const parts = [`epoch ${player.epoch.toLocaleString("en")} of ${epochs.toLocaleString("en")}`, `loss ${rounded(network.finalLoss, 3)}`];
+    setText($("where"), `${parts.join(" · ")} · `);
+    setText($("outcome"), outcome);
+    setText($("after"), after);
+    const meaning = this.meanings[outcome] ?? "";
+    Object.assign($("outcome"), { className: meaning && outcome, title: meaning && `${outcome}: ${meaning}` });
     $("timeline").value = player.epoch;
     $("timeline").setAttribute("aria-valuetext", `epoch ${player.epoch}, loss ${rounded(network.finalLoss, 3)}`);
     $("back").disabled = $("start").disabled = player.epoch === 0;
     $("step").disabled = $("end").disabled = player.isAtEnd;
     $("play").textContent = this.playing ? "Pause" : "Play";
-    if (outcome === this.announced) return;
-    this.announced = outcome;
-    $("news").textContent = `${parts[0]}: ${outcome}`;
+    if (`${outcome}${after}` === this.announced) return;
+    this.announced = `${outcome}${after}`;
+    $("news").textContent = `${parts[0]}: ${outcome}${after}`;
   }
 
-  outcome(network) {
-    if (!network.finite) return `diverged at epoch ${network.epoch}`;
-    if (network.epochsToConverge >= 0) {
-      return `converged at epoch ${network.epochsToConverge}${network.solved ? "" : ", not solved now"}`;
+  // A word for how it came out, and what is to be said after it.
+  outcome({ finite, epoch, epochsToConverge, solved, outcome }) {
+    if (epochsToConverge >= 0) {
+      const now = finite ? ", not solved now" : `, no longer finite at epoch ${epoch}`;
+      return ["converged", ` at epoch ${epochsToConverge}${solved ? "" : now}`];
     }
-    return this.player.isAtEnd ? network.outcome : "not converged";
+    if (!finite) return ["diverged", ` at epoch ${epoch}`];
+    return [this.player.isAtEnd ? outcome : "not converged", ""];
   }
 
   play() {
@@ -373,57 +391,6 @@ class Page {
     this.addressTimer = setTimeout(() => this.writeAddress(), PAUSE);
   }
 
-  // All replicates
-
-  trainSoon() {
-    this.worker?.terminate();
-    clearTimeout(this.trainTimer);
-    $("progress").value = 0;
-    for (const id of ["outcomes", "digest"]) $(id).textContent = "–";
-    this.say("", "");
-    const { config } = this.settings;
-    const weights = this.player.network.layers.reduce((sum, { w }) => sum + w.length, 0);
-    const work = config.replicates * config.training.epochs * weights * this.player.network.targets.length;
-    $("train").hidden = work <= MOST_WORK;
-    $("done").textContent = plural(config.replicates, "replicate");
-    if (work <= MOST_WORK) this.trainTimer = setTimeout(() => this.trainAll(), PAUSE);
-  }
-
-  trainAll() {
-    this.writeAddress();
-    const text = $("program").textContent;
-    const address = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
-    this.worker = new Worker(address);
-    this.worker.onmessage = ({ data }) => (data.result ? this.showResult(data.result) : this.showProgress(data.done));
-    this.worker.onerror = ({ message }) => this.say(`The replicates could not be trained: ${message}`, "differs");
-    this.worker.postMessage(this.settings.config);
-    $("train").disabled = true;
-  }
-
-  showProgress(done) {
-    const { replicates } = this.settings.config;
-    $("progress").value = done / replicates;
-    $("done").textContent = `${done.toLocaleString("en")} of ${plural(replicates, "replicate")}`;
-  }
-
-  showResult(result) {
-    $("train").disabled = false;
-    const count = (outcome) => result.outcomes.filter((each) => each === outcome).length;
-    const counts = ["converged", "stalled", "diverged"].map((outcome) => `${count(outcome)} ${outcome}`);
-    $("outcomes").textContent = `${counts.join(", ")}; ${result.solved.filter(Boolean).length} solved`;
-    $("digest").textContent = result.result_digest;
-    const { recorded, start } = this.data;
-    if (!recorded) return;
-    if (JSON.stringify(this.settings.config) !== JSON.stringify(start.config)) {
-      this.say("These are not the settings of the recorded run.", "");
-    } else if (result.result_digest === recorded.digest) this.say("identical", "identical");
-    else this.say(differenceOf(result, recorded), "differs");
-  }
-
-  say(text, className) {
-    Object.assign($("verdict"), { textContent: text, className });
-  }
-
   // Events
 
   listen() {
@@ -441,8 +408,8 @@ class Page {
       step: () => this.goTo(this.player.goal + 1),
       end: () => this.goTo(this.settings.config.training.epochs),
       play: () => (this.playing ? this.pause() : this.play()),
-      train: () => this.trainAll(),
-      copy: () => navigator.clipboard.writeText($("command").textContent),
+      copy: () => this.copy(),
+      "to-settings": () => document.querySelector(".settings").scrollIntoView(),
     };
     for (const [id, act] of Object.entries(clicks)) $(id).addEventListener("click", act);
     $("copy").hidden = !navigator.clipboard;
@@ -462,6 +429,12 @@ class Page {
     for (const id of ["curve", "surface"]) observer.observe($(id));
   }
 
+  async copy() {
+    await navigator.clipboard.writeText($("command").textContent);
+    $("copy").textContent = "Copied";
+    setTimeout(() => ($("copy").textContent = "Copy"), SAID);
+  }
+
   restyle() {
     forgetStyle();
     this.isStale = true;
@@ -475,55 +448,13 @@ class Page {
 
 const PICTURES = ["drawDiagram", "drawSurface", "drawCurve", "drawOutputs"];
 const TEXTS = ["drawEquations", "drawReasons"];
-// What is done in each part of a step.
-const PARTS = {
-  forward: ["Forward pass", "add up the inputs times their weights, then apply f"],
-  loss: ["Loss", "what this sample costs, in nats"],
-  deltas: ["Delta", "∂loss/∂a, brought back from the output"],
-  gradient: ["Gradient", "the activation at the start of the link times the delta at its end"],
-  update: ["Update", "a step against the gradient"],
-};
 const sizesOf = (network) => network.units.map(({ width, first }) => width - first);
-const plural = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
-const cell = (tag, textContent) => Object.assign(document.createElement(tag), { textContent });
 
-function reasonItem({ title, text, isFine }) {
-  const item = document.createElement("li");
-  item.classList.toggle("fine", isFine);
-  item.append(cell("b", title), ` ${text}`);
+function reasonItem({ name, title, text, kind }) {
+  const item = made("li", "", { className: kind });
+  item.dataset.reason = name;
+  item.append(made("b", title), ` ${text}`);
   return item;
-}
-
-function partHead(part) {
-  const head = Object.assign(document.createElement("h3"), { textContent: PARTS[part][0] });
-  head.append(Object.assign(document.createElement("span"), { className: "note", textContent: ` ${PARTS[part][1]}` }));
-  return head;
-}
-
-function equationRow(equation) {
-  const short = shortened(equation);
-  const [symbols, numbers, result] = [symbolsOf(short), numbersOf(short, DIGITS), spell(equation.value)];
-  const row = Object.assign(document.createElement("div"), { className: "equation" });
-  const parts = Object.assign(document.createElement("div"), { className: "parts" });
-  const add = (className, textContent) => parts.append(Object.assign(document.createElement("span"), { className, textContent }), " ");
-  if (!(symbols === numbers && numbers === result)) add("symbols", `${equation.sign} ${symbols}`);
-  if (numbers !== symbols && numbers !== result) add("numbers", `= ${numbers}`);
-  add("result", `= ${result}`);
-  row.append(cell("span", equation.name), parts);
-  return row;
-}
-
-function listenAsWorker() {
-  let last = 0;
-  self.onmessage = async ({ data: config }) => {
-    const result = await train(config, (done) => {
-      if (performance.now() - last < 50 && done < config.replicates) return;
-      last = performance.now();
-      postMessage({ done });
-    });
-    const { outcomes, solved, losses, epochs, result_digest } = result;
-    postMessage({ result: { outcomes, solved, losses, epochs, result_digest, digests: digestsOf(result) } });
-  };
 }
 
 if (typeof document === "undefined") listenAsWorker();

@@ -28,10 +28,11 @@ from bp_pipeline.playground.rules import entry_rules
 
 _FOLDER = Path(__file__).parent
 _PROGRAM = (  # in an order in which each file follows those that it imports from
-    "backprop", "equations", "player", "settings", "drawing", "comparison", "reasons", "page",
+    "backprop", "elements", "equations", "working", "player", "settings", "drawing", "comparison",
+    "replicates", "tables", "reasons", "page",
 )  # fmt: skip
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./\w+\.mjs";\n', re.MULTILINE)
-_EXPORT = re.compile(r"^export ((?:async )?(?:function\*?|class|const) (\w+))", re.MULTILINE)
+_EXPORT = re.compile(r"^export ((?:async )?(?:function\*?|class|const) ([\w$]+))", re.MULTILINE)
 _GROUPS = ("task", "activation", "init", "loss", "optimizer")
 _MOST_LOSSES = 10_000  # recorded ones that a page carries, 107 kB of it
 ARTICLE = ["experiment=article"]  # what the page starts from, unless asked otherwise

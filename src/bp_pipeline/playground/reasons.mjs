@@ -1,56 +1,85 @@
-// Why a network does or does not learn its task, as far as its weights and activations tell.
+// Why a network does or does not learn its task, as far as this page can show it.
+//
+// Owns what is claimed. A reason that something is in the way follows from the rows of the task and the form
+// of the network; where there is none, it is said what was seen, and nothing is promised.
 
 import { rounded } from "./equations.mjs";
+import { spread, tableOf } from "./tables.mjs";
 
-const SEPARABLE = new Set(["and", "or", "nand", "nor"]);
-
-// A list of {title, text, isFine}. The first entries are what stands in the way.
-export function reasonsOf(network, config) {
-  if (SEPARABLE.has(config.task.name)) return [{ title: "This task is easy.", text: "A line tells its rows apart, so one unit can do it.", isFine: true }];
-  const found = [linear(network, config), symmetric(network, config)].filter(Boolean);
-  if (found.length > 0) return found;
-  const text = "Its hidden units are not linear, and their weights differ. Whether it learns depends on the draw: look at other replicates.";
-  return [{ title: "Nothing stands in the way.", text, isFine: true }];
+// A list of {name, title, text, kind}; the kinds are wrong, fine and neutral. `seen` is how it came out:
+// {outcome, counts}, of this replicate and of all, each null where it is not known yet.
+export function reasonsOf(network, config, seen) {
+  if (seen.outcome === "diverged" || !network.finite) return [diverged(network, config)];
+  const table = tableOf(config);
+  const found = table.isSeparable ? [] : [linear(network, config, table), alike(network, config, table)].filter(Boolean);
+  if (found.length === 0) found.push(nothing(table, network, seen));
+  return [...found, regression(config)].filter(Boolean);
 }
 
-function linear(network, config) {
+function diverged({ finite, epoch, epochsToConverge }, { optimizer }) {
+  const what = finite ? "After the last epoch its loss was more than 100 times that of epoch 0" : `At epoch ${epoch} a weight or the loss was no longer a finite number, and training ended`;
+  const text = `${what}. Steps that are too large do this: try a learning rate below ${rounded(optimizer.learning_rate, 3)}.`;
+  return { name: "diverged", title: epochsToConverge < 0 ? "It diverged." : "It overflowed after it had converged.", text, kind: "wrong" };
+}
+
+function linear(network, config, table) {
   const { hidden, output } = config.network;
   if (hidden.length > 0 && config.activation.name !== "identity") return null;
   const units = hidden.length > 0 ? "Identity units pass on a sum of their inputs, and a sum of sums is a sum" : "Without hidden units the output is a sum of its inputs";
-  const plane = `${output === "identity" ? "the output" : `what goes into the output’s ${output}`} is a plane over the inputs, whatever the weights`;
-  return { title: "The network is linear.", text: `${units}: ${plane}. ${corners(network, config)}`, isFine: false };
+  const plane = `${output === "identity" ? "the output" : `the sum that the output’s ${output} is applied to`} is a plane over the inputs, whatever the weights`;
+  const text = `${units}: ${plane}. ${table.pairs ? onPlane(network, config, table) : "It learns only what a plane fits."}`;
+  return { name: "linear", title: "The network is linear.", text, kind: table.pairs ? "wrong" : "neutral" };
 }
 
-// On a plane the sums over opposite corners are equal; XOR wants them to be different.
-function corners(network, { task, loss, network: { output } }) {
-  if (!["xor", "xnor"].includes(task.name)) return "";
-  const isHalfBest = output === "identity" || loss.name === "logistic";
-  const { a } = network.layers.at(-1);
-  const [same, other] = [a[0] + a[3], a[1] + a[2]].map((sum) => rounded(sum, 4));
-  const [low, high] = task.name === "xor" ? ["(0,1) and (1,0)", "(0,0) and (1,1)"] : ["(0,0) and (1,1)", "(0,1) and (1,0)"];
-  return `On a plane, opposite corners have the same sum: what goes into D0 adds up to ${same} over (0,0) and (1,1), and to ${other} over (0,1) and (1,0). ${task.name.toUpperCase()} asks for more at ${low} than at ${high}, so no plane can do it${isHalfBest ? "; the least loss is that of ½ for all four" : ""}.`;
+function onPlane({ layers }, config, { inputs, pairs: { high, low, output } }) {
+  const { a, fanOut } = layers.at(-1);
+  const sum = (rows) => rows.map((s) => rounded(a[s * fanOut + output], 3)).join(" + ").replace("+ -", "− ");
+  const [up, down] = [named(inputs, high), named(inputs, low)];
+  const half = answersHalf(config) ? " The best that it can do is to answer ½ to every row." : "";
+  return `The points ${up} have the same middle as ${down}, so a plane adds up to the same over both pairs; now ${sum(high)} and ${sum(low)}. The task asks for more at ${up} than at ${down}, so no plane can do it.${half}`;
 }
 
-function symmetric(network, config) {
-  const spread = Math.max(0, ...config.network.hidden.map((size, layer) => largestDifference(network, layer, size)));
-  const many = config.network.hidden.some((size) => size > 1);
-  if (!many || spread > 0) return null;
-  const text =
-    "They start with the same weights, so they get the same gradients, so their weights stay the same after every step: the largest difference between two of them is exactly 0. However long it trains, it is one hidden unit, written several times.";
-  return { title: "The hidden units are equal.", text, isFine: false };
-}
+// By symmetry, and since the loss is convex in the weights.
+const answersHalf = ({ task, loss, network: { output } }) => ["xor", "xnor", "parity"].includes(task.name) && (output === "identity" || loss.name === "logistic");
 
-// Between the weights of two units of a hidden layer, to it and from it.
-function largestDifference(network, layer, size) {
-  const [incoming, outgoing] = [network.layers[layer], network.layers[layer + 1]];
-  let largest = 0;
-  const compare = (x, y) => (largest = Math.max(largest, Math.abs(x - y) || 0));
-  for (let i = 0; i < incoming.from.width; i++) {
-    for (let o = 1; o < size; o++) compare(incoming.w[i * size + o], incoming.w[i * size]);
+const named = (inputs, rows) => rows.map((s) => `(${inputs[s].map((x) => rounded(x, 3)).join(",")})`).join(" and ");
+
+// Hidden layers that are no more than one unit each.
+function alike(network, { network: { hidden }, activation }, table) {
+  if (hidden.length === 0 || spread(network, hidden) > 0) return null;
+  const why = table.pairs ? oneDirection(table) : "";
+  if (hidden.every((size) => size === 1)) {
+    const isSaid = !table.pairs || activation.name === "identity"; // that it is linear
+    return isSaid ? null : { name: "one-unit", title: "One hidden unit is not enough.", text: why, kind: "wrong" };
   }
-  const { first } = outgoing.from;
-  for (let i = 1; i < size; i++) {
-    for (let o = 0; o < outgoing.fanOut; o++) compare(outgoing.w[(first + i) * outgoing.fanOut + o], outgoing.w[first * outgoing.fanOut + o]);
-  }
-  return largest;
+  const one = hidden.length === 1 ? "one hidden unit" : "one hidden unit a layer";
+  const text = `They start with the same weights, so they get the same gradients, so they stay the same after every step: the largest difference between the weights of two of them is exactly 0. However long it trains, it is ${one}, written several times${why && ", and one is not enough"}. ${why}`;
+  return { name: "equal", title: "The hidden units are equal.", text, kind: table.pairs ? "wrong" : "neutral" };
+}
+
+function oneDirection({ inputs, pairs: { high, low } }) {
+  const [up, down] = [named(inputs, high), named(inputs, low)];
+  return `One unit looks along one direction of the inputs, and its answer along it only rises or only falls. Along whichever direction, ${up} have the same middle as ${down}, so an answer that is high at both of the former and low at both of the latter would have to do both.`;
+}
+
+function nothing({ isSeparable, pairs }, network, seen) {
+  const kind = seen.outcome === "converged" ? "fine" : "neutral";
+  const text = inWords(network, seen);
+  if (isSeparable) return { name: "separable", title: "The task is easy.", text: `A line or plane tells its rows apart, so one unit with a sigmoid is enough. That is no promise. ${text}`, kind };
+  const needed = pairs ? "That is needed, and is no promise." : "That is no promise.";
+  return { name: "unknown", title: "Nothing that this page can check rules it out.", text: `Its hidden units are not linear, and they differ. ${needed} ${text}`, kind };
+}
+
+function inWords({ epochsToConverge }, { outcome, counts }) {
+  const ours = { converged: `converged at epoch ${epochsToConverge}`, stalled: "stalled" }[outcome] ?? "has not converged so far";
+  if (!counts) return `This replicate ${ours}; all of them are not trained yet.`;
+  const { converged, stalled, diverged } = counts;
+  return `This replicate ${ours}; of all ${converged + stalled + diverged}, ${converged} converged, ${stalled} stalled and ${diverged} diverged.`;
+}
+
+// The numbers are those of the study `article`, "Which correction decides".
+function regression({ task, loss, network: { output } }) {
+  if (loss.name !== "squared_error" || output !== "identity") return null;
+  const article = task.name === "xor" ? " The article calls its cost that of logistic regression, which needs answers between 0 and 1, so correction 1 sets two things: logistic loss and sigmoid output. XOR is learned without it: with corrections 2 and 3 alone, 99 of the article’s 100 replicates converge, with all three 92." : "";
+  return { name: "regression", title: "The answers are no probabilities.", text: `Squared error with an identity output is regression: answers may be below 0 and above 1.${article}`, kind: "neutral" };
 }

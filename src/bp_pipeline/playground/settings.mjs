@@ -9,11 +9,19 @@ import { spell } from "./equations.mjs";
 const GROUPS = ["task", "activation", "init", "loss", "optimizer"];
 const NAMED = new Set(GROUPS.map((group) => `${group}.name`)); // which the group's own key stands for
 
-// An entry that cannot be used; its text is the whole message.
+// An entry that cannot be used; its text is the whole message, as the pipeline tells it.
 export class WrongEntry extends Error {
   constructor(key, rule, value, example) {
-    super(`\`${key}\` must ${rule}, got ${repr(value)}.${example === undefined ? "" : ` Try \`${key.split("[")[0]}=${example}\`.`}`);
-    this.key = key.split("[")[0];
+    const [whole, item] = key.split(/\[|\]/);
+    const sentence = `must ${rule}, got ${repr(value)}.`;
+    super(`\`${key}\` ${sentence}${example === undefined ? "" : ` Try \`${whole}=${example}\`.`}`);
+    Object.assign(this, { key: whole, item, sentence, example });
+  }
+
+  // The message as it stands beside the field of this label.
+  beside(label) {
+    const which = this.item === undefined ? label : `${label}, number ${Number(this.item) + 1},`;
+    return `${which} ${this.sentence}${this.example === undefined ? "" : ` Try ${this.example.replace(/[[\]]/g, "")}.`}`;
   }
 }
 
@@ -68,6 +76,21 @@ function set(config, key, value) {
   const names = key.split(".");
   const last = names.pop();
   names.reduce((section, name) => section[name], config)[last] = value;
+}
+
+// Settings in which what was just entered has what it needs beside it, and what was switched for that.
+export function together(settings, key) {
+  const { config, labels } = settings;
+  if (config.loss.name !== "logistic" || config.network.output === "sigmoid") return [settings, ""];
+  if (key === "loss") {
+    config.network.output = "sigmoid";
+    return [settings, "Output was switched to sigmoid: the logistic loss needs answers between 0 and 1."];
+  }
+  if (key === "network.output") {
+    config.loss.name = labels.loss = "squared_error";
+    return [settings, `Loss was switched to squared_error: the logistic loss needs a sigmoid output, not ${config.network.output}.`];
+  }
+  return [settings, ""];
 }
 
 // What goes together: raise where the config cannot be trained.

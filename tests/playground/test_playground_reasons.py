@@ -1,0 +1,99 @@
+"""What the page claims about a network is so."""
+
+import itertools
+import json
+import subprocess
+from typing import Any
+
+import numpy as np
+import pytest
+from checker import HERE, NODE, needs_node
+from scipy.optimize import linprog
+
+from bp_pipeline.config.compose import compose
+from bp_pipeline.config.schema import RunConfig
+from bp_pipeline.playground.portable import portable_config
+
+ONES, IDENTITY = "init=ones", "activation=identity"
+THREE_AND = (
+    "task=table task.inputs=[[0,0,0],[0,1,1],[1,0,1],[1,1,1]] task.targets=[[0],[0],[0],[1]]"
+)
+TRIANGLE = "task=table task.inputs=[[0,0],[3,0],[0,3],[1,1]] task.targets=[[0],[0],[0],[1]]"
+
+NAMES = [
+    ("experiment=article", 0, ["linear", "equal", "regression"]),
+    ("experiment=article_loss", 0, ["linear", "equal"]),
+    ("experiment=article_activation", 3, ["equal"]),
+    ("experiment=article_init", 0, ["unknown"]),
+    ("network.hidden=[1]", 0, ["one-unit"]),
+    ("network.hidden=[1] activation=identity", 0, ["linear"]),
+    ("network.hidden=[1,1]", 0, ["one-unit"]),
+    ("network.hidden=[1,3]", 0, ["unknown"]),
+    ("network.hidden=[]", 0, ["linear"]),
+    (f"network.hidden=[3,2] {ONES}", 2, ["equal"]),
+    (f"task=and {IDENTITY} {ONES}", 0, ["separable"]),
+    (f"task=xnor {IDENTITY}", 0, ["linear"]),
+    (f"task=parity task.bits=4 {IDENTITY}", 0, ["linear"]),
+    ("task=parity task.bits=4 network.hidden=[1]", 0, ["one-unit"]),
+    (THREE_AND, 0, ["separable"]),
+    (f"{TRIANGLE} {IDENTITY}", 0, ["linear"]),
+    (f"{TRIANGLE} network.hidden=[1]", 0, ["unknown"]),
+    ("optimizer.learning_rate=1e300 loss=squared_error network.output=identity", 9, ["diverged"]),
+]  # fmt: skip
+
+
+def composed(text: str) -> RunConfig:
+    [job] = compose([*text.split(), "tracking=off"]).jobs
+    return job.config
+
+
+def reasons(asked: list[tuple[str, int]]) -> list[list[dict[str, Any]]]:
+    texts = [{"config": portable_config(composed(text)), "epochs": n} for text, n in asked]
+    command = [NODE or "node", HERE / "reasons_in_node.mjs"]
+    done = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@needs_node
+def test_each_network_has_the_reasons_that_hold_for_it() -> None:
+    found = reasons([(text, epochs) for text, epochs, _ in NAMES])
+    told = [[reason["name"] for reason in each] for each in found]
+    assert told == [names for _, _, names in NAMES]
+
+
+@needs_node
+def test_what_it_cannot_prove_stands_in_no_ones_way() -> None:
+    [triangle], [unknown] = reasons([(f"{TRIANGLE} {IDENTITY}", 0), ("init=normal", 0)])
+    assert {triangle["kind"], unknown["kind"]} == {"neutral"}
+
+
+@needs_node
+def test_a_table_is_called_easy_or_impossible_only_where_it_is() -> None:
+    """Whatever the targets of five rows, beside the answer of a linear program."""
+    inputs = np.array([[0, 0], [0, 1], [1, 0], [1, 1], [2, 0.5]])
+    tables = list(itertools.product((0, 1), repeat=len(inputs)))
+    rows = json.dumps(inputs.tolist()).replace(" ", "")
+    texts = [
+        f"task=table task.inputs={rows} task.targets={json.dumps([[y] for y in table])}".replace(
+            ", ", ","
+        )
+        for table in tables
+    ]
+    for table, found in zip(tables, reasons([(f"{t} {IDENTITY}", 0) for t in texts]), strict=True):
+        [reason] = found
+        assert (reason["name"] == "separable") == _is_separable(inputs, np.array(table))
+
+
+def _is_separable(inputs: np.ndarray, targets: np.ndarray) -> bool:
+    signs = np.where(targets == 1, 1.0, -1.0)
+    rows = -signs[:, None] * np.column_stack([np.ones(len(inputs)), inputs])
+    return linprog(np.zeros(3), rows, -np.ones(len(inputs)), bounds=(None, None)).status == 0
+
+
+@needs_node
+@pytest.mark.parametrize("corrected", ["experiment=article_init", "experiment=article_activation"])
+def test_no_reason_is_given_for_what_converges(corrected: str) -> None:
+    [found] = reasons([(corrected, 2000)])
+    kinds = [reason["kind"] for reason in found]
+    assert kinds == (["fine"] if corrected.endswith("init") else ["wrong"])
