@@ -6,6 +6,8 @@ as long as a shard takes, from which follows how many workers one client keeps b
 """
 
 import argparse
+import asyncio
+import multiprocessing
 import pickle
 import tempfile
 import time
@@ -14,7 +16,8 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from distributed import Client, LocalCluster
+import dask
+from distributed import Client, LocalCluster, Worker
 
 from bp_pipeline.config import RunConfig, compose
 from bp_pipeline.config.keys import Cluster
@@ -80,19 +83,45 @@ def sleep(_: int, progress: Callable[[int], None]) -> None:
 
 
 def efficiency(n_workers: int) -> tuple[float, float]:
-    """Return the share of time that sleeping workers sleep, and the milliseconds of CPU a shard."""
+    """Return the share of time that sleeping workers sleep, and what a shard takes of this process.
+
+    Here are the scheduler and the client; the milliseconds are of CPU. The workers are elsewhere.
+    """
+    quiet = {"distributed.admin.system-monitor.interval": "60s"}  # each would be alone on its machine
     with (
+        dask.config.set(quiet),
         LocalCluster(
-            n_workers=n_workers, threads_per_worker=1, processes=False, memory_limit=0,
-            dashboard_address="127.0.0.1:0",
+            n_workers=0, processes=False, memory_limit=0, dashboard_address="127.0.0.1:0",
+            protocol="tcp://",
         ) as local,
         Client(local, set_as_default=False) as client,
     ):  # fmt: skip
+        hosts = multiprocessing.get_context("spawn").Process(
+            target=host, args=(local.scheduler_address, n_workers, quiet), daemon=True
+        )
+        hosts.start()
+        client.wait_for_workers(n_workers, timeout=300)
         cluster, n_shards = DaskCluster(client, print), SHARDS_A_WORKER * n_workers
         started = time.process_time()
         took = seconds(lambda: list(train_shards(sleep, range(n_shards), cluster=cluster)))
         spent = time.process_time() - started
+        hosts.kill()
+        hosts.join()
     return SHARDS_A_WORKER * SHARD_SECONDS / took, 1000 * spent / n_shards
+
+
+def host(scheduler: str, n_workers: int, settings: dict[str, str]) -> None:
+    """Be the process with all the workers that sleep."""
+
+    async def serve() -> None:
+        workers = [
+            Worker(scheduler, nthreads=1, memory_limit=0, dashboard=False) for _ in range(n_workers)
+        ]
+        await asyncio.gather(*workers)
+        await asyncio.gather(*(worker.finished() for worker in workers))
+
+    with dask.config.set(settings):
+        asyncio.run(serve())
 
 
 def main() -> None:
@@ -106,7 +135,7 @@ def main() -> None:
     for n_workers in chosen.workers:
         share, milliseconds = efficiency(n_workers)
         print(f"{n_workers} workers that sleep: efficiency {share:.2f}, {milliseconds:.1f} ms of "
-              "CPU a shard, workers included")  # fmt: skip
+              "CPU a shard for scheduler and client", flush=True)  # fmt: skip
     if chosen.simulate_only:
         return
     n_bytes, microseconds = client_work(configs(10**5)[0])

@@ -88,7 +88,7 @@ def outcome(place: Place) -> dict[str, Any]:
     [report] = (place.folder / "reports").iterdir()
     description = sweep.data.tags["mlflow.note.content"]
     finding, _, rest = description.partition(" [")  # then come links, and how long it took
-    account = re.findall(r"\d+ runs expected: [^·]*", rest)
+    account = re.findall(r"\d+ runs expected: [^.]*", rest)
     counts = {key: n for key, n in sweep.data.metrics.items() if key.startswith("runs/")}
     jobs = download_artifacts(f"{sweep.info.artifact_uri}/sweep.yaml", tracking_uri=place.uri)
     return {
