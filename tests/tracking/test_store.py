@@ -337,7 +337,7 @@ def test_a_store_is_made_whatever_pool_is_chosen(folder: Path, chosen: str) -> N
         import os
         from bp_pipeline.tracking import open_for_writing
 
-        os.environ.update({variables})
+        os.environ.update({variables}, XDG_CACHE_HOME=os.getcwd())  # where no store is kept yet
         open_for_writing(None, "bp_pipeline").close()
         print([os.environ[name] for name in {variables}])
     """

@@ -112,6 +112,8 @@ def _recorded(run_id: str, experiment: str) -> Iterator[RequestedRun]:
 def unusable(run_id: str, what: str, error: Exception) -> ConfigError:
     """Return what is raised where a recorded run lacks something."""
     problem = "; ".join(str(error).splitlines())
+    if isinstance(error, ValueError) and not isinstance(error, ConfigError):
+        problem = f"its files must {problem}"  # as readers of files complete it
     return ConfigError(f"`RUN` must have {what} that can be used, got {run_id!r}: {problem}")
 
 
