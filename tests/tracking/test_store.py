@@ -346,6 +346,18 @@ def test_a_store_is_made_whatever_pool_is_chosen(folder: Path, chosen: str) -> N
     assert len(schema_of(folder / "mlflow.db")) > 30
 
 
+def test_a_folder_of_artifacts_that_cannot_be_written_is_named(
+    folder: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(empty_database, folder)
+    (folder / "mlruns").mkdir()
+    can = os.access
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path).name != "mlruns" and can(path, 0))
+    message = problem_of(None)
+    assert "Permission denied" in message
+    assert f"{folder}/mlruns" in message
+
+
 def test_an_empty_file_is_no_store(folder: Path, empty_database: Path) -> None:
     assert not store.is_made(folder / "mlflow.db")
     (folder / "mlflow.db").touch()  # as a killed `sqlite3.connect` leaves it
