@@ -323,9 +323,9 @@ def _span(override: Override) -> list[str]:
 def _as_meant(limit: float, typed: str) -> Decimal:
     """Return a limit of a range as a decimal: 0.1, 0.2, 0.3 is meant, not what doubles add up to.
 
-    Of one that was not typed so, such as what `sort` makes of a range, the last digits are noise.
+    `sort` turns a range round with doubles, whose last digits are noise then.
     """
-    return Decimal(repr(limit) if repr(limit) in typed else f"{limit:.15g}")
+    return Decimal(f"{limit:.15g}" if "sort" in typed else repr(limit))
 
 
 def _labels(hydra: DictConfig) -> dict[str, str]:
