@@ -87,7 +87,7 @@ def efficiency(n_workers: int) -> tuple[float, float]:
 
     Here are the scheduler and the client; the milliseconds are of CPU. The workers are elsewhere.
     """
-    quiet = {"distributed.admin.system-monitor.interval": "60s"}  # each would be alone on its machine
+    quiet = {"distributed.admin.system-monitor.interval": "60s"}  # each would be alone
     with (
         dask.config.set(quiet),
         LocalCluster(

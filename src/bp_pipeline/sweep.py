@@ -114,6 +114,9 @@ def run_jobs(composition: Composition) -> int:
         Where the store cannot be used; nothing was trained then.
     """
     training = _Training(composition.jobs)
+    if composition.n_repeated:
+        again = counted(composition.n_repeated, "job")
+        say(f"{again} left out: a run is trained once, however often it is asked for.")
     for section, another in (("tracking", "store"), ("cluster", "place")):
         _check_common(composition.jobs, section, another)
     tracking = composition.jobs[0].config.tracking

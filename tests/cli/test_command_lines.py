@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
+from math import prod
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -157,12 +158,12 @@ def grids() -> st.SearchStrategy[dict[str, list[str]]]:
         "optimizer": OPTIONS["optimizer"],
         "seed": ["0", "1", "2", "9223372036854775807"],
         "network.hidden": ["[]", "[1]", "[2,3]", "[4]"],
-        "optimizer.learning_rate": ["0.1", "1", "5e-1", "30"],
+        "optimizer.learning_rate": ["0.1", "1", "1.0", "5e-1", "30"],
         "loss": OPTIONS["loss"],
         "replicates": ["1", "2", "5"],
     }
     each = {
-        key: st.lists(st.sampled_from(values), min_size=1, max_size=3, unique=True)
+        key: st.lists(st.sampled_from(values), min_size=1, max_size=3)
         for key, values in axes.items()
     }
     return st.lists(st.sampled_from(sorted(axes)), min_size=1, max_size=3, unique=True).flatmap(
@@ -173,18 +174,19 @@ def grids() -> st.SearchStrategy[dict[str, list[str]]]:
 def test_what_is_trained_is_what_was_asked(folder: Path, n_lines: int) -> None:
     def check(grid: dict[str, list[str]]) -> None:
         words = [f"{key}={','.join(values)}" for key, values in grid.items()]
-        n_runs, replicates = 1, [int(text) for text in grid.get("replicates", ["2"])]
-        for values in grid.values():
-            n_runs *= len(values)
+        each = {key: {"1" if text == "1.0" else text for text in grid[key]} for key in grid}
+        n_asked, n_runs = prod(map(len, grid.values())), prod(map(len, each.values()))
+        replicates = [int(text) for text in each.get("replicates", {"2"})]
         n_networks = n_runs // len(replicates) * sum(replicates)
         code, printed, told = run(["-m", *SMALL, *LEAST, *words])
         assert code == 0, told
-        first = told.splitlines()[0]
-        numbers = [int(text.replace(",", "")) for text in re.findall(r"[\d,]*\d", first)]
-        assert numbers == [n_runs, n_networks], (first, words)
+        numbers = [int(text.replace(",", "")) for text in re.findall(r"[\d,]*\d", told)]
+        n_repeated = [n_asked - n_runs] if n_asked > n_runs else []
+        expected = [*n_repeated, n_runs, n_networks]
+        assert numbers[: len(expected)] == expected, (told, words)
         lines = printed.splitlines()
         assert len(lines) == n_runs
-        for key, values in grid.items():
+        for key, values in each.items():
             if len(values) > 1 and key in ("activation", "init", "task"):
                 for value in values:
                     named = [line for line in lines if value in line.partition(":")[0].split(" · ")]

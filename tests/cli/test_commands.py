@@ -295,7 +295,7 @@ def test_the_package_is_the_command(module: str, folder: Path) -> None:
     [
         "init=ones",
         "init=ones,normal --multirun",
-        "init=ones,normal --multirun hydra/launcher=basic hydra/sweeper=basic",
+        "init=ones,normal --multirun hydra/launcher=basic",
     ],
 )
 def test_training_leaves_no_litter(arguments: str, folder: Path) -> None:

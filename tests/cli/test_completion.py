@@ -135,6 +135,8 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
         ("bp report see", "bp report seed"),
         ("bp ui ab", "bp ui ab12"),
         ("bp reproduce --sweep cd", "--sweep cd34"),
+        ("bp list --experiment bp", "--experiment bp_pipeline"),
+        ("bp explain --experiment=bp", "--experiment=bp_pipeline"),
     ],
 )
 def test_tab_completes(typed: str, completed: str, terminal: Terminal) -> None:

@@ -89,9 +89,11 @@ def test_a_run_without_its_config_is_refused(
     config = store.artifacts("tanh") / "config.yaml"
     kept = shutil.move(config, store.folder / "kept.yaml")
     assert explain(store.runs["tanh"], monkeypatch=monkeypatch) == 2
+    shutil.copy(store.artifacts("relu") / "config.yaml", config)
+    assert explain(store.runs["tanh"], monkeypatch=monkeypatch) == 2
     config.write_text("seed: x\n")
     assert explain(store.runs["tanh"], monkeypatch=monkeypatch) == 2
-    assert len(capsys.readouterr().err.splitlines()) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 3
     shutil.move(kept, config)
 
 

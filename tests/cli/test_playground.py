@@ -1,6 +1,7 @@
 """`bp playground` as it is typed."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -74,3 +75,13 @@ def test_a_wrong_request_is_one_message(store: Path, words: list[str]) -> None:
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert done.stdout == ""
+
+
+def test_a_run_whose_files_are_broken_is_refused_in_a_sentence(store: Path, tmp_path: Path) -> None:
+    shutil.copytree(store, tmp_path / "broken")
+    [weights] = (tmp_path / "broken").glob("mlruns/*/*/artifacts/weights/final.npz")
+    weights.write_text("none")
+    done = bp(tmp_path / "broken", "playground", run_of(store))
+    assert done.returncode == 2
+    assert ": its files must be an .npz file of plain arrays, got " in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -88,14 +88,21 @@ def test_own_option_files_need_no_code(add: Callable[[str, str], None]) -> None:
     assert "`+init.scale=VALUE`" in refusal("--config-dir mine init=wide init.scale=2")
 
 
-def test_all_launchers_and_sweepers_ask_for_the_same_jobs(elsewhere: Path) -> None:
+def test_hydras_own_launcher_asks_for_the_same_jobs(elsewhere: Path) -> None:
     sweep = "experiment=xor_sweep activation=tanh,relu init=ones,normal optimizer.learning_rate=1"
     expected = jobs_of(sweep)
     assert len(expected) == 4
-    batches = "hydra/sweeper=basic hydra.sweeper.max_batch_size=3"
-    for choice in ("hydra/launcher=basic", batches, f"hydra/launcher=basic {batches}"):
-        assert jobs_of(f"{sweep} {choice}") == expected, choice
+    assert jobs_of(f"{sweep} hydra/launcher=basic") == expected
     assert list(elsewhere.iterdir()) == []
+
+
+def test_a_sweep_that_spans_nothing_is_refused_whatever_sweeps(
+    add: Callable[[str, str], None],
+) -> None:
+    add("own.yaml", "defaults: [config, _self_, {override hydra/sweeper: basic}]")
+    asked = "-m --config-dir mine --config-name own"
+    assert len(jobs_of(f"{asked} seed=1,2")) == 2
+    assert " must span at least one job" in refusal(f"{asked} 'seed=range(3,3)'")
 
 
 def test_what_is_not_a_grid_is_several(add: Callable[[str, str], None]) -> None:
@@ -128,6 +135,26 @@ def test_what_two_studies_share_is_trained_once() -> None:
     assert len(jobs_of("-m experiment=article,article_init,corrections seed=0,1")) == 16
 
 
+EACH_ONCE = {
+    "seed=1,1": 1,
+    "activation=tanh,relu,tanh init=ones,normal": 4,
+    "optimizer.learning_rate=0.5,0.50,5e-1": 1,
+    "'network.hidden=[3],[ 3 ]'": 1,
+    "'optimizer={learning_rate: 1},{learning_rate: 1.0}'": 1,
+    "init=given init.path=w.npz,./w.npz": 1,
+    """'hydra.sweeper.grids=[{seed: "1,2"},{seed: "2,3"}]'""": 3,
+}
+
+
+@pytest.mark.parametrize("launcher", ["ensemble", "basic"])
+@pytest.mark.parametrize("swept", EACH_ONCE)
+def test_what_is_asked_for_twice_is_one_job(swept: str, launcher: str) -> None:
+    np.savez("w.npz", layer_1=np.ones((2, 3, 3)), layer_2=np.ones((2, 4, 1)))
+    asked = compose(shlex.split(f"-m {swept} hydra/launcher={launcher}"))
+    assert len(asked.jobs) == EACH_ONCE[swept]
+    assert asked.n_repeated > 0
+
+
 def test_a_plus_before_an_option_is_as_none() -> None:
     assert jobs_of("+experiment=corrections") == jobs_of("experiment=corrections")
     assert jobs_of("-m +init=ones,normal") == jobs_of("-m init=ones,normal")
@@ -145,6 +172,10 @@ def test_a_range_of_decimals_has_the_values_that_are_meant() -> None:
     assert [job.name for job in jobs[::2]] == [f"lr={n} · seed=0" for n in (0.1, 0.2, 0.3, 0.4)]
     down = jobs_of("-m 'optimizer.learning_rate=range(0.3,0,-0.1)'")
     assert [job.config.optimizer.learning_rate for job in down] == [0.3, 0.2, 0.1]
+    back = jobs_of("-m 'optimizer.learning_rate=sort(range(0.1,0.4,0.1),reverse=true)'")
+    assert [job.config for job in back] == [job.config for job in down]
+    [typed, _] = jobs_of("-m 'optimizer.learning_rate=range(0.12345678901234567,0.3,0.1)'")
+    assert typed.config.optimizer.learning_rate == 0.12345678901234567
 
 
 def test_params_of_the_sweeper_may_be_typed() -> None:
@@ -211,10 +242,9 @@ REFUSED = {
     "experiment=[3]": ("experiment", "--help"),
     "-m 'init=glob(Nothing*)'": ("init", "glob(Nothing*)"),
     "-m 'seed=range(3,3)'": ("seed", "range(3,3)"),
-    "-m hydra/sweeper=basic 'seed=range(3,3)'": (
-        "bp train -m hydra/sweeper=basic 'seed=range(3,3)'",
-        "nothing",
-    ),
+    "-m hydra/sweeper=basic experiment=symmetry,tripwire": ("hydra/sweeper", "got basic"),
+    "-m 'optimizer.learning_rate=range(0.1,inf,0.1)'": ("optimizer.learning_rate", "counted"),
+    "-m 'optimizer.learning_rate=range(nan,1,0.1)'": ("optimizer.learning_rate", "counted"),
     "hydra.run={dir:x}": ("hydra.run.dir", "MLflow"),
     "hydra={sweep:{subdir:x}}": ("hydra.sweep.subdir", "MLflow"),
     "hydra.job.chdir=true": ("hydra.job.chdir", "MLflow"),
@@ -278,6 +308,10 @@ REFUSED = {
     "--cfg job --package nosuch": ("bp train", "nosuch"),
     "-m seed=0,1 hydra/launcher=joblib": ("hydra/launcher", "ensemble"),
     "-m 'init=ones,glob(h*)'": ("init", "--help"),
+    "-m engine=numpy,compiled": ("engine", "numpy and compiled"),
+    "-m threads=1,2 seed=0,0": ("threads", "1 and 2"),
+    "-m sweep.rerun=true,false": ("sweep.rerun", "True and False"),
+    "-m tracking.experiment=a,b": ("tracking.experiment", "a and b"),
     "-m 'seed=range(0,3,0)'": ("seed", "range(0,3,0)"),
     "task=own/parity": ("task", "`parity`"),
     "+hydra.foo=1": ("hydra.foo", "--cfg hydra"),

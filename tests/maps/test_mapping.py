@@ -170,6 +170,13 @@ def verdict_on(folder: Path, run_id: str, code: int) -> dict[str, Any]:
     return verdict
 
 
+def refused(folder: Path, *words: str) -> str:
+    process = start(folder, *words)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2, errors
+    return errors
+
+
 def test_a_map_is_verified_like_any_run(folder):
     map_ = loaded(folder)
     verdict = verdict_on(folder, map_.run_id, code=0)
@@ -186,6 +193,10 @@ def test_a_map_that_comes_out_otherwise_or_was_altered_is_told(tmp_path):
     verdict = verdict_on(tmp_path, map_.run_id, code=1)
     assert verdict["verdict"] == "corrupt"
     assert "config.yaml" in verdict["reason"]
+    config.write_text("", encoding="utf-8")
+    for command, said in (("report", "config.yaml of map"), ("explain", "got the map")):
+        told = refused(tmp_path, command, map_.run_id)
+        assert (len(told.splitlines()), said in told, "must it" in told) == (1, True, False)
     config.write_text(before, encoding="utf-8")
     arrays["solved"][3, 4] ^= True
     write_arrays(artifacts(tmp_path, map_) / "map.npz", arrays)

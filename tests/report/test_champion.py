@@ -1,7 +1,9 @@
 """Which network is the champion, and that the model computes what the trained network does."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,6 +64,16 @@ def test_what_cannot_be_read_is_no_failure_to_solve(
     none = choose_champion(sweep_in(tmp_path, runs), "xor")
     assert isinstance(none, NoChampion)
     assert lost in none.reason
+
+
+@pytest.mark.parametrize("changes", [{"seed": 1}, {"network.hidden": [4]}])
+def test_weights_of_another_run_are_not_served(changes: dict[str, Any], tmp_path: Path) -> None:
+    mine, other = small_config(), small_config({"optimizer.learning_rate": 0.01, **changes})
+    runs = sweep_of([mine, other], tmp_path).runs
+    shutil.copy(tmp_path / "1/weights/final.npz", tmp_path / "0/weights/final.npz")
+    none = choose_champion(sweep_in(tmp_path, runs), "xor")
+    assert isinstance(none, NoChampion)
+    assert "`weights/final.npz` of run 0 is not what was recorded" in none.reason
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from threading import Barrier
 
@@ -11,12 +11,15 @@ import pandas as pd
 import pytest
 import yaml
 from commands import run_bp
+from report.conftest import small_config, sweep_of
 
 from bp_pipeline import load_sweep
+from bp_pipeline.arrays import write_arrays
 from bp_pipeline.report import Champion, Findings, Sweep, choose_champion
 from bp_pipeline.report.sentences import came_out
 from bp_pipeline.report.sweep_reader import read_files
-from bp_pipeline.tracking import TrackingError
+from bp_pipeline.tracking import TrackingError, run_files
+from bp_pipeline.tracking.format import metric_values
 
 ASKED = [
     "init=given", "init.path=given.npz", "optimizer.learning_rate=1,3", "training.epochs=300",
@@ -115,6 +118,31 @@ def test_half_a_file_is_corrupt(file: str, trained: Path, stored: Sweep) -> None
         finally:
             (folder / file).write_bytes(before)
     assert (done.returncode, run_id in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("spoilt", [0, 1])
+@pytest.mark.parametrize("shape", [(3, 5), (3,), (3, 4)], ids=["others", "flat", "too few"])
+def test_curves_of_another_run_are_left_out(
+    shape: tuple[int, ...], spoilt: int, tmp_path: Path
+) -> None:
+    configs = [small_config({"seed": seed}) for seed in (0, 1)]
+    runs = sweep_of(configs, tmp_path).runs
+    shown = {row["run_id"]: row for row in runs.to_dict("records")}
+    for run_id, config in zip(shown, configs, strict=True):
+        values = metric_values(config, run_files.read_result(tmp_path / run_id))
+        shown[run_id] |= {name: [*steps.values()][-1] for name, steps in values.items() if steps}
+        shown[run_id]["bp.config_digest"] = config.config_digest
+    whole = run_files.read_curves(tmp_path / str(1 - spoilt))
+    write_arrays(
+        tmp_path / str(spoilt) / "curves.npz", {"epoch": np.arange(5), "loss": np.ones(shape)}
+    )
+
+    def open_files(run_id: str) -> AbstractContextManager[Path]:
+        return nullcontext(tmp_path / run_id)
+
+    _, curves, corrupt = read_files(open_files, [["0", "1"]], shown=shown)
+    assert curves["epoch"].to_list() == whole["epoch"].tolist()
+    assert set(corrupt) == {str(spoilt)}
 
 
 @pytest.mark.parametrize("file", ["config.yaml", "replicates.parquet"])

@@ -337,13 +337,25 @@ def test_a_store_is_made_whatever_pool_is_chosen(folder: Path, chosen: str) -> N
         import os
         from bp_pipeline.tracking import open_for_writing
 
-        os.environ.update({variables})
+        os.environ.update({variables}, XDG_CACHE_HOME=os.getcwd())  # where no store is kept yet
         open_for_writing(None, "bp_pipeline").close()
         print([os.environ[name] for name in {variables}])
     """
     done = run_python(script, folder)
     assert (done.stderr, done.stdout) == ("", f"{[*variables.values()]}\n")
     assert len(schema_of(folder / "mlflow.db")) > 30
+
+
+def test_a_folder_of_artifacts_that_cannot_be_written_is_named(
+    folder: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(empty_database, folder)
+    (folder / "mlruns").mkdir()
+    can = os.access
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path).name != "mlruns" and can(path, 0))
+    message = problem_of(None)
+    assert "Permission denied" in message
+    assert f"{folder}/mlruns" in message
 
 
 def test_an_empty_file_is_no_store(folder: Path, empty_database: Path) -> None:

@@ -59,8 +59,9 @@ def _of_command(query: str, name: str, command: Command, words: Sequence[str]) -
 
         given = (word for word in before if "=" in word and not word.startswith("-"))
         return complete(query, " ".join([name, *given, last]))
+    values = _experiments() if option == "--experiment" else _values(kind, before)
     prefix = f"{option}=" if is_joined else ""
-    return [prefix + word for word in _fitting(_values(kind, before), begun)]
+    return [prefix + word for word in _fitting(values, begun)]
 
 
 def _taken(name: str, command: Command) -> tuple[dict[str, str], str]:
@@ -94,6 +95,12 @@ def _values(kind: str, before: Sequence[str]) -> Iterable[str]:
         with open_for_reading(None, experiment) as reader:
             return names_of_sweeps(reader)
     return []
+
+
+def _experiments() -> Iterable[str]:
+    from bp_pipeline.tracking import experiment_names, resolve_uri
+
+    return [name for name in experiment_names(resolve_uri(None)) if not re.search(r"\s", name)]
 
 
 def _fitting(words: Iterable[str], begun: str) -> list[str]:

@@ -96,22 +96,33 @@ def _composed(program: str, words: Sequence[str], config_dir: str | None) -> Run
 
 @contextmanager
 def _recorded(run_id: str, experiment: str) -> Iterator[RequestedRun]:
-    from bp_pipeline.tracking import RunsToVerify
+    from bp_pipeline.tracking import MAP, RunsToVerify
+    from bp_pipeline.tracking.format import KIND, as_row
     from bp_pipeline.tracking.run_files import read_config
+    from bp_pipeline.tracking.verification import disagreement
 
     with RunsToVerify.open(None, experiment) as store:
         [run] = store.find([run_id])
+        if run.tags.get(KIND) == MAP:
+            raise ConfigError(
+                f"`RUN` must be a run, got the map {run_id!r}. `bp report {run_id}` shows it, and "
+                "what to type for each of its pixels."
+            )
         with store.artifacts(run_id) as folder:
             try:
                 config = read_config(folder)
             except (OSError, ConfigError) as error:
                 raise unusable(run_id, "a config.yaml", error) from None
+            if problem := disagreement(as_row(run), config):
+                raise unusable(run_id, "a config.yaml", ConfigError(problem))
             yield RequestedRun(config, run, folder)
 
 
 def unusable(run_id: str, what: str, error: Exception) -> ConfigError:
     """Return what is raised where a recorded run lacks something."""
     problem = "; ".join(str(error).splitlines())
+    if isinstance(error, ValueError) and not isinstance(error, ConfigError):
+        problem = f"its files must {problem}"  # as readers of files complete it
     return ConfigError(f"`RUN` must have {what} that can be used, got {run_id!r}: {problem}")
 
 

@@ -21,7 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from bp_pipeline.config.errors import ConfigError, closest
-from bp_pipeline.config.keys import conf_folder, default_options
+from bp_pipeline.config.keys import conf_folder, default_options, flat
 from bp_pipeline.config.naming import run_names
 from bp_pipeline.config.overrides import checked_override, explain
 from bp_pipeline.config.schema import KEYS, RunConfig, parse_config
@@ -63,11 +63,14 @@ class Composition:
         Its experiment, else the keys it varies; None for one run.
     command
         What was typed, quoted for a shell.
+    n_repeated
+        How many jobs are left out because they are asked for by another one, too.
     """
 
     jobs: tuple[Job, ...]
     sweep_name: str | None
     command: str
+    n_repeated: int = 0
 
 
 def compose(
@@ -130,7 +133,7 @@ def compose(
     unused = next(filter(_OF_SWEEPS.match, overrides), None)
     if jobs and sweep_name is None and unused:
         raise ConfigError(f"`{unused}` must go with a sweep, and this is one run. Add `-m`.")
-    return Composition(jobs, sweep_name, command)
+    return Composition(jobs, sweep_name, command, max(0, application.n_seen - len(jobs)))
 
 
 def compose_each(asked: Sequence[Sequence[str]]) -> list[RunConfig]:
@@ -227,17 +230,15 @@ class Application:
         ConfigError
             Where a job could not be composed, or a value is wrong.
         """
-        configs: dict[tuple[Any, ...], RunConfig] = {}
-        experiments = {job.labels.get("experiment") for job in self._composed}
-        for number, job in enumerate(self._composed):
+        configs: dict[Any, RunConfig] = {}
+        for job in self._composed:
             try:
                 config = self._parse(job.values, job.labels)
+                labels = {**config.labels, "experiment": ""}  # whichever study asks for it
+                run = config.config_digest, frozenset(labels.items())
+                _check_same_way(configs.setdefault(run, config), config)
             except ConfigError as error:
                 self._note(str(error), job.overrides)
-            else:  # what several experiments have in common is trained once
-                others = {**job.labels, "experiment": ""}.items()
-                same = (config.config_digest, *others) if len(experiments) > 1 else (number,)
-                configs.setdefault(same, config)
         if self._problems:
             raise ConfigError(self._message())
         jobs = tuple(map(Job, run_names([*configs.values()]), configs.values()))
@@ -275,6 +276,20 @@ class Application:
         if self.n_seen == 1:
             return problem
         return f"{problem} ({len(jobs)} of {self.n_seen} jobs, the first: {' '.join(jobs[0])})"
+
+
+def _check_same_way(config: RunConfig, again: RunConfig) -> None:
+    """Refuse a run that is asked for twice, to be trained or kept in two ways."""
+    ways = [
+        dict(flat(c.model_dump(include={"engine", "threads", "tracking", "cluster", "sweep"})))
+        for c in (config, again)
+    ]
+    for key, value in ways[0].items():
+        if ways[1][key] != value:
+            raise ConfigError(
+                f"`{key}` must be the same wherever one run is asked for, got {value} and "
+                f"{ways[1][key]}. It decides no result: leave one out."
+            )
 
 
 def _start_hydra(program: str, arguments: Sequence[str], application: Application) -> None:

@@ -9,6 +9,7 @@ the values make sense is left to `schema.py`.
 
 import copy
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -298,23 +299,33 @@ def _span(override: Override) -> list[str]:
     key, sweep = override.get_key_element(), override.value()
     if not override.is_sweep_override():
         return [f"{key}={override.get_value_element_as_str()}"]
+    typed = override.get_value_string()
     if override.is_interval_sweep():
-        raise ConfigError(uncountable(key, override.get_value_string()))
+        raise ConfigError(uncountable(key, typed))
     if isinstance(sweep, RangeSweep) and not sweep.step:
-        raise ConfigError(
-            f"`{key}` must have a step that is not 0, got {override.get_value_string()}."
-        )
-    if isinstance(sweep, RangeSweep):  # 0.1, 0.2, 0.3 is meant, not what sums of doubles give
+        raise ConfigError(f"`{key}` must have a step that is not 0, got {typed}.")
+    if isinstance(sweep, RangeSweep):
         for name in ("start", "stop", "step"):
-            if isinstance(getattr(sweep, name), float):
-                setattr(sweep, name, Decimal(repr(getattr(sweep, name))))
+            limit = getattr(sweep, name)
+            if isinstance(limit, float) and not math.isfinite(limit):
+                raise ConfigError(uncountable(key, typed))
+            if isinstance(limit, float):
+                setattr(sweep, name, _as_meant(limit, typed))
     spelled = [f"{key}={value}" for value in override.sweep_string_iterator()]
     if not spelled:
         raise ConfigError(
-            f"`{key}` must span at least one value, got {override.get_value_string()}, which fits "
-            "none. See `bp train --help` for what there is."
+            f"`{key}` must span at least one value, got {typed}, which fits none. See `bp train "
+            "--help` for what there is."
         )
     return spelled
+
+
+def _as_meant(limit: float, typed: str) -> Decimal:
+    """Return a limit of a range as a decimal: 0.1, 0.2, 0.3 is meant, not what doubles add up to.
+
+    `sort` turns a range round with doubles, whose last digits are noise then.
+    """
+    return Decimal(f"{limit:.15g}" if "sort" in typed else repr(limit))
 
 
 def _labels(hydra: DictConfig) -> dict[str, str]:

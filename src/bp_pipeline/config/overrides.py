@@ -73,6 +73,11 @@ def checked_override(line: str, groups: Collection[str]) -> str:
             f"`{group}` must be chosen as it is, got `{line}`. Write `{group}={typed}`."
         )
     _check_options(group, value, typed)
+    if group == "hydra/sweeper" and value != "grid":
+        raise ConfigError(
+            f"`{group}` must be grid, got {typed}. Leave it out: no other one knows the grids of "
+            "studies, or which decimals a range means."
+        )
     return line.lstrip("+") if group in groups else line
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bp_pipeline.arrays import layer_names, read_arrays, write_arrays
+from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.core.network import split_layers
 from bp_pipeline.ensemble import setup_of
 from bp_pipeline.maps.boundary import Boundary, describe_boundary, measure_boundary
@@ -190,7 +191,13 @@ def read_map(reader: "Reader", name: str | None = None) -> Map:
     run = reader.find_of_kind(MAP, name)
     with reader.artifacts(run.run_id, *MAP_FILES) as folder:
         try:
-            config, result = read_map_config(folder), read_map_result(folder)
+            config = read_map_config(folder)
+        except (OSError, ConfigError) as error:
+            problem = "; ".join(str(error).splitlines())
+            said = f"The config.yaml of map {run.run_id} cannot be used: {problem}"
+            raise TrackingError(said) from None
+        try:
+            result = read_map_result(folder)
         except (OSError, ValueError) as error:
             raise TrackingError(f"The files of map {run.run_id} must {error}") from None
     map_ = Map(run.run_id, run.name, run.tags.get(COMMAND, ""), config, result, run.metrics)

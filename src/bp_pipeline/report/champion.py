@@ -9,13 +9,16 @@ when it becomes the one that is served is `sweep.py`'s.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
+from bp_pipeline.arrays import layer_names
 from bp_pipeline.config.schema import RunConfig
+from bp_pipeline.report.networks import forward
 from bp_pipeline.report.sweep_data import (
     FINAL_LOSS,
     LEARNING_RATE,
@@ -81,7 +84,11 @@ def choose_champion(sweep: Sweep, task: str) -> Champion | NoChampion:
                 continue
             losses = _losses(sweep, run_id)
             replicate = best_replicate(losses)
-            if replicate is not None:
+            if replicate is None:
+                continue
+            if not _has_loss(config, weights, replicate, losses[replicate]):
+                unread.append(f"`weights/final.npz` of run {run_id} is not what was recorded")
+            else:
                 able.append((losses[replicate], run_id, replicate, config, weights))
         if able:
             _, run_id, replicate, config, weights = min(able, key=lambda network: network[0])
@@ -122,6 +129,19 @@ def network_of(config: RunConfig, weights: Weights, replicate: int) -> TrainedNe
         },
         inputs=config.truth_table.inputs,
     )
+
+
+def _has_loss(config: RunConfig, weights: Weights, replicate: int, loss: float) -> bool:
+    """Whether a network has this loss in nats: another run's would be served unseen."""
+    shapes = [
+        (1, n_in + config.network.bias, n_out) for n_in, n_out in pairwise(config.layer_sizes)
+    ]
+    names = layer_names(len(shapes))
+    layers = [weights[name][replicate : replicate + 1] for name in names if name in weights]
+    if [layer.shape for layer in layers] != shapes:
+        return False
+    # Not to the bit, since a version of the code may round otherwise than that which trained it.
+    return bool(np.isclose(forward(config, layers).loss()[0], loss, rtol=1e-9))
 
 
 def _losses(sweep: Sweep, run_id: str) -> pd.Series:

@@ -145,7 +145,8 @@ def read_files(
                     every_step = points(run_id) if points else None
                     problem = _problem(folder, of_run, shown[run_id], every_step)
                 corrupt.update({run_id: problem} if problem else {})
-        return replicates, _pooled([*curves.values()])
+        sound = [of_run for run_id, of_run in curves.items() if run_id not in corrupt]
+        return replicates, _pooled(sound or [*curves.values()])
 
     places = list(places)
     with ThreadPoolExecutor(n_readers) as readers:
@@ -183,11 +184,12 @@ def _problem(
 
 
 def _pooled(curves: Sequence[_Columns]) -> _Columns | None:
-    """Take quantiles over the replicates of some runs, which were recorded at the same epochs."""
+    """Take quantiles over the replicates of runs that were recorded at the first one's epochs."""
     if not curves:
         return None
-    losses = np.concatenate([of_run["loss"] for of_run in curves])
-    columns = [curves[0]["epoch"], *quantiles(losses, DECILES)]
+    epochs = curves[0]["epoch"]  # others are those of another run, which was said to be corrupt
+    losses = [of_run["loss"] for of_run in curves if np.array_equal(of_run["epoch"], epochs)]
+    columns = [epochs, *quantiles(np.concatenate(losses), DECILES)]
     return dict(zip(CURVE_COLUMNS, columns, strict=True))
 
 

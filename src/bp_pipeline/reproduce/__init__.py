@@ -98,7 +98,8 @@ def reproduce(request: Request) -> int:
         store = _open_store(request, opened)
         cases = _cases(request, studies, store, opened)
         if not cases:
-            raise NothingYet("There is nothing to verify: no finished run, and no quick baseline.")
+            baseline = "quick baseline" if request.quick else "baseline"
+            raise NothingYet(f"There is nothing to verify: no finished run, and no {baseline}.")
         try:
             with open_cluster(request.cluster, None, say) as cluster:
                 verdicts = retrain(cases, cluster)

@@ -27,7 +27,7 @@ from bp_pipeline.tracking.failures import NothingYet, TrackingError
 from bp_pipeline.tracking.format import MAP, Account
 from bp_pipeline.tracking.models import TrainedNetwork, model_name
 from bp_pipeline.tracking.reader import Reader, latest_attempts, open_for_reading
-from bp_pipeline.tracking.recorded import Recorded, finished_sweep
+from bp_pipeline.tracking.recorded import Recorded, experiment_names, finished_sweep
 from bp_pipeline.tracking.run_files import FrozenSweep
 from bp_pipeline.tracking.saved_view import run_colours
 from bp_pipeline.tracking.server import is_refusal
@@ -47,6 +47,7 @@ __all__ = [
     "TrackingError",
     "TrainedNetwork",
     "Writer",
+    "experiment_names",
     "failed_run",
     "finished_sweep",
     "is_refusal",

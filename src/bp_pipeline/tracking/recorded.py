@@ -23,6 +23,7 @@ TESTED_REVISIONS = frozenset({"dc11669786a5"})  # of MLflow 3.17, as `mlflow db 
 
 _REVISION = "SELECT version_num FROM alembic_version"
 _EXPERIMENT = "SELECT experiment_id FROM experiments WHERE name = ? AND lifecycle_stage = 'active'"
+_NAMES_OF_EXPERIMENTS = "SELECT name FROM experiments WHERE lifecycle_stage = 'active'"
 _RUNS = (
     "SELECT run_uuid, name, status, start_time, artifact_uri, lifecycle_stage, experiment_id "
     "FROM runs WHERE {} ORDER BY start_time DESC, run_uuid"
@@ -180,6 +181,14 @@ def finished_sweep(
         if find_artifacts(database, path).moved:  # MLflow is to be told where they are now
             return None
     return newest.run_id, tables.find({"mlflow.parentRunId": newest.run_id})
+
+
+def experiment_names(uri: str) -> list[str]:
+    """List the experiments of an embedded store; none of a server, which takes seconds to ask."""
+    if not uri.startswith("sqlite"):
+        return []
+    with closing(connect(database_path(uri), {"mode": "ro"}, BUSY_DEADLINE)) as database:
+        return [name for (name,) in database.execute(_NAMES_OF_EXPERIMENTS)]
 
 
 def _by_run(rows: Iterable[tuple[str, str, Any]]) -> dict[str, dict[str, Any]]:

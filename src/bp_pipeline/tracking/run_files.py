@@ -182,6 +182,9 @@ def read_curves(folder: Path) -> dict[str, np.ndarray]:
     missing = {"epoch", "loss"} - set(arrays)
     if missing:
         raise ValueError(f"hold {', '.join(sorted(missing))}, got {', '.join(arrays)}.")
+    epoch, loss = arrays["epoch"], arrays["loss"]
+    if epoch.ndim != 1 or loss.shape[1:] != epoch.shape:
+        raise ValueError(f"hold a loss for each epoch, got shapes {loss.shape} and {epoch.shape}.")
     return arrays
 
 

@@ -5,6 +5,7 @@ at a time its writer; for reading, without a lock and without writing anything. 
 is made is left to `new_store.py`, what runs are to `format.py`.
 """
 
+import errno
 import os
 import sqlite3
 import tempfile
@@ -225,6 +226,9 @@ def _transactions(
     folder = Artifacts().path(location)
     if folder is None:
         return None
+    place = next(place for place in (folder, *folder.parents) if place.exists())
+    if not os.access(place, os.W_OK):  # MLflow finds out when a run is recorded, and not why
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
     return Transactions(engine, experiment_id, location, folder, Path(f"{path}.recording"))
 
 
