@@ -245,6 +245,8 @@ REFUSED = {
     "-m hydra/sweeper=basic experiment=symmetry,tripwire": ("hydra/sweeper", "got basic"),
     "-m 'optimizer.learning_rate=range(0.1,inf,0.1)'": ("optimizer.learning_rate", "counted"),
     "-m 'optimizer.learning_rate=range(nan,1,0.1)'": ("optimizer.learning_rate", "counted"),
+    "-m 'seed=sort(range(0,5,2),reverse=true)'": ("seed", "Leave `sort` out"),
+    "-m 'optimizer.learning_rate=sort(range(0.5,0,-0.2))'": ("optimizer.learning_rate", "`sort`"),
     "hydra.run={dir:x}": ("hydra.run.dir", "MLflow"),
     "hydra={sweep:{subdir:x}}": ("hydra.sweep.subdir", "MLflow"),
     "hydra.job.chdir=true": ("hydra.job.chdir", "MLflow"),

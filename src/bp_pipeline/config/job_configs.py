@@ -311,6 +311,11 @@ def _span(override: Override) -> list[str]:
                 raise ConfigError(uncountable(key, typed))
             if isinstance(limit, float):
                 setattr(sweep, name, _as_meant(limit, typed))
+        if "sort" in typed and not _ends_on_a_step(sweep):
+            raise ConfigError(  # which Hydra turns round to other values
+                f"`{key}` must be a range that ends on a step where it is sorted, got {typed}. "
+                "Leave `sort` out."
+            )
     spelled = [f"{key}={value}" for value in override.sweep_string_iterator()]
     if not spelled:
         raise ConfigError(
@@ -318,6 +323,10 @@ def _span(override: Override) -> list[str]:
             "--help` for what there is."
         )
     return spelled
+
+
+def _ends_on_a_step(limits: Any) -> bool:
+    return bool((limits.stop - limits.start) % limits.step == 0)
 
 
 def _as_meant(limit: float, typed: str) -> Decimal:
