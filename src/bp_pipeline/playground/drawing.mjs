@@ -161,6 +161,8 @@ function prepared(canvas) {
 }
 
 // The first output over two inputs.
+const CORNERS = [0, 1, GRID, GRID + 1]; // of a cell between four points
+
 export class Surface {
   constructor(canvas) {
     this.canvas = canvas;
@@ -207,7 +209,8 @@ export class Surface {
     if (this.done < n) return false;
     this.done = 0;
     const { z, width: stride } = this.network.units.at(-1);
-    const values = Float64Array.from({ length: n }, (_, s) => z[s * stride]);
+    const values = new Float64Array(n);
+    for (let s = 0; s < n; s++) values[s] = z[s * stride];
     const { context, width, height } = prepared(this.canvas);
     this.#paint(values);
     context.imageSmoothingEnabled = true;
@@ -237,6 +240,8 @@ export class Surface {
     context.beginPath();
     for (let row = 0; row < GRID - 1; row++) {
       for (let column = 0; column < GRID - 1; column++) {
+        const nBelow = CORNERS.reduce((n, k) => n + (values[row * GRID + column + k] < level), 0);
+        if (nBelow === 0 || nBelow === CORNERS.length) continue; // as nearly all are
         const corner = (r, c) => [column + c, row + r, values[(row + r) * GRID + column + c] - level];
         const ring = [corner(0, 0), corner(0, 1), corner(1, 1), corner(1, 0)];
         const cuts = ring.flatMap(([x, y, v], i) => {

@@ -12,7 +12,7 @@ import { reasonsOf } from "./reasons.mjs";
 import { whichUpdate, workingOf } from "./working.mjs";
 
 const TRAINING = 6; // milliseconds of a frame, at 60 of which a second a page is smooth
-const DRAWING = 5; // milliseconds of a frame, after which the pictures that are left wait for the next one
+const DRAWING = 3; // milliseconds of a frame, after which the pictures that are left wait for the next one
 const READING = 100; // milliseconds from one text to the next while it plays
 const MOST_ROWS = 64; // of the table of outputs; with a thousand its layout takes longer than a frame
 const PAUSE = 300; // milliseconds without a new entry before the address is written
