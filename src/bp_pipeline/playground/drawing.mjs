@@ -9,6 +9,7 @@ import { rounded } from "./equations.mjs";
 const SVG = "http://www.w3.org/2000/svg";
 const RADIUS = 27;
 const GRID = 56; // points a side of the surface
+const CORNERS = [0, 1, GRID, GRID + 1]; // of a cell between four of them
 const MOST_LABELS = 24; // weights written into the diagram; more would cover each other
 const NARROW = 480; // pixels; below it no weights are written
 const MOST_UNITS = 12; // of a layer that are drawn, bias unit and all
@@ -161,8 +162,6 @@ function prepared(canvas) {
 }
 
 // The first output over two inputs.
-const CORNERS = [0, 1, GRID, GRID + 1]; // of a cell between four points
-
 export class Surface {
   constructor(canvas) {
     this.canvas = canvas;
