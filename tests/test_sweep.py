@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -465,7 +466,8 @@ def test_the_runs_of_a_sweep_are_searched_twice_at_most(
 
 def test_every_run_has_its_share_of_the_time(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter(range(1000))
-    monkeypatch.setattr(sweep, "time", lambda: next(seconds))
+    shares = partial(sweep.TimeShares, clock=lambda: next(seconds))
+    monkeypatch.setattr(sweep, "TimeShares", shares)
     monkeypatch.setattr(sweep.Writer, "n_at_once", 1)
     trained = [*batches.train_runs([job.config for job in composed(4).jobs])]
     monkeypatch.setattr(batches, "train_runs", lambda *_, **__: (result for result in trained))
