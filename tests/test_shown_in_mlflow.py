@@ -9,8 +9,10 @@ from unittest.mock import patch
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from small_runs import start_sweep
 
 from bp_pipeline.cli import main
+from bp_pipeline.tracking import open_for_writing
 
 SMALL = "engine=numpy training.record=8 replicates=8 training.epochs"
 MODEL = "bp_pipeline-xor"
@@ -126,3 +128,13 @@ def test_two_sweeps_are_compared(
     assert "training.epochs 300 → 100" in out
     assert (tmp_path / "comparison.html").is_file()
     assert bp("compare", ids[0], "nonsense") == 2
+
+
+def test_a_sweep_without_a_run_yet_is_not_compared(
+    store: MlflowClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_for_writing(None, "bp_pipeline") as writer:
+        start_sweep(writer, str(sweeps(store)[0].info.run_name))
+    grid = "activation=tanh,sigmoid init=normal optimizer.learning_rate=1,2"
+    assert bp("train -m", f"{SMALL}=5", grid) == 0
+    assert "has the same name" not in capsys.readouterr().err

@@ -204,8 +204,10 @@ def _tell_of_namesake(name: str, digest: str, jobs: Sequence[Job], writer: Write
     other = next((run for run in named if run.tags["bp.sweep_digest"] != digest), None)
     if other is None:
         return
-    params = [job.config.params() for job in jobs]
-    asked = what_was_asked(writer.load_runs(other.run_id), params)
+    runs = writer.load_runs(other.run_id)
+    if runs.empty:  # it has just begun, and nobody knows what it asks for
+        return
+    asked = what_was_asked(runs, [job.config.params() for job in jobs])
     said = f"Sweep {other.run_id} has the same name, and asked otherwise"
     say(f"{said}: {asked_in_words(asked)}.")
 

@@ -166,9 +166,9 @@ def test_two_sweeps_may_be_written_by_one_writer(writer: Writer, parent: str) ->
     assert [sweep.run_id for sweep in writer.sweeps("6" * 64)] == [newer]
 
 
-def in_trouble(n_times: int, status: str) -> Callable[..., None]:
+def in_trouble(n_times: int, status: str, message: str = "no") -> Callable[..., None]:
     """Be a method of MLflow's client that a server answers with an error for a while."""
-    answers = [RestException({"error_code": status, "message": "no"})] * n_times
+    answers = [RestException({"error_code": status, "message": message})] * n_times
 
     def answer(*_: object, **__: object) -> None:
         if answers:
@@ -177,11 +177,21 @@ def in_trouble(n_times: int, status: str) -> Callable[..., None]:
     return answer
 
 
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        ("TEMPORARILY_UNAVAILABLE", "no"),
+        ("BAD_REQUEST", '(psycopg.errors.UniqueViolation) duplicate key value violates "pk"'),
+        ("BAD_REQUEST", "(1062, \"Duplicate entry '1' for key 'PRIMARY'\")"),
+        ("BAD_REQUEST", "(sqlite3.IntegrityError) UNIQUE constraint failed: datasets.name"),
+    ],
+)
 def test_a_server_in_trouble_is_waited_for(
-    one_by_one: Writer, config: RunConfig, result: RunResult, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    one_by_one: Writer, config: RunConfig, result: RunResult, monkeypatch: pytest.MonkeyPatch,
+    status: str, message: str,
+) -> None:  # fmt: skip
     monkeypatch.setattr("bp_pipeline.tracking.writer._PAUSE", 0.01)
-    monkeypatch.setattr(MlflowClient, "log_inputs", in_trouble(2, "TEMPORARILY_UNAVAILABLE"))
+    monkeypatch.setattr(MlflowClient, "log_inputs", in_trouble(2, status, message))
     parent = start_sweep(one_by_one)
     run_id = record(one_by_one, config, result, sweep=(parent, DIGEST))
     one_by_one.kill_half_written(parent)

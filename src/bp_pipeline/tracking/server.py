@@ -42,6 +42,12 @@ _DRIVERS = {
 _UNKNOWN_USER = ("authentication failed", "no password supplied", "access denied", "login failed")
 # How MLflow's client, and requests below it, tell of an answer that is an error.
 _STATUS = re.compile(r"(?:failed with error code|too many) (\d{3})\b")
+# How databases say that another writer was the first with a row that both were to add: a dataset of
+# several sweeps. MLflow calls that a bad request; asked once more, it finds the row.
+_FORESTALLED = re.compile(
+    r"duplicate key|duplicate entry|unique constraint failed|violation of (?:unique|primary) key",
+    re.IGNORECASE,
+)
 
 
 class Problem(NamedTuple):
@@ -163,11 +169,16 @@ def _status_of(error: "MlflowException") -> int | None:
 
 
 def is_in_trouble(error: BaseException | None) -> bool:
-    """Whether an error of MLflow's client is an answer that time may mend: HTTP 429 or 5xx."""
+    """Whether an error of MLflow's client is an answer that time may mend: HTTP 429 or 5xx.
+
+    So is that another writer was the first.
+    """
     from mlflow.exceptions import MlflowException
 
     status = _status_of(error) if isinstance(error, MlflowException) else None
-    return status is not None and (status == 429 or status >= 500)
+    if status is None:
+        return False
+    return status == 429 or status >= 500 or bool(_FORESTALLED.search(str(error)))
 
 
 def is_refusal(error: BaseException | None) -> bool:
@@ -177,7 +188,7 @@ def is_refusal(error: BaseException | None) -> bool:
     if not isinstance(error, MlflowException):
         return False
     status = _status_of(error) or error.get_http_status_code()  # type: ignore[no-untyped-call]
-    return 400 <= status < 500 and status != 429
+    return 400 <= status < 500 and not is_in_trouble(error)
 
 
 def _is_of_mlflow(error: "MlflowException") -> bool:
