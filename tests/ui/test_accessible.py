@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
@@ -81,38 +82,43 @@ def test_a_wide_diagram_is_whole_on_a_laptop(pages: dict[str, Path], browser: Br
     page.close()
 
 
+@contextmanager
+def on_paper(path: Path, browser: Browser, **options: Any) -> Iterator[Page]:
+    """Open a page as it is printed."""
+    page = browser.new_page(**options)
+    page.goto(path.as_uri())
+    page.emulate_media(media="print", color_scheme=options.get("color_scheme"))
+    yield page
+    page.close()
+
+
 def test_paper_is_white_whatever_the_theme(pages: dict[str, Path], browser: Browser) -> None:
-    for name in ("report", "step", "map"):
-        page = browser.new_page(color_scheme="dark")
-        page.goto(pages[name].as_uri())
-        page.emulate_media(media="print", color_scheme="dark")
-        body = page.locator("body")
-        colours = [
-            body.evaluate(f"body => getComputedStyle(body).{key}")
-            for key in ("backgroundColor", "color")
-        ]
-        page.close()
+    for name in ("report", "step", "map", "playground"):
+        with on_paper(pages[name], browser, color_scheme="dark") as page:
+            body = page.locator("body")
+            colours = [
+                body.evaluate(f"body => getComputedStyle(body).{key}")
+                for key in ("backgroundColor", "color")
+            ]
         light = [int(re.findall(r"\d+", colour)[0]) for colour in colours]
         assert light[0] > 250
         assert light[1] < 50
 
 
-@pytest.mark.parametrize("name", ["report", "comparison", "step", "deep", "map"])
+@pytest.mark.parametrize("name", ["report", "comparison", "step", "deep", "map", "playground"])
 def test_paper_has_margins_and_no_row_is_cut(
     name: str, pages: dict[str, Path], browser: Browser
 ) -> None:
-    page = browser.new_page()
-    page.goto(pages[name].as_uri())
-    page.emulate_media(media="print")
-    margins = page.evaluate(
-        """[...document.styleSheets].flatMap(sheet => [...sheet.cssRules])
-        .filter(rule => rule instanceof CSSPageRule).map(rule => parseFloat(rule.style.margin))"""
-    )
-    cut = page.eval_on_selector_all(
-        "tr, .scroll:not(:has(tr:nth-child(13))), .frame",
-        "all => all.filter(one => getComputedStyle(one).breakInside !== 'avoid').length",
-    )
-    page.close()
+    with on_paper(pages[name], browser) as page:
+        margins = page.evaluate(
+            """[...document.styleSheets].flatMap(sheet => [...sheet.cssRules])
+            .filter(rule => rule instanceof CSSPageRule)
+            .map(rule => parseFloat(rule.style.margin))"""
+        )
+        cut = page.eval_on_selector_all(
+            "tr, .scroll:not(:has(tr:nth-child(13))), .frame",
+            "all => all.filter(one => getComputedStyle(one).breakInside !== 'avoid').length",
+        )
     assert [margin > 0 for margin in margins] == [True]
     assert cut == 0
 
@@ -120,14 +126,11 @@ def test_paper_has_margins_and_no_row_is_cut(
 def test_a_map_is_whole_on_paper_and_without_what_is_for_a_pointer(
     pages: dict[str, Path], browser: Browser
 ) -> None:
-    page = browser.new_page(viewport={"width": 720, "height": 400})
-    page.goto(pages["map"].as_uri())
-    page.emulate_media(media="print")
-    hidden = page.locator(".frame").evaluate("frame => frame.scrollHeight - frame.clientHeight")
-    assert hidden <= 0
-    for place in ("button", "#pixel"):
-        expect(page.locator(place)).to_be_hidden()
-    page.close()
+    with on_paper(pages["map"], browser, viewport={"width": 720, "height": 400}) as page:
+        hidden = page.locator(".frame").evaluate("frame => frame.scrollHeight - frame.clientHeight")
+        assert hidden <= 0
+        for place in ("button", "#pixel"):
+            expect(page.locator(place)).to_be_hidden()
 
 
 @pytest.mark.parametrize("name", ["report", "comparison", "step", "deep", "map", "playground"])
@@ -135,19 +138,16 @@ def test_swatches_keep_their_colours_on_paper(
     name: str, pages: dict[str, Path], browser: Browser
 ) -> None:
     """Heat maps, and whatever is empty but for its background, which browsers leave out else."""
-    page = browser.new_page()
-    page.goto(pages[name].as_uri())
-    page.emulate_media(media="print")
-    colourless = page.eval_on_selector_all(
-        "main :empty, .heat td",
-        """elements => elements.filter(element => {
-            const style = getComputedStyle(element);
-            return style.backgroundColor !== 'rgba(0, 0, 0, 0)' && element.checkVisibility()
-                && !element.matches('input, select, progress, canvas')
-                && style.printColorAdjust !== 'exact';
-        }).map(element => element.outerHTML)""",
-    )
-    page.close()
+    with on_paper(pages[name], browser) as page:
+        colourless = page.eval_on_selector_all(
+            "main :empty, .heat td",
+            """elements => elements.filter(element => {
+                const style = getComputedStyle(element);
+                return style.backgroundColor !== 'rgba(0, 0, 0, 0)' && element.checkVisibility()
+                    && !element.matches('input, select, progress, canvas')
+                    && style.printColorAdjust !== 'exact';
+            }).map(element => element.outerHTML)""",
+        )
     assert colourless == []
 
 

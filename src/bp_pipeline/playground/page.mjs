@@ -2,7 +2,7 @@
 //
 // The same script is the worker's that trains all replicates.
 
-import { $, made, plural, setText } from "./elements.mjs";
+import { $, made, setText } from "./elements.mjs";
 import { Names, rounded, spell } from "./equations.mjs";
 import { Player } from "./player.mjs";
 import { WrongEntry, changed, checkTogether, commandOf, overridesOf, together } from "./settings.mjs";
@@ -424,7 +424,7 @@ class Page {
     });
     addEventListener("hashchange", () => this.readAddress());
     addEventListener("resize", () => this.build());
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.restyle());
+    for (const query of ["(prefers-color-scheme: dark)", "print"]) matchMedia(query).addEventListener("change", () => this.restyle());
     const observer = new ResizeObserver(() => this.restyle());
     for (const id of ["curve", "surface"]) observer.observe($(id));
   }

@@ -1,7 +1,7 @@
 // One unit or weight, step by step: its equations as elements.
 
 import { made } from "./elements.mjs";
-import { equationsOf, numbersOf, rounded, shortened, spell, symbolsOf } from "./equations.mjs";
+import { equationsOf, numbersOf, shortened, spell, symbolsOf } from "./equations.mjs";
 
 const DIGITS = 6; // of numbers put into a formula
 // What is done in each part of a step.
