@@ -96,13 +96,17 @@ def test_hydras_own_launcher_asks_for_the_same_jobs(elsewhere: Path) -> None:
     assert list(elsewhere.iterdir()) == []
 
 
-def test_a_sweep_that_spans_nothing_is_refused_whatever_sweeps(
-    add: Callable[[str, str], None],
+@pytest.mark.parametrize("launcher", ["ensemble", "basic"])
+def test_other_sweepers_are_refused_whatever_chooses_them(
+    launcher: str, add: Callable[[str, str], None]
 ) -> None:
     add("own.yaml", "defaults: [config, _self_, {override hydra/sweeper: basic}]")
-    asked = "-m --config-dir mine --config-name own"
-    assert len(jobs_of(f"{asked} seed=1,2")) == 2
-    assert " must span at least one job" in refusal(f"{asked} 'seed=range(3,3)'")
+    asked = f"--config-dir mine --config-name own hydra/launcher={launcher}"
+    for sweep in ("seed=1,2", "experiment=symmetry"):
+        assert "`hydra/sweeper` must be grid, got basic" in refusal(f"-m {asked} {sweep}")
+    nothing = {"ensemble": "must be grid, got basic", "basic": " must span at least one job"}
+    assert nothing[launcher] in refusal(f"-m {asked} 'seed=range(3,3)'")
+    assert len(jobs_of(f"{asked} seed=1")) == 1  # where nothing is swept, nothing is lost
 
 
 def test_what_is_not_a_grid_is_several(add: Callable[[str, str], None]) -> None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, cast
 from bp_pipeline.config.errors import ConfigError, closest
 from bp_pipeline.config.keys import conf_folder, default_options, flat
 from bp_pipeline.config.naming import run_names
-from bp_pipeline.config.overrides import checked_override, explain
+from bp_pipeline.config.overrides import check_sweeper, checked_override, explain
 from bp_pipeline.config.schema import KEYS, RunConfig, parse_config
 
 if TYPE_CHECKING:
@@ -203,6 +203,8 @@ class Application:
 
         hydra = cast("DictConfig", HydraConfig.get())
         self.is_sweep = hydra.mode is RunMode.MULTIRUN
+        if self.is_sweep:
+            check_sweeper(hydra.runtime.choices["hydra/sweeper"])
         self._collect(lines_of(hydra.overrides.task), partial(job_config, config, hydra))
 
     def take(
@@ -217,6 +219,7 @@ class Application:
 
         if self.doubt and not is_sweep_by_itself(loader, master):
             raise self.doubt
+        check_sweeper(master.hydra.runtime.choices["hydra/sweeper"])
         self.is_sweep = True
         composer = Composer(loader, master)
         for number, overrides in enumerate(job_overrides, start=first_number):

@@ -73,12 +73,18 @@ def checked_override(line: str, groups: Collection[str]) -> str:
             f"`{group}` must be chosen as it is, got `{line}`. Write `{group}={typed}`."
         )
     _check_options(group, value, typed)
-    if group == "hydra/sweeper" and value != "grid":
-        raise ConfigError(
-            f"`{group}` must be grid, got {typed}. Leave it out: no other one knows the grids of "
-            "studies, or which decimals a range means."
-        )
+    if group == "hydra/sweeper":
+        check_sweeper(typed)
     return line.lstrip("+") if group in groups else line
+
+
+def check_sweeper(option: str) -> None:
+    """Refuse sweepers but ours, wherever this one was chosen: they would train less than asked."""
+    if option != "grid":
+        raise ConfigError(
+            f"`hydra/sweeper` must be grid, got {option}. Leave it out: no other one knows the "
+            "grids of studies, or which decimals a range means."
+        )
 
 
 def _check_options(group: str, value: Any, typed: str) -> None:
