@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bp_pipeline.digests import digest_json
 from bp_pipeline.report.sweep_data import CURVE_COLUMNS, Sweep, assemble
 from bp_pipeline.tracking.run_files import REPLICATES
 
@@ -38,7 +39,12 @@ def by_hand(*runs: Mapping[str, Any], n_jobs: int | None = None, **changes: Any)
     """Make a sweep of runs, whose ids are their numbers."""
     parts = [_replicates(str(number), run) for number, run in enumerate(runs)]
     rows = [
-        {**run, "run_id": str(n), "name": f"run {n}", "bp.result_digest": f"{n:0>64}"}
+        {
+            **run,
+            "run_id": str(n),
+            "name": f"run {n}",
+            "bp.result_digest": digest_json(repr(run)),
+        }
         for n, run in enumerate(runs)
     ]
     table = pd.DataFrame(rows, columns=None if rows else ["run_id", "name", "status"])

@@ -8,7 +8,7 @@ from bs4 import BeautifulSoup
 from report.by_hand import by_hand, run
 from scipy.stats import binomtest, fisher_exact
 
-from bp_pipeline.report import compare_two, print_comparison, write_comparison
+from bp_pipeline.report import Sweep, compare_two, print_comparison, write_comparison
 from bp_pipeline.report.two_sweeps import comparison
 
 SOLVED, LOST = [10] * 6 + [None] * 2, [None] * 6 + [10] * 2
@@ -47,20 +47,46 @@ def test_other_draws_are_no_pairs(change: dict[str, object]) -> None:
     assert row["p"] == pytest.approx(fisher_exact([[6, 2], [2, 6]]).pvalue)
 
 
-def test_what_draws_nothing_is_not_tested_and_equal_bits_are_said() -> None:
+def _with_digests(sweep: Sweep, digests: str) -> Sweep:
+    return replace(sweep, runs=sweep.runs.assign(**{"bp.result_digest": [*digests]}))
+
+
+def test_what_draws_nothing_is_not_tested() -> None:
     first = by_hand(run(SOLVED), run([10], **ONES))
-    two = compare_two(first, replace(first, name="again"))
-    assert two.results["same"].all()
+    two = compare_two(first, _with_digests(first, "ab"))
     assert two.results.set_index("init")["p"].notna().to_dict() == {"normal": True, "ones": False}
     assert two.asked.empty
+
+
+def test_what_has_the_same_bits_is_one_result_and_not_tested() -> None:
+    first = _with_digests(by_hand(run(SOLVED, 1.0), run(SOLVED, 3.0)), "ab")
+    again = compare_two(first, first)
+    assert again.results["same"].all()
+    assert again.results["p"].isna().all()
+    assert "same bits in all 2 settings" in comparison(again).headline
+    two = compare_two(first, _with_digests(by_hand(run(SOLVED, 1.0), run(LOST, 3.0)), "ac"))
+    assert two.results["p"].isna().tolist() == [True, False]
+    p_value = binomtest(6, 8).pvalue  # in a family of its own: the other is no second test
+    assert two.results["p_holm"].tolist()[1] == pytest.approx(p_value)
+    assert "of 1 setting " in comparison(two).headline
+    assert "1 other came out with the same bits" in comparison(two).headline
+
+
+def test_of_seeds_that_both_sweeps_have_no_replicate_is_counted_twice() -> None:
+    shared = run(SOLVED, 1.0, seed=0)
+    first = _with_digests(by_hand(shared, run(SOLVED, 1.0, seed=1)), "ab")
+    second = _with_digests(by_hand(shared, run(LOST, 1.0, seed=2)), "ac")
+    [row] = compare_two(first, second).results.to_dict("records")
+    assert row["p"] == pytest.approx(fisher_exact([[6, 2], [2, 6]]).pvalue)
+    assert not row["same"]
+    [more] = compare_two(first, _with_digests(by_hand(shared), "a")).results.to_dict("records")
+    assert more["p"] != more["p"]  # nothing of the second is its own
 
 
 def test_its_files_and_what_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fast = {"optimizer__momentum": 0.9}
     second = by_hand(run(LOST * 4, 1.0, **fast), run(SOLVED * 4, 3.0, **fast))
-    second = replace(
-        second, name="fast", runs=second.runs.assign(**{"bp.result_digest": ["a", "b"]})
-    )
+    second = replace(_with_digests(second, "ab"), name="fast")
     two = compare_two(by_hand(run(SOLVED * 4, 1.0), run(SOLVED * 4, 3.0)), second)
     write_comparison(two, tmp_path)
     names = {f"{name}.{kind}" for name in ("asked", "compared") for kind in ("csv", "md", "tex")}

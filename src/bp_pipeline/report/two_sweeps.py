@@ -166,8 +166,11 @@ def _headline(two: TwoSweeps) -> str:
     n_tested = int(rows["p"].notna().sum())
     found = rows[rows["p_holm"] < ALPHA]
     higher = int((found["first/rate"] > found["second/rate"]).sum())
+    n_same = int(rows["same"].sum())
     text = f"Tests find {len(found)} of {counted(n_tested, 'setting')} to differ in what is solved"
-    return f"{text}: A is better in {higher}, B in {len(found) - higher}" if len(found) else text
+    if len(found):
+        text = f"{text}: A is better in {higher}, B in {len(found) - higher}"
+    return f"{text}; {counted(n_same, 'other')} came out with the same bits" if n_same else text
 
 
 def _results_table(rows: pd.DataFrame) -> PrintedTable:
@@ -185,7 +188,8 @@ def _results_table(rows: pd.DataFrame) -> PrintedTable:
         "Rates of solving the task when training ends, with Wilson's interval. Where both started "
         "from the same draws, replicates are pairs, and p is McNemar's exact test on those that "
         "only A or only B solves; elsewhere it is Fisher's exact test. One family, corrected by "
-        "Holm. Bits are the same where all weights, losses and outcomes are. Where nothing is "
+        "Holm. Bits are the same where all weights, losses and outcomes are: runs of which both "
+        "sweeps have the bits are one result, not two, and no test counts them. Where nothing is "
         "drawn there is no test. A large p does not say that two are equal."
     )
     return PrintedTable("compared", "Setting by setting", rows, text, len(keys), note)
@@ -209,8 +213,10 @@ def _compared(sweeps: tuple[Sweep, Sweep], places: list[dict[Hashable, Any]]) ->
     row: dict[str, Any] = {}
     for side, place in zip(_SIDES, places, strict=True):
         row |= {f"{side}/{name.partition('/')[2]}": place[name] for name in (RATE, LOW, HIGH)}
-    digests = [_digests(*side) for side in zip(sweeps, places, strict=True)]
-    ends = [_ends(*side) for side in zip(sweeps, places, strict=True)]
+    runs = [_runs(*side) for side in zip(sweeps, places, strict=True)]
+    digests = [sorted(of_side["bp.result_digest"].astype(str)) for of_side in runs]
+    both = set(digests[0]) & set(digests[1])
+    ends = [_ends(*side, both) for side in zip(sweeps, runs, strict=True)]
     row |= {"same": digests[0] == digests[1], "pairs": np.nan, "only_first": np.nan}
     row |= {"only_second": np.nan, "p": np.nan}
     if deterministic(pd.DataFrame(places)).any() or not all(map(len, ends)):
@@ -225,14 +231,14 @@ def _compared(sweeps: tuple[Sweep, Sweep], places: list[dict[Hashable, Any]]) ->
     return row | {"p": fisher(*did)}
 
 
-def _digests(sweep: Sweep, place: dict[Hashable, Any]) -> list[Any]:
-    runs = sweep.runs[sweep.runs["run_id"].isin(place["run_ids"])]
-    return sorted(runs["bp.result_digest"].astype(str))
+def _runs(sweep: Sweep, place: dict[Hashable, Any]) -> pd.DataFrame:
+    return sweep.runs[sweep.runs["run_id"].isin(place["run_ids"])]
 
 
-def _ends(sweep: Sweep, place: dict[Hashable, Any]) -> pd.DataFrame:
-    seeds = sweep.runs.set_index("run_id")["seed"]
-    rows = sweep.replicates[sweep.replicates["place"] == place["run_id"]]
+def _ends(sweep: Sweep, runs: pd.DataFrame, left_out: set[str]) -> pd.DataFrame:
+    """Return what became of the replicates of runs, of these results excepted."""
+    seeds = runs.loc[~runs["bp.result_digest"].isin(left_out)].set_index("run_id")["seed"]
+    rows = sweep.replicates[sweep.replicates["run_id"].isin(seeds.index)]
     return rows[["replicate", "solved"]].assign(seed=rows["run_id"].map(seeds))
 
 
