@@ -127,9 +127,8 @@ def _become(
     from bp_pipeline.cli import main
 
     status = main()
-    for thread in threading.enumerate():
-        if not thread.daemon and thread is not threading.current_thread():
-            thread.join()
+    # As the interpreter ends: executors that nobody shut down let go of their threads first.
+    threading._shutdown()
     atexit._run_exitfuncs()
     sys.stdout.flush()
     os._exit(status)  # without taking all modules apart, which takes longer than most commands

@@ -1,6 +1,6 @@
 """The network as a diagram: where its circles, lines and labels are, and what is written there.
 
-Owns the geometry and the short spelling of numbers. How it looks stands in `page.html.j2`.
+Owns the geometry and the short spelling of numbers. How it looks stands in `page.html.jinja`.
 """
 
 import cmath

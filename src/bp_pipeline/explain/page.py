@@ -1,6 +1,6 @@
 """An explanation as a page of its own: one HTML file with the network drawn as a diagram.
 
-Owns what the template is given, among it tables of weights; how it looks stands in `page.html.j2`,
+Owns what the template is given, among it tables of weights; how it looks stands in `page.html.jinja`,
 the geometry of the diagram in `diagram.py`. The page loads nothing, and follows the reader's choice
 of light or dark.
 """
@@ -40,7 +40,7 @@ def render_page(explanation: Explanation, digits: int) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"spell": spell, "whole": _whole}
-    return environment.get_template("page.html.j2").render(
+    return environment.get_template("page.html.jinja").render(
         explanation=explanation,
         diagram=draw(explanation),
         tables=list(_weight_tables(explanation)),

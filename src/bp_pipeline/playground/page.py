@@ -96,7 +96,7 @@ def render_playground(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template("page.html.j2").render(
+    return environment.get_template("page.html.jinja").render(
         title=run_name(config, ALWAYS),
         is_article=data["start"]["config"] == data["article"]["config"],
         policy=Markup(policy),
