@@ -1,8 +1,8 @@
 """An explanation as a page of its own: one HTML file with the network drawn as a diagram.
 
-Owns what the template is given, among it tables of weights; how it looks stands in `page.html.jinja`,
-the geometry of the diagram in `diagram.py`. The page loads nothing, and follows the reader's choice
-of light or dark.
+Owns what the template is given, among it tables of weights; how it looks stands in
+`page.html.jinja`, the geometry of the diagram in `diagram.py`. The page loads nothing, and follows
+the reader's choice of light or dark.
 """
 
 from collections.abc import Iterator
