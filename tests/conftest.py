@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import jaxtyping
 import pytest
 from hypothesis import settings
 from playwright.sync_api import Browser, Playwright, sync_playwright
@@ -17,6 +18,12 @@ _FLAGS = (
 
 # What takes most of the time is begun first, so that no worker is alone with it in the end.
 _LONGEST = ("tests/test_resume", "tests/ui/", "tests/test_", "tests/tracking/", "tests/reproduce/")
+
+# Shapes and types in signatures are checked in every test of these; elsewhere in the first case of
+# a test, since others call the same functions, and what is checked takes up to four times as long.
+_TYPED = ("tests/core/", "tests/ensemble/", "tests/maps/")
+
+_SEEN = pytest.StashKey[set[str]]()
 
 settings.register_profile("untimed", deadline=None)  # how busy a machine is, is no finding
 settings.load_profile("untimed")
@@ -35,6 +42,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return min(ranks, default=len(_LONGEST))
 
     items.sort(key=rank)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Say whether types are checked from here on."""
+    test, bracket, _ = item.nodeid.partition("[")
+    seen = item.session.stash.setdefault(_SEEN, set())
+    is_another_case = bool(bracket) and test in seen and not test.startswith(_TYPED)
+    seen.add(test)
+    is_untyped = is_another_case or item.get_closest_marker("untyped") is not None
+    jaxtyping.config.update("jaxtyping_disable", is_untyped)
 
 
 def pytest_sessionstart() -> None:

@@ -65,26 +65,54 @@ def test_without_numba_the_reference_engine_takes_over(tmp_path: Path) -> None:
     assert [line for line in done.stderr.splitlines() if "engine=numpy" in line] != []
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compile with an empty cache; return it."""
+    cache = tmp_path_factory.mktemp("compiled") / "cache"
+    trained_with(cache)
+    return cache
+
+
+def trained_with(cache: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
+    command = [BP, "train", "tracking=off", "replicates=2", "training.epochs=3"]
+    return subprocess.run(
+        command, cwd=cache.parent, env=environment, capture_output=True, text=True, check=True
+    )
+
+
+def break_one(cache: Path, kind: str, keep: int) -> Path:
+    """Cut off the index or the machine code of one of several functions."""
+    file = min(cache.rglob(f"*.{kind}"))
+    file.write_bytes(file.read_bytes()[:keep])
+    return file
+
+
 @pytest.mark.parametrize("keep", [0, 100], ids=["empty", "cut"])
 @pytest.mark.parametrize("kind", ["nbi", "nbc"])
-def test_a_broken_cache_is_made_again(kind: str, keep: int, tmp_path: Path) -> None:
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-    command = [BP, "train", "tracking=off", "replicates=2", "training.epochs=3"]
+def test_a_broken_cache_is_noticed(kind: str, keep: int, cache: Path, tmp_path: Path) -> None:
+    shutil.copytree(cache, tmp_path / "copy")
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "copy")}
+    code = "from bp_pipeline.ensemble.engines import broken_cache; print(broken_cache())"
 
-    def train() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-        )
+    def told() -> str:
+        return subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
 
-    first = train()
-    file = min((tmp_path / "cache").rglob(f"*.{kind}"))  # one of several functions
-    whole = file.read_bytes()
-    file.write_bytes(whole[:keep])
-    again = train()
+    assert told() == "None\n"
+    break_one(tmp_path / "copy", kind, keep)
+    assert "broken" in told()
+    assert told() == "None\n"
+
+
+def test_a_broken_cache_is_made_again(cache: Path, tmp_path: Path) -> None:
+    shutil.copytree(cache, tmp_path / "copy")
+    first = trained_with(tmp_path / "copy")
+    file = break_one(tmp_path / "copy", "nbc", 0)
+    again = trained_with(tmp_path / "copy")
     assert again.stdout == first.stdout
     assert "broken" in again.stderr
-    assert "broken" not in train().stderr
-    assert file.stat().st_size > keep
+    assert file.stat().st_size > 0
+    assert "broken" not in first.stderr + trained_with(tmp_path / "copy").stderr
 
 
 def test_a_bug_in_the_kernel_is_no_other_engine(tmp_path: Path) -> None:

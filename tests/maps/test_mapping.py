@@ -138,10 +138,8 @@ def test_a_map_that_was_stopped_goes_on_from_its_shards(tmp_path, number):
     assert process.returncode == (130 if number == signal.SIGINT else -number)
     kept = [path for path in kept[0].parent.glob("*.npz") if ".new." not in path.name]
     n_kept = sum(len(read_arrays(path)["outcome"]) for path in kept)
-    again = start(tmp_path, *words)
-    _, told = again.communicate(timeout=120)
-    assert again.returncode == 0, told
-    assert f"{160**2 - n_kept:,} networks to train" in told
+    again = run_bp(*words, cwd=tmp_path, code=0)
+    assert f"{160**2 - n_kept:,} networks to train" in again.stderr
     assert list((tmp_path / "mlflow.db.unfinished").iterdir()) == []
     compiled = {"training.epochs": 500, "engine": "compiled"}
     whole = drawn(make_map(compiled, resolution=160), threads=2)
@@ -163,18 +161,9 @@ def test_zooms_are_maps_of_their_own(tmp_path):
 
 
 def verdict_on(folder: Path, run_id: str, code: int) -> dict[str, Any]:
-    process = start(folder, "reproduce", run_id, "--json", "verdicts.json")
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == code, errors
+    bp(folder, "reproduce", run_id, "--json", "verdicts.json", code=code)
     [verdict] = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))
     return verdict
-
-
-def refused(folder: Path, *words: str) -> str:
-    process = start(folder, *words)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 2, errors
-    return errors
 
 
 def test_a_map_is_verified_like_any_run(folder):
@@ -195,7 +184,7 @@ def test_a_map_that_comes_out_otherwise_or_was_altered_is_told(tmp_path):
     assert "config.yaml" in verdict["reason"]
     config.write_text("", encoding="utf-8")
     for command, said in (("report", "config.yaml of map"), ("explain", "got the map")):
-        told = refused(tmp_path, command, map_.run_id)
+        told = bp(tmp_path, command, map_.run_id, code=2)
         assert (len(told.splitlines()), said in told, "must it" in told) == (1, True, False)
     config.write_text(before, encoding="utf-8")
     arrays["solved"][3, 4] ^= True
@@ -203,8 +192,9 @@ def test_a_map_that_comes_out_otherwise_or_was_altered_is_told(tmp_path):
     assert verdict_on(tmp_path, map_.run_id, code=1)["verdict"] == "corrupt"
 
 
-@pytest.mark.parametrize("table", ["latest_metrics", "metrics"])
-@pytest.mark.parametrize("name", ["solved/rate", "boundary/pixels"])
+@pytest.mark.parametrize(
+    ("name", "table"), [("solved/rate", "latest_metrics"), ("boundary/pixels", "metrics")]
+)
 def test_an_altered_measure_is_corrupt(folder, name, table):
     map_ = loaded(folder)
 

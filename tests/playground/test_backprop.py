@@ -20,6 +20,7 @@ _WITHOUT_EFFECT = {
 }
 
 
+@pytest.mark.untyped
 def test_the_committed_vectors_are_those_of_the_core() -> None:
     assert json.loads(json.dumps(conformance_vectors())) == conformance()
 
@@ -77,6 +78,7 @@ def test_every_option_trains_as_in_the_engines() -> None:
 
 
 @needs_node
+@pytest.mark.untyped
 @some_random_configs
 def test_random_configs_have_the_digests_of_the_engines(drawn: list[Request]) -> None:
     assert failures(training_vectors([make_config(*request) for request in drawn])) == []

@@ -62,6 +62,7 @@ def test_the_module_conforms_and_has_the_digests_of_the_studies(
 
 
 @pytest.mark.parametrize("browser", BROWSERS)
+@pytest.mark.untyped
 @some_random_configs
 def test_random_configs_have_the_digests_of_the_engines(
     browser: str, tmp_path_factory: pytest.TempPathFactory, drawn: list[Request]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from checker import HERE, NODE, needs_node
+from runs import make_config
 from scipy.optimize import linprog
 
 from bp_pipeline.config.compose import compose
@@ -48,9 +49,13 @@ def composed(text: str) -> RunConfig:
 
 
 def reasons(asked: list[tuple[str, int]]) -> list[list[dict[str, Any]]]:
-    texts = [{"config": portable_config(composed(text)), "epochs": n} for text, n in asked]
+    return reasons_of([(composed(text), n_epochs) for text, n_epochs in asked])
+
+
+def reasons_of(asked: list[tuple[RunConfig, int]]) -> list[list[dict[str, Any]]]:
+    given = [{"config": portable_config(config), "epochs": n} for config, n in asked]
     command = [NODE or "node", HERE / "reasons_in_node.mjs"]
-    done = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True)
+    done = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -73,14 +78,13 @@ def test_a_table_is_called_easy_or_impossible_only_where_it_is() -> None:
     """Whatever the targets of five rows, beside the answer of a linear program."""
     inputs = np.array([[0, 0], [0, 1], [1, 0], [1, 1], [2, 0.5]])
     tables = list(itertools.product((0, 1), repeat=len(inputs)))
-    rows = json.dumps(inputs.tolist()).replace(" ", "")
-    texts = [
-        f"task=table task.inputs={rows} task.targets={json.dumps([[y] for y in table])}".replace(
-            ", ", ","
-        )
+    options = {"task": "table", "activation": "identity"}
+    configs = [
+        make_config({"task.inputs": inputs.tolist(), "task.targets": [[y] for y in table]}, options)
         for table in tables
     ]
-    for table, found in zip(tables, reasons([(f"{t} {IDENTITY}", 0) for t in texts]), strict=True):
+    every = reasons_of([(config, 0) for config in configs])
+    for table, found in zip(tables, every, strict=True):
         [reason] = found
         assert (reason["name"] == "separable") == _is_separable(inputs, np.array(table))
 
