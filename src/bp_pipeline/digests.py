@@ -12,12 +12,12 @@ import pkgutil
 import tokenize
 from collections.abc import Iterator, Mapping
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from bp_pipeline import core
-
+_CORE = "bp_pipeline.core"  # read, not imported
 _LAYOUT = {tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 _FSTRING_START = getattr(tokenize, "FSTRING_START", None)  # from Python 3.12 on
 _FSTRING_END = getattr(tokenize, "FSTRING_END", None)
@@ -100,7 +100,9 @@ def _read_core() -> dict[str, str | bytes]:
     Byte code, which differs between Python versions, stands in where there is no source.
     """
     modules: dict[str, str | bytes] = {}
-    for module in pkgutil.iter_modules(core.__path__, f"{core.__name__}."):
+    spec = find_spec(_CORE)
+    assert spec is not None
+    for module in pkgutil.iter_modules(spec.submodule_search_locations, f"{_CORE}."):
         finder: Any = module.module_finder
         loader = finder.find_spec(module.name, None).loader
         source = loader.get_source(module.name)
