@@ -108,6 +108,17 @@ def test_other_sweepers_are_refused_whatever_chooses_them(
     assert len(jobs_of(f"{asked} seed=1")) == 1  # where nothing is swept, nothing is lost
 
 
+@pytest.mark.parametrize("group", ["hydra/sweeper", "hydra/launcher"])
+def test_a_sweep_without_what_makes_it_is_refused(
+    group: str, add: Callable[[str, str], None]
+) -> None:
+    add("own.yaml", f"defaults: [config, _self_, {{override {group}: null}}]")
+    for taken_away in (f"~{group}", "--config-dir mine --config-name own"):
+        told = refusal(f"-m {taken_away} seed=1,2")
+        assert told.startswith(f"`{group}` must be")
+        assert "VALUE" not in told
+
+
 def test_what_is_not_a_grid_is_several(add: Callable[[str, str], None]) -> None:
     add("experiment/two_grids.yaml", TWO_GRIDS)
     asked = "--config-dir mine experiment=two_grids"

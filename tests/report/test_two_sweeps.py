@@ -79,8 +79,17 @@ def test_of_seeds_that_both_sweeps_have_no_replicate_is_counted_twice() -> None:
     [row] = compare_two(first, second).results.to_dict("records")
     assert row["p"] == pytest.approx(fisher_exact([[6, 2], [2, 6]]).pvalue)
     assert not row["same"]
-    [more] = compare_two(first, _with_digests(by_hand(shared), "a")).results.to_dict("records")
-    assert more["p"] != more["p"]  # nothing of the second is its own
+    part = compare_two(first, _with_digests(by_hand(shared), "a"))
+    assert part.results["p"].isna().all()  # nothing of the second is its own
+    assert comparison(part).headline.startswith("Nothing to test")
+
+
+@pytest.mark.parametrize(("digest", "said"), [("d" * 64, "nothing"), ("e" * 64, "combinations")])
+def test_a_request_is_called_the_same_only_where_it_is(digest: str, said: str) -> None:
+    first = by_hand(run(SOLVED, 1.0), run(SOLVED, 3.0))
+    two = compare_two(first, replace(first, digest=digest))
+    [told] = [text for text in comparison(two).lead if text.startswith("Asked otherwise")]
+    assert said in told
 
 
 def test_its_files_and_what_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,6 +37,7 @@ _HYDRA_SAYS = {
 # What Hydra would write or set while it runs a job, which it never does here.
 _UNUSED = ("hydra.run.", "hydra.sweep.", "hydra.output_subdir", "hydra.job.", "hydra.job_logging",
            "hydra.hydra_logging", "hydra.runtime.", "hydra.env.")  # fmt: skip
+_OF_A_SWEEP = ("hydra.sweeper", "hydra.launcher")  # groups without which there is none
 _OPEN = ("hydra.sweeper.params", "hydra.callbacks")  # where keys of Hydra's may be added
 
 
@@ -128,6 +129,9 @@ def explain(error: Exception, overrides: Sequence[str], keys: Keys) -> str:
                 group, option = key, error.missing_cfg_file.removeprefix(f"{key}/")
         rule = f"`{group}` must be one of its options, got {option!r}."
         return f"{rule} {suggest(option, error.options)}"
+    if isinstance(error, MissingMandatoryValue) and error.full_key in _OF_A_SWEEP:
+        option = str(error.full_key).replace(".", "/")
+        return f"`{option}` must be one of its options, got none. Leave out what takes it away."
     if isinstance(error, MissingMandatoryValue):
         return f"`{error.full_key}` must be given, got ???. Set `{error.full_key}=VALUE`."
     if found := re.search(r"Could not (?:override|delete from config\.) '([^'@]+)'", text):

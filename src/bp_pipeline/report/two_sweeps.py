@@ -53,6 +53,8 @@ class TwoSweeps:
     ----------
     names, only
         What each is called, with its digest, and how many of its settings the other lacks.
+    is_same_request
+        Whether both ask for the same runs.
     asked
         One row a config key that differs: `key`, and its values in `first` and in `second`.
     results
@@ -65,6 +67,7 @@ class TwoSweeps:
 
     names: tuple[str, str]
     only: tuple[int, int]
+    is_same_request: bool
     asked: pd.DataFrame
     results: pd.DataFrame
     alike: Mapping[str, str]
@@ -89,6 +92,7 @@ def compare_two(first: Sweep, second: Sweep) -> TwoSweeps:
     return TwoSweeps(
         (f"{first.name} ({first.digest[:8]})", f"{second.name} ({second.digest[:8]})"),
         (len(sides[0]) - len(shared), len(sides[1]) - len(shared)),
+        first.digest == second.digest,
         what_was_asked(first.runs, second.runs),
         results,
         alike,
@@ -142,7 +146,7 @@ def comparison(two: TwoSweeps) -> Outline:
     only = [f"{count(n)} only in {side}" for n, side in zip(two.only, "AB", strict=True) if n]
     lead = [
         f"A is {two.names[0]}, B is {two.names[1]}.",
-        f"Asked otherwise: {asked_in_words(two.asked)}.",
+        f"Asked otherwise: {'nothing' if two.is_same_request else asked_in_words(two.asked)}.",
         f"{counted(len(two.results), 'setting')} in both{f' ({alike})' if alike else ''}"
         + "".join(f", {part}" for part in only) + ".",
     ]  # fmt: skip
@@ -164,6 +168,8 @@ def _headline(two: TwoSweeps) -> str:
     if rows["same"].all():
         return f"The same bits in all {counted(len(rows), 'setting')} that both have"
     n_tested = int(rows["p"].notna().sum())
+    if not n_tested:
+        return "Nothing to test: the sweeps share these runs, or the runs draw nothing"
     found = rows[rows["p_holm"] < ALPHA]
     higher = int((found["first/rate"] > found["second/rate"]).sum())
     n_same = int(rows["same"].sum())
