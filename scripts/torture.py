@@ -248,19 +248,27 @@ class Service:
         self.start()
 
     def start(self) -> None:
-        """Start, and return once it answers."""
-        self._process = subprocess.Popen(
+        """Start, and return once it answers.
+
+        Again, should it end by itself: PostgreSQL refuses to start while a process of the one
+        that was killed is still at work.
+        """
+        until = time.monotonic() + _PATIENCE
+        self._process = self._popen()
+        while not self._answers():
+            assert time.monotonic() < until, self._command
+            time.sleep(0.2)
+            if self._process.poll() is not None:
+                self._process = self._popen()
+
+    def _popen(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             self._command,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
             **self._how,
         )
-        until = time.monotonic() + _PATIENCE
-        while not self._answers():
-            assert time.monotonic() < until, self._command
-            assert self._process.poll() is None, self._command
-            time.sleep(0.2)
 
     def kill(self) -> None:
         """Kill it, with its children."""
