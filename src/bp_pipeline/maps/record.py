@@ -207,7 +207,10 @@ def read_map(reader: "Reader", name: str | None = None) -> Map:
 def _alteration(map_: Map, run: "Recorded", reader: "Reader") -> str:
     if map_.result.result_digest != run.tags.get(RESULT_DIGEST):
         return "map.npz no longer has the digest that was recorded"
-    points = reader.points(run.run_id) if reader.knows_tables else {}
+    points: Points = {}
+    if reader.knows_tables:
+        with reader.points() as points_of:
+            points = points_of(run.run_id)
     return disagreement(as_row(run), map_.config) or altered_measure(map_, points)
 
 

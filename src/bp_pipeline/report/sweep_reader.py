@@ -6,7 +6,7 @@ files hold is `tracking.format`'s, what a sweep is `sweep_data.py`'s.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,10 +82,10 @@ def read_sweep(reader: Reader, sweep: str | None = None) -> Sweep:
     runs = reader.load_runs(run_id)
     places = grid_places(complete(runs), grid_axes(runs))
     shown = {row["run_id"]: row for row in runs.to_dict("records")}
-    points = reader.points if reader.knows_tables else None
-    replicates, curves, corrupt = read_files(
-        reader.artifacts, places["run_ids"], reader.n_readers, shown, points
-    )
+    with reader.points() if reader.knows_tables else nullcontext() as points:
+        replicates, curves, corrupt = read_files(
+            reader.artifacts, places["run_ids"], reader.n_readers, shown, points
+        )
     return assemble(
         runs,
         replicates,

@@ -103,7 +103,8 @@ def _judge(store: RunsToVerify, run: Recorded, config: RunConfig, result: Result
         with store.artifacts(run.run_id) as folder:
             is_map = isinstance(config, MapConfig)
             _check_present(folder, *(MAP_FILES if is_map else NEEDED_FILES))
-            points = store.points(run.run_id)
+            with store.points() as points_of:
+                points = points_of(run.run_id)
             return _compare(verdict, run, points, folder, config, result)
     except (TrackingError, FileNotFoundError) as error:
         return replace(verdict, verdict="missing", reason=str(error))

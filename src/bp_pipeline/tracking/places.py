@@ -84,10 +84,12 @@ def readable_uri(path: Path, query: dict[str, str]) -> str:
 
 
 def connect(path: Path, query: dict[str, str], deadline: float) -> sqlite3.Connection:
-    """Open a database without MLflow, in autocommit mode."""
+    """Open a database without MLflow, in autocommit mode, for any thread, one at a time."""
     options = "&".join(f"{key}={value}" for key, value in query.items())
     file = f"{_file(path)}?{options}"
-    return sqlite3.connect(file, timeout=deadline, isolation_level=None, uri=True)
+    return sqlite3.connect(
+        file, timeout=deadline, isolation_level=None, uri=True, check_same_thread=False
+    )
 
 
 def artifact_location(folder: Path) -> str:

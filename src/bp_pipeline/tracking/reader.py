@@ -6,8 +6,8 @@ takes seconds to import; elsewhere through `MlflowClient`, and leaves MLflow's g
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -197,17 +197,31 @@ class Reader:
         """Whether many values are read at once, and not one by one through MLflow."""
         return self._store.tables is not None
 
-    def points(self, run_id: str) -> Points:
-        """Read every step of a run's metrics; of `format.METRICS` alone, where MLflow is asked."""
-        with failures_explained(self.uri, f"read the metrics of run {run_id}"):
-            if self._store.tables is not None:
-                return self._store.tables.points(run_id)
-            histories = {
-                name: self._client.get_metric_history(run_id, name) for name in names.METRICS
-            }
+    @contextmanager
+    def points(self) -> Iterator[Callable[[str], Points]]:
+        """Yield what reads every step of a run's metrics, for one run after another.
+
+        Where MLflow is asked, it reads those of `format.METRICS` alone.
+        """
+        read: Callable[[str], Points] = self._histories
+        tables = self._store.tables
+        with ExitStack() as opened:
+            if tables is not None:
+                with failures_explained(self.uri, "read metrics"):
+                    read = opened.enter_context(tables.points())
+
+            def read_or_explain(run_id: str) -> Points:
+                with failures_explained(self.uri, f"read the metrics of run {run_id}"):
+                    return read(run_id)
+
+            yield read_or_explain
+
+    def _histories(self, run_id: str) -> Points:
         return {
-            name: [(metric.step, metric.value) for metric in history]
-            for name, history in histories.items()
+            name: [
+                (point.step, point.value) for point in self._client.get_metric_history(run_id, name)
+            ]
+            for name in names.METRICS
         }
 
     def load_runs(self, parent_run_id: str) -> "pd.DataFrame":
