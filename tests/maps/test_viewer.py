@@ -110,3 +110,16 @@ def test_a_browser_shows_the_pixel_under_the_pointer(page, browser):
     outcome = ("stalled", "converged", "diverged")[map_.result.outcome[row, column]]
     assert outcome in values
     assert f"init.scale={map_.result.y[row].item()!r}" in command
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1100, 700)])
+def test_the_whole_picture_and_the_pixel_are_in_the_window(page, browser, width, height):
+    path, _ = page
+    shown = browser.new_page(viewport={"width": width, "height": height})
+    shown.goto(path.as_uri())
+    picture, pixel = (shown.locator(name).bounding_box() for name in ("#map", "#pixel"))
+    shown.close()
+    for box in (picture, pixel):
+        assert 0 <= box["x"] < box["x"] + box["width"] <= width
+        assert 0 <= box["y"] < box["y"] + box["height"] <= height
+    assert picture["x"] + picture["width"] <= pixel["x"]
