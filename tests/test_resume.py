@@ -162,9 +162,10 @@ def test_mlflow_lists_runs_in_the_order_of_the_sweep(uninterrupted: Path) -> Non
 def test_a_complete_sweep_is_left_alone_and_trained_anew_on_request(uninterrupted: Path) -> None:
     before = all_runs(uninterrupted)
     done = bp(uninterrupted, *SWEEP)
-    assert done.stderr.startswith("Complete: 12 runs in sweep ")
+    run_id = before[0][0].info.run_id
+    assert done.stderr.startswith(f"Complete: 12 runs in sweep {run_id}.")
     assert len(done.stderr.splitlines()) == 1
-    assert f"`bp report {before[0][0].info.run_id}`" in done.stderr, "a newer sweep may be there"
+    assert f"`bp report {run_id}`" in done.stderr, "a newer sweep may be there"
     assert done.stdout == ""
     assert [run.info for run in all_runs(uninterrupted)[1]] == [run.info for run in before[1]]
 

@@ -60,6 +60,25 @@ def bp(tmp_path: Path, store: Path) -> Bp:
     return run
 
 
+def test_a_task_in_a_folder_has_a_champion(bp: Bp, tmp_path: Path) -> None:
+    (tmp_path / "mine/task/boolean").mkdir(parents=True)
+    (tmp_path / "mine/task/boolean/or.yaml").write_text("name: or\n")
+    rates = "optimizer.learning_rate=3,5"
+    asked = (
+        "--config-dir",
+        "mine",
+        "task=boolean/or",
+        rates,
+        "replicates=5",
+        "training.epochs=300",
+    )
+    done = bp("train", "-m", *asked)
+    assert done.returncode == 0, done.stderr
+    [model] = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").search_registered_models()
+    assert model.name.startswith("bp_pipeline-boolean-or-")
+    assert "champion" in model.aliases
+
+
 def load(folder: Path, sweep: str | None = None) -> pd.DataFrame:
     from bp_pipeline import load_sweep
 

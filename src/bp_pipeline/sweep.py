@@ -15,8 +15,6 @@ from contextlib import ExitStack, contextmanager
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Literal
 
-from filelock import FileLock, Timeout
-
 from bp_pipeline.config import Composition, ConfigError, Job, RunConfig, compose
 from bp_pipeline.config.keys import Tracking
 from bp_pipeline.digests import code_changed, code_digest, digest_json
@@ -118,7 +116,7 @@ def run_jobs(composition: Composition) -> int:
         again = counted(composition.n_repeated, "job")
         say(f"{again} left out: a run is trained once, however often it is asked for.")
     for section, another in (("tracking", "store"), ("cluster", "place")):
-        _check_common(composition.jobs, section, another)
+        composition.check_common(section, another)
     tracking = composition.jobs[0].config.tracking
     try:
         if tracking.name == "off":
@@ -169,7 +167,7 @@ def _is_to_be_rerun(composition: Composition) -> bool:
 def _run_sweep(
     composition: Composition, frozen: FrozenSweep, training: "_Training", writer: Writer
 ) -> int:
-    with _only_trainer(writer.lock_sweep(frozen.sweep_digest)):
+    with writer.lock_sweep(frozen.sweep_digest, _say_waiting):
         begun = writer.sweeps(frozen.sweep_digest)
         parent = _of_this_code(begun)
         runs = [] if parent is None else writer.runs_of(parent.run_id)
@@ -184,7 +182,7 @@ def _run_sweep(
             try:
                 if parent is None:
                     name = str(composition.sweep_name)
-                    _tell_of_namesake(name, frozen.sweep_digest, composition.jobs, writer)
+                    _say_namesake(name, frozen.sweep_digest, composition.jobs, writer)
                     configs = [job.config for job in composition.jobs]
                     run_id = writer.start_sweep(name, frozen, configs)
                 else:
@@ -196,7 +194,11 @@ def _run_sweep(
                 raise
 
 
-def _tell_of_namesake(name: str, digest: str, jobs: Sequence[Job], writer: Writer) -> None:
+def _say_waiting() -> None:
+    say("Another process is training this sweep; waiting for it to end.")
+
+
+def _say_namesake(name: str, digest: str, jobs: Sequence[Job], writer: Writer) -> None:
     """Say what differs from the newest sweep of this name that has another content."""
     from bp_pipeline.report import asked_in_words, what_was_asked
 
@@ -228,16 +230,6 @@ def _finish_sweep(run_id: str, digest: str, training: "_Training", writer: Write
     return max(status, int(not is_shown))
 
 
-def _check_common(jobs: Sequence[Job], section: str, another: str) -> None:
-    first, *others = (getattr(job.config, section) for job in jobs)
-    other = next((other for other in others if other != first), None)
-    if other is not None:
-        raise ConfigError(
-            f"`{section}` must be the same for all jobs of a sweep, got {first} and {other}. "
-            f"Start one sweep for each {another}."
-        )
-
-
 def _freeze(composition: Composition) -> FrozenSweep:
     digests = [job.config.config_digest for job in composition.jobs]
     named = zip(composition.jobs, digests, strict=True)
@@ -248,20 +240,6 @@ def _freeze(composition: Composition) -> FrozenSweep:
         code_digest=code_digest(),
         jobs=[{"name": job.name, "config_digest": digest} for job, digest in named],
     )
-
-
-@contextmanager
-def _only_trainer(lock: FileLock) -> Iterator[None]:
-    """Hold a sweep's lock, waiting for another process that does."""
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        say("Another process is training this sweep; waiting for it to end.")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _of_this_code(begun: Sequence[Recorded]) -> Recorded | None:

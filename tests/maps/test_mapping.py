@@ -100,6 +100,19 @@ def test_a_map_is_loaded_by_the_beginning_of_its_id_or_name(folder):
         assert loaded(folder, name).run_id == map_.run_id
 
 
+def test_what_names_no_map_alone_is_refused(tmp_path):
+    bp(tmp_path, "map", *SMALL)
+    bp(tmp_path, "train", "-m", "seed=0,1", "replicates=2", "training.epochs=5", "engine=numpy")
+    map_ = loaded(tmp_path)
+    assert map_.run_id in bp(tmp_path, "report", map_.config.config_digest[:8])
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    client.set_tag(map_.run_id, "mlflow.runName", "seedling")
+    assert "reports/seed-" in bp(tmp_path, "report", "seed")
+    client.set_tag(map_.run_id, "mlflow.runName", "seed")
+    assert "fits both" in bp(tmp_path, "report", "seed", code=2)
+    assert "There is no sweep ''" in bp(tmp_path, "report", "", code=2)
+
+
 def test_its_page_carries_picture_values_and_command(folder):
     map_ = loaded(folder)
     bp(folder, "report", map_.run_id, "--out", "shown")
@@ -107,6 +120,12 @@ def test_its_page_carries_picture_values_and_command(folder):
     assert page.find("img")["src"].startswith("data:image/png;base64,")
     assert {code.text for code in page.find_all("code")} >= {map_.run_id, map_.command}
     assert (folder / "shown" / "map.png").is_file()
+
+
+def test_maps_of_several_stores_are_refused(tmp_path):
+    said = bp(tmp_path, "map", "-m", *SMALL, "tracking=local,off", code=2)
+    assert "`tracking` must be the same" in said
+    assert not [*tmp_path.iterdir()]
 
 
 def test_refusals_come_before_anything_trains(tmp_path):

@@ -54,8 +54,11 @@ def test_the_command_of_a_point_in_the_plane_starts_from_its_weights(tmp_path, m
     config = make_map(x=PLANE_U, y=PLANE_V)
     python, command = pixel_command(config, "RUN").split(" && ")
     code = shlex.split(python)[2]
-    assert "RUN" in code
+    assert 'load_map("RUN", experiment="bp_pipeline")' in code
     assert "{row}, {column}" in code
+    elsewhere = make_map({"tracking.experiment": "mine"}, x=PLANE_U, y=PLANE_V)
+    assert 'load_map("RUN", experiment="mine")' in pixel_command(elsewhere, "RUN")
+    assert "load_map" not in pixel_command(config, "")  # it was not recorded
     map_ = Map("", "", "", config, drawn(config), {})
     monkeypatch.chdir(tmp_path)
     map_.write_weights("pixel.npz", 3, 4)

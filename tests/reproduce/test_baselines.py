@@ -14,6 +14,7 @@ from commands import BP, run_bp
 from runs import make_config
 
 import bp_pipeline.reproduce
+from bp_pipeline.cli import commands
 from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.reproduce import Request, reproduce
 from bp_pipeline.reproduce.baselines import QUICK, is_quick
@@ -141,6 +142,29 @@ def test_what_is_no_baseline_is_refused(
         verify(studies=["nonsense"])
     with pytest.raises(ConfigError, match="`experiment` must be one of its options"):
         verify(studies=["nonsense"], update=True)
+
+
+@pytest.mark.usefixtures("study")
+def test_no_baseline_is_written_where_a_run_cannot_be_trained(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = json.dumps({"study": STUDY, "made_with": {}, "runs": []})
+    file.write_text(text)
+
+    def fail(engine: str) -> object:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("bp_pipeline.ensemble.shards.train_function", fail)
+    assert reproduce(Request(studies=[STUDY], update=True)) == 1
+    assert file.read_text() == text
+    assert "not written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["cluster=none"], [STUDY, "cluster=none"]])
+@pytest.mark.usefixtures("folder")
+def test_where_to_train_may_come_after_the_studies(words: list[str]) -> None:
+    with pytest.raises(ConfigError, match="`cluster` must be"):
+        commands.reproduce(["--baselines", *words])
 
 
 @pytest.mark.usefixtures("study")

@@ -267,9 +267,20 @@ def test_an_altered_final_loss_is_corrupt(verify: Any, tanh: Path) -> None:
 
 @pytest.mark.parametrize("table", ["latest_metrics", "metrics"])
 @pytest.mark.parametrize(
-    "name", ["solved/rate", "loss/p90", "weight_norm/median", "optimizer.learning_rate/log10"]
+    ("name", "change", "expected"),
+    [
+        ("solved/rate", 0.25, "corrupt"),
+        ("loss/p90", 1e-15, "corrupt"),
+        ("weight_norm/median", 0.25, "corrupt"),
+        ("optimizer.learning_rate/log10", 1e-9, "corrupt"),
+        ("optimizer.learning_rate/log10", 1e-15, "identical"),  # of another library's logarithm
+        ("solved/rate_high", 1e-9, "corrupt"),
+        ("solved/rate_high", 1e-15, "identical"),
+    ],
 )
-def test_an_altered_metric_is_corrupt(name: str, table: str, verify: Any, store: Store) -> None:
+def test_an_altered_metric_is_corrupt(
+    name: str, change: float, expected: str, table: str, verify: Any, store: Store
+) -> None:
     """Whether it is the value that MLflow's tables show, or the first point of a chart."""
     where = f"FROM {table} WHERE run_uuid = ? AND key = ? ORDER BY step"
     with closing(sqlite3.connect(store.folder / "mlflow.db")) as database:
@@ -282,12 +293,14 @@ def test_an_altered_metric_is_corrupt(name: str, table: str, verify: Any, store:
                     f"UPDATE {table} SET value = ? WHERE {first}", (value, store.runs[TANH], name)
                 )
 
-        write(before + 0.25)
+        assert before + change != before
+        write(before + change)
         try:
             verdict = verify(TANH)[TANH]
         finally:
             write(before)
-    assert (verdict["verdict"], name in verdict["reason"]) == ("corrupt", True)
+    assert verdict["verdict"] == expected
+    assert (name in verdict["reason"]) == (expected == "corrupt")
 
 
 @pytest.mark.parametrize("end", ["min", "max"])
@@ -419,6 +432,16 @@ def test_consecutive_seeds_walk_through_the_store(store: Store) -> None:
     tracker.close()
 
 
+def test_a_sample_is_no_row_of_neighbours(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker = RunsToVerify.open(None, "bp_pipeline")
+    [known] = tracker.find([store.runs[TANH]])
+    many = [known._replace(run_id=f"{number:032x}") for number in range(100)]
+    monkeypatch.setattr(tracker, "_find", lambda *_, **__: many)
+    drawn = sorted(int(run.run_id, 16) for run in tracker.sample(10, 0))
+    assert drawn[-1] - drawn[0] > 30
+    tracker.close()
+
+
 def test_runs_without_a_result_are_missing(store: Store, tmp_path: Path) -> None:
     client = MlflowClient()
     run = client.create_run(client.create_experiment("failures"), run_name="failed")
@@ -430,6 +453,15 @@ def test_runs_without_a_result_are_missing(store: Store, tmp_path: Path) -> None
     assert "FAILED" in verdict["reason"]
     with pytest.raises(NothingYet, match="nothing to verify"):
         reproduce(Request(sample=3, experiment="failures"))
+
+
+def test_an_update_of_baselines_settles_nothing_else(
+    store: Store, tanh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tanh / "curves.npz").unlink()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("bp_pipeline.reproduce.study_configs", lambda study: [])
+    assert reproduce(Request(runs=[store.runs[TANH]], studies=["none"], update=True)) == 1
 
 
 def test_unknown_runs_are_refused(store: Store, tmp_path: Path) -> None:

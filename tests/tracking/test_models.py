@@ -72,6 +72,7 @@ def test_a_task_of_any_name_has_a_model(
     assert name == model_name(task)
     assert name != model_name(task + "x")
     assert model_name("mine/half") != model_name("mine-half") == "bp_pipeline-mine-half"
+    assert model_name("mine/half") == "bp_pipeline-mine-half-7b219da5"  # in every process
     run_id = record(writer, config, result)
     client.create_model_version(name, f"runs:/{run_id}/weights", run_id)
     client.set_registered_model_alias(name, "champion", "1")

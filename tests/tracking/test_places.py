@@ -97,6 +97,12 @@ def test_a_uri_means_what_it_means_to_mlflow(folder: Path, empty_database: Path)
     assert lock.stem in ("a b.db", "a%20b.db")
 
 
+def test_a_quoted_uri_makes_one_file(folder: Path) -> None:
+    open_for_writing(f"sqlite:///{folder}/new%20one.db", "bp_pipeline").close()
+    [made] = folder.glob("*.db")
+    assert made.name in ("new one.db", "new%20one.db")
+
+
 # ------------------------------------------------------------------------------- moved or copied
 
 

@@ -57,6 +57,22 @@ def problem_of(uri: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(caught.value)
 
 
+def test_asking_on_several_threads_leaves_the_environment_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses = iter([0.3, 0.6])
+    kinds = {"http": ("server", lambda *_: time.sleep(next(pauses)))}
+    monkeypatch.setattr(module, "_KINDS", kinds)
+    before = dict(os.environ)
+    threads = [threading.Thread(target=module.ask, args=("http://", "")) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.1)
+    for thread in threads:
+        thread.join()
+    assert dict(os.environ) == before
+
+
 def free_port() -> int:
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))

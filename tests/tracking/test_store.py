@@ -144,7 +144,9 @@ def test_a_variable_that_mlflow_cannot_take_is_named(
 
 
 def test_reading_makes_no_store(folder: Path, empty_database: Path) -> None:
-    assert "There is no store" in problem_of(None, to_write=False)
+    message = problem_of(None, to_write=False)
+    assert message.startswith("There is no store")
+    assert "make " not in message  # which a wheel does not bring
     assert list(folder.iterdir()) == []
     shutil.copy(empty_database, folder)
     assert "There is no experiment 'bp_pipeline' yet" in problem_of(None, to_write=False)
@@ -308,7 +310,7 @@ def test_databricks_is_no_store_of_plain_files(folder: Path) -> None:
     for uri in ("databricks", "databricks://profile", "databricks-uc", "uc:http://localhost"):
         message = problem_of(uri)
         assert repr(uri) in message
-        assert "plain files" not in message
+        assert "Databricks" in message
 
 
 def test_workspaces_are_a_servers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,7 +114,7 @@ When does back-propagation learn XOR? Sweeps, tracked in MLflow, and their repor
   compare     what differs between two sweeps, tested: bp compare SWEEP SWEEP
   champion    make a sweep's champion the one that is served: bp champion SWEEP
   reproduce   train recorded runs again and compare bits: bp reproduce [RUN…] [--sweep ID]
-  explain     show one training step, number by number: bp explain [OVERRIDES] [--sample N] …
+  explain     show one training step, number by number: bp explain [OVERRIDES | RUN] …
   playground  write a page that trains in the browser: bp playground [OVERRIDES | RUN]
   ui          serve the MLflow UI, with a link to the comparison of a sweep: bp ui [SWEEP]
 

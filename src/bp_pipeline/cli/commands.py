@@ -113,8 +113,11 @@ def reproduce(arguments: Sequence[str]) -> int:
     chosen = parser.parse_args(arguments)
     if chosen.studies is None and (chosen.update or chosen.quick):
         parser.error("--update and --quick belong to --baselines: add it")
-    overrides = [word for word in chosen.runs if word.startswith("cluster")]
+    words = [*chosen.runs, *(chosen.studies or ())]  # `--baselines` takes what comes after it
+    overrides = [word for word in words if word.startswith("cluster")]
     chosen.runs = [word for word in chosen.runs if word not in overrides]
+    if chosen.studies is not None:
+        chosen.studies = [word for word in chosen.studies if word not in overrides]
     from bp_pipeline.config import compose
     from bp_pipeline.config.keys import LOCAL
     from bp_pipeline.reproduce import Request
@@ -126,7 +129,7 @@ def reproduce(arguments: Sequence[str]) -> int:
 
 
 def explain(arguments: Sequence[str]) -> int:
-    """Run `bp explain [OVERRIDES] [--sample N] [--epoch E] [--replicate K] [--format F]`."""
+    """Run `bp explain [OVERRIDES | RUN] [--sample N] [--epoch E] [--replicate K] [--format F]`."""
     from bp_pipeline.cli.explain import run
 
     return run(arguments)

@@ -72,6 +72,22 @@ class Composition:
     command: str
     n_repeated: int = 0
 
+    def check_common(self, section: str, another: str) -> None:
+        """Make sure that all jobs have one section of the config in common.
+
+        Raises
+        ------
+        ConfigError
+            Where they have not; `another` says what each would take one of.
+        """
+        first, *others = (getattr(job.config, section) for job in self.jobs)
+        other = next((other for other in others if other != first), None)
+        if other is not None:
+            raise ConfigError(
+                f"`{section}` must be the same for all jobs of a sweep, got {first} and {other}. "
+                f"Start one sweep for each {another}."
+            )
+
 
 def compose(
     arguments: Sequence[str],

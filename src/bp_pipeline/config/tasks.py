@@ -1,7 +1,7 @@
 """Truth tables: the inputs and targets that networks are trained on.
 
 Owns the rows of every task and their order (binary counting, the first input most significant).
-Which task a run trains on, and whether its numbers are in range, is decided in `config.py`.
+Which task a run trains on, and whether its numbers are in range, is decided in `keys.py`.
 """
 
 from collections.abc import Callable, Sequence

@@ -61,13 +61,6 @@ def train(
     return trained
 
 
-def make_ready(setup: Setup) -> None:
-    """Compile the kernel for networks of this kind, or load it from disk; once a process."""
-    nobody = np.empty((setup.architecture.n_weights, 0))
-    rates = np.empty((len(setup.architecture.shapes), 0))
-    train(setup, nobody, rates, np.empty(0))
-
-
 def _kernel_for(
     setup: Setup,
     parameters: Parameters,

@@ -4,7 +4,7 @@ Owns the types: `FLOATS`, the same quantity of LANES networks; `BITS`, its integ
 condition on it; and tables of such floats. An operation on them is one LLVM instruction on all
 lanes, with the bits that IEEE 754 prescribes: none may be contracted or reordered. So what is
 written as if for one network is computed for LANES of them, without a compiler having to find out
-that it may be. What is computed is left to `compiled.py`.
+that it may be. What is computed is left to `equations.py`.
 """
 
 import operator

@@ -1,6 +1,5 @@
 """One training step, number by number.
 
-command.py      `bp explain`
 step.py         the update, taken out of training
 notation.py     names, numbers, equations
 derivation.py   which equations a step has

@@ -6,6 +6,7 @@ shards of an unfinished map that are kept in a folder. What a shard is, is said 
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -156,13 +157,14 @@ class Drawing:
         shards = (np.arange(first, end) for first, end in self._missing)
         train = partial(train_pixels, self._pixels, engine)
         trained = train_shards(train, shards, threads=threads, progress=progress, cluster=cluster)
-        for numbers, outcomes in trained:
-            if isinstance(outcomes, Exception):
-                raise outcomes
-            _fill(self._flat, numbers, outcomes)
-            self._kept.write(numbers, outcomes)
-            if shard_done is not None:
-                shard_done()
+        with closing(trained):
+            for numbers, outcomes in trained:
+                if isinstance(outcomes, Exception):
+                    raise outcomes
+                _fill(self._flat, numbers, outcomes)
+                self._kept.write(numbers, outcomes)
+                if shard_done is not None:
+                    shard_done()
         self._missing = []
         return _as_map(self._pixels, self._flat)
 
@@ -177,8 +179,9 @@ def train_all(
     maps = {index: config for index, config in enumerate(configs) if isinstance(config, MapConfig)}
     runs = [index for index in range(len(configs)) if index not in maps]
     trained = train_runs([configs[n] for n in runs], progress=progress, cluster=cluster)
-    for index, result in trained:
-        yield runs[index], result
+    with closing(trained):
+        for index, result in trained:
+            yield runs[index], result
     for index, config in maps.items():
         try:
             drawing = Drawing(pixels_of(config))
@@ -215,10 +218,11 @@ def count_ulp_flips(
     shards = (numbers[places] for places in shards_of(len(numbers), shard_size(pixels)))
     train = partial(train_pixels, moved, engine)
     trained = train_shards(train, shards, threads=threads, progress=progress, cluster=cluster)
-    for shard, outcomes in trained:
-        if isinstance(outcomes, Exception):
-            raise outcomes
-        _fill(flat, np.searchsorted(numbers, shard), outcomes)
+    with closing(trained):
+        for shard, outcomes in trained:
+            if isinstance(outcomes, Exception):
+                raise outcomes
+            _fill(flat, np.searchsorted(numbers, shard), outcomes)
     a_row = replace(pixels, x=(key, values[columns]), y=(pixels.y[0], pixels.y[1][:1]))
     return int((_as_map(a_row, flat).inside(boundary)[0] != inside[rows, columns]).sum())
 

@@ -77,10 +77,12 @@ def run_maps(composition: Composition, n_zooms: int = 0) -> int:
     Raises
     ------
     ConfigError
-        Where the cluster cannot be used.
+        Where jobs ask for different stores or clusters, or the cluster cannot be used.
     TrackingError
         Where the store cannot be used; nothing was trained then.
     """
+    for section, another in (("tracking", "store"), ("cluster", "place")):
+        composition.check_common(section, another)
     tracking = composition.jobs[0].config.tracking
     try:
         if tracking.name == "off":
@@ -182,7 +184,7 @@ def _draw_window(name: str, config: MapConfig, command: str, writer: Writer | No
     if writer is None:
         return _show(_draw(name, config, command, KeptShards(None))[0])
     digest = digest_json({"config": config.config_digest, "code": code_digest()})
-    with writer.lock_sweep(digest):
+    with writer.lock_sweep(digest, _say_waiting):
         known = writer.find_same(config.config_digest, code_digest())
         if known is not None and not config.sweep.rerun:
             run_id = known.run_id
@@ -193,6 +195,10 @@ def _draw_window(name: str, config: MapConfig, command: str, writer: Writer | No
         map_ = _show(map_, writer=writer, where=where)
         kept.remove()
         return map_
+
+
+def _say_waiting() -> None:
+    say("Another process is drawing this map; waiting for it to end.")
 
 
 def _draw(name: str, config: MapConfig, command: str, kept: KeptShards) -> tuple[Map, Where]:

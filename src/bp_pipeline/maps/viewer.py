@@ -84,10 +84,16 @@ def pixel_command(config: MapConfig, run_id: str) -> str:
     command = " ".join(["bp train", *words])
     if "init.path=pixel.npz" not in words:
         return command
-    return (
-        f'python -c "from bp_pipeline import load_map; '
-        f"load_map('{run_id}').write_weights('pixel.npz', {{row}}, {{column}})\" && {command}"
+    if not run_id:
+        return "A map that is not recorded has no weights to start from: leave out tracking=off."
+    tracking = config.tracking
+    place = {"experiment": tracking.experiment, **({"uri": tracking.uri} if tracking.uri else {})}
+    words = [json.dumps(run_id), *(f"{name}={json.dumps(text)}" for name, text in place.items())]
+    code = (
+        f"from bp_pipeline import load_map; load_map({', '.join(words)})"
+        '.write_weights("pixel.npz", {row}, {column})'
     )
+    return f"python -c {shlex.quote(code)} && {command}"
 
 
 def _differences(config: MapConfig, axes: Collection[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 `load_sweep` reads a sweep as tables, also for a notebook; `write_report` writes the report's files,
 `print_report` prints what matters, `describe` says it in a paragraph. When that happens, and what
-MLflow is told of it, is `sweep.py`'s.
+MLflow is told of it, is `publish.py`'s.
 
     sweep_data.py      a sweep as a value; sweep_reader.py, MLflow → this value
     statistics.py      survival curves, tests on pairs, shares of variance
@@ -17,6 +17,7 @@ MLflow is told of it, is `sweep.py`'s.
     listing.py         the sweeps of a store
     page.py            the page, with heat_maps.py; files.py, CSV, Markdown, LaTeX, the terminal
     two_sweeps.py      what differs between two sweeps
+    publish.py         where a report goes: MLflow, `reports/`, the terminal
 
 The files are a function of the runs' configs and results, and of the command that was typed: no
 clock, run id, path or machine decides a byte of them. Versions of what draws and writes them can:

@@ -4,7 +4,7 @@ It is of the best run, as `tables.ranked` orders them, in which a network still 
 training ends: the one of these with the lowest final loss, the first one of equals. To have
 converged is not enough, since a network may have been within the tolerance and left it again.
 Registering it is `tracking/`'s, and
-when it becomes the one that is served is `sweep.py`'s.
+when it becomes the one that is served is `publish.py`'s.
 """
 
 from collections.abc import Mapping

@@ -57,17 +57,19 @@ def show(writer: Writer, run_id: str, account: Account) -> bool:
     TrackingError
         Where the store failed, which may be mended: the sweep has not shown what it has to.
     """
+    left = "`bp report` and `bp champion` show what came out"
     try:
         findings = Findings(read_sweep(writer, run_id))
         with _report_of(findings) as made:
             is_well = _show_in_mlflow(writer, findings, made, account)
+            left = "`bp report` is enough"
             _publish(findings, made)
         return _is_intact(findings.sweep) and is_well
     except Exception as error:  # whatever it is, it is told
         if _is_of_store(error):
             raise
         _tell(error, str(error) or type(error).__name__)
-        say("All runs are recorded; `bp report` is enough.")
+        say(f"All runs are recorded; {left}.")
         return False
 
 

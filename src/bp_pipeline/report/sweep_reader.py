@@ -1,7 +1,7 @@
 """From MLflow to a sweep: its runs, the files of each, and the command that was typed.
 
 Owns when a store is opened and closed, and that a file that cannot be read leaves a gap. What the
-files hold is `tracking.format`'s, what a sweep is `sweep_data.py`'s.
+files hold is `tracking.run_files`'s, what a sweep is `sweep_data.py`'s.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

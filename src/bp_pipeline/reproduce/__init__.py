@@ -21,6 +21,7 @@ from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import ClusterLost, open_cluster
 from bp_pipeline.reproduce.baselines import (
     cases_of,
+    could_be_trained,
     is_quick,
     studies_with_baselines,
     study_configs,
@@ -109,13 +110,26 @@ def reproduce(request: Request) -> int:
         print_verdicts(verdicts)
         if request.json is not None:
             write_json(verdicts, request.json)
-        for study in studies if request.update else ():
-            path = write_baseline(study, verdicts)
-            say(f"{study}: {f'written to {path}' if path else 'nothing changed'}")
+        left = verdicts
+        for study, configs in studies.items() if request.update else ():
+            left = _made_baseline(study, configs, left)
         title, seconds = _title(request, studies), perf_counter() - started
         is_recorded = store is None or _record(store, title, verdicts, seconds)
-    is_well = request.update or all(verdict.verdict == "identical" for verdict in verdicts)
+    is_well = all(verdict.verdict == "identical" for verdict in left)
     return int(not (is_well and is_recorded))
+
+
+def _made_baseline(
+    study: str, configs: Sequence[RunConfig], verdicts: Sequence[Verdict]
+) -> list[Verdict]:
+    """Make what came out the baseline of a study; return the verdicts that this does not settle."""
+    of_study = [verdict for verdict in verdicts if verdict.study == study]
+    if not all(could_be_trained(verdict, configs) for verdict in of_study):
+        say(f"{study}: not written, since not all of its runs could be trained")
+        return [*verdicts]
+    path = write_baseline(study, of_study)
+    say(f"{study}: {f'written to {path}' if path else 'nothing changed'}")
+    return [verdict for verdict in verdicts if verdict.study != study]
 
 
 def _check_writable(path: Path) -> None:
@@ -169,6 +183,8 @@ def _open_store(request: Request, opened: ExitStack) -> RunsToVerify | None:
     except TrackingError as error:
         only_baselines = request.studies is not None and not (request.runs or request.sweep)
         if only_baselines and isinstance(error, NothingYet):
+            if request.sample is not None:
+                say(f"{error} The studies alone are verified.")
             return None
         if only_baselines and request.sample is None:
             say(f"{error} This verification is not recorded.")

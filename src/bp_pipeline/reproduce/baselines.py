@@ -83,12 +83,24 @@ def cases_of(study: str, configs: Sequence[RunConfig], engine: str | None) -> li
     return [*cases, *(Verdict(name, "missing", study=study, reason=left) for name in recorded)]
 
 
+def could_be_trained(verdict: Verdict, configs: Sequence[RunConfig]) -> bool:
+    """Whether a verdict is about a result, or about a run that its study no longer has."""
+    return verdict.result_digest is not None or verdict.name not in run_names(configs)
+
+
 def write_baseline(study: str, verdicts: Sequence[Verdict]) -> Path | None:
-    """Make what came out now the baseline of a study, unless it is; return the path if written."""
-    of_study = [verdict for verdict in verdicts if verdict.study == study]
-    if all(verdict.verdict == "identical" for verdict in of_study):
+    """Make what came out now the baseline of a study, unless it is; return the path if written.
+
+    Parameters
+    ----------
+    study
+        Its name.
+    verdicts
+        Of its runs, all of which could be trained.
+    """
+    if all(verdict.verdict == "identical" for verdict in verdicts):
         return None
-    trained = [verdict for verdict in of_study if verdict.result_digest is not None]
+    trained = [verdict for verdict in verdicts if verdict.result_digest is not None]
     path = EXPERIMENTS / study / _FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(_text(study, trained), encoding="utf-8")

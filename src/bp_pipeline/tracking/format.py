@@ -1,7 +1,7 @@
 """What a run or a sweep is in MLflow's terms, both ways: params, metrics, tags, dataset.
 
 Owns the names that people and checks rely on: whatever is written here is read here. Files are
-`files.py`'s. Sending it anywhere is left to `writer.py`, finding it to `reader.py`.
+`run_files.py`'s. Sending it anywhere is left to `writer.py`, finding it to `reader.py`.
 """
 
 import ast
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 LEARNING_RATE = "optimizer.learning_rate"
 LOG_LEARNING_RATE = f"{LEARNING_RATE}/log10"  # a metric, since a param's axis is never logarithmic
 METRICS = (*SUMMARY, *CURVES, LOG_LEARNING_RATE)
+ROUNDED = (*INTERVALS, LOG_LEARNING_RATE)  # by libraries, whose versions differ in the last digit
 WALL_TIME, SPEED = "training/seconds", "training/network_epochs_per_second"  # of a sweep
 
 CONFIG_DIGEST, CODE_DIGEST = "bp.config_digest", "bp.code_digest"

@@ -109,12 +109,9 @@ class Reader:
         if name is None:
             found = self.sweeps()[:1]
         else:
-            called = [(sweep, _names_of(sweep)) for sweep in self.sweeps()]
-            found = [sweep for sweep, known in called if name in known] or [
-                sweep for sweep, known in called if any(one.startswith(name) for one in known)
-            ]
+            found = _called(name, self.sweeps())
         if not found:
-            problem = f"sweep {name!r}" if name else "sweep"
+            problem = "sweep" if name is None else f"sweep {name!r}"
             raise TrackingError(
                 f"There is no {problem} in {self.uri}. "
                 f"`bp list` names those that there are. {A_SWEEP}"
@@ -134,8 +131,8 @@ class Reader:
         kind
             The tag's value, such as `map`.
         name
-            Its run id or its name, or the beginning of one of these that fits no other; the newest
-            by default.
+            Its run id, its digest or its name, or the beginning of one of these that fits no
+            other; the newest by default.
 
         Raises
         ------
@@ -154,17 +151,26 @@ class Reader:
         return found[0]
 
     def is_of_kind(self, kind: str, name: str) -> bool:
-        """Whether there are finished runs of this kind that are called so."""
-        return bool(self.all_of_kind(kind, name))
+        """Whether finished runs of this kind, and no sweeps, are called so.
+
+        Raises
+        ------
+        TrackingError
+            Where both are.
+        """
+        found = _called(name, [*self.all_of_kind(kind), *self.sweeps()])
+        kinds = {run.tags.get(names.KIND) for run in found}
+        if len(kinds) > 1:
+            raise TrackingError(
+                f"`SWEEP` must fit one sweep or {kind}, got {name!r}, which fits both. "
+                f"Take an id: {_some_ids(found)}"
+            )
+        return kinds == {kind}
 
     def all_of_kind(self, kind: str, name: str | None = None) -> list[Recorded]:
         """Find the finished runs of a kind, those that are called so or all, newest first."""
         found = _finished(self._find({names.KIND: kind}, with_values=True))
-        if name is None:
-            return found
-        return [run for run in found if name in (run.run_id, run.name)] or [
-            run for run in found if run.run_id.startswith(name) or run.name.startswith(name)
-        ]
+        return found if name is None else _called(name, found)
 
     def find_same(self, config_digest: str, code_digest: str) -> Recorded | None:
         """Find the newest finished run of a config that this very code has trained."""
@@ -348,8 +354,20 @@ def latest_attempts(runs: Sequence[Recorded]) -> list[Recorded]:
     ]
 
 
-def _names_of(sweep: Recorded) -> tuple[str, str, str]:
-    return sweep.run_id, sweep.tags[names.SWEEP_DIGEST], sweep.name
+def _called(name: str, runs: Sequence[Recorded]) -> list[Recorded]:
+    """Find the runs, sweeps or maps, of this id, digest or name, else those for which it begins so.
+
+    An empty text is no name.
+    """
+    known = [(run, _names_of(run)) for run in runs if name]
+    return [run for run, of_run in known if name in of_run] or [
+        run for run, of_run in known if any(one.startswith(name) for one in of_run)
+    ]
+
+
+def _names_of(run: Recorded) -> tuple[str, str, str]:
+    digest = run.tags.get(names.SWEEP_DIGEST) or run.tags[names.CONFIG_DIGEST]
+    return run.run_id, digest, run.name
 
 
 def _some_ids(runs: Sequence[Recorded]) -> str:

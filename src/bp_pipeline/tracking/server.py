@@ -50,6 +50,9 @@ _FORESTALLED = re.compile(
 )
 
 
+_ASKING = threading.Lock()
+
+
 class Problem(NamedTuple):
     """What is wrong with a place, and the one thing to do."""
 
@@ -110,7 +113,8 @@ def ask(uri: str, experiment: str) -> None:
     kind, problem_of = _KINDS[scheme]
     answer: queue.SimpleQueue[Problem | None] = queue.SimpleQueue()
     question = threading.Thread(target=lambda: answer.put(problem_of(uri, experiment)), daemon=True)
-    with variables(_ASKED_ONCE, override=True):
+    # Runs are recorded on several threads, which may ask at once, and there is one environment.
+    with _ASKING, variables(_ASKED_ONCE, override=True):
         question.start()
         try:
             problem = answer.get(timeout=DEADLINE)

@@ -3,7 +3,7 @@
 Owns starting it, waiting until it answers, showing its pages, and ending it with every process that
 it started. The parent holds one end of a pipe and the child reads the other: two lines say which
 store may be opened and where to listen, and the end of the file, which also follows when the parent
-is killed, that it is over. When it is to stop is left to `cli.py`.
+is killed, that it is over. When it is to stop is left to `cli/`.
 """
 
 import os

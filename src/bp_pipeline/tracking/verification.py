@@ -6,8 +6,10 @@ tags on the runs that were verified. What a verification does is left to `reprod
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from hashlib import sha256
+from math import isclose
 from typing import TYPE_CHECKING, Any
 
 from bp_pipeline.config.schema import RunConfig
@@ -60,17 +62,22 @@ def disagreement(
     expected = {} if result is None else names.metric_values(config, result)
     for name, values in expected.items():
         number = [*values.values()][-1] if values else None
-        if not _same(shown.get(name), number):
+        agree = _nearly_same if name in names.ROUNDED else _same
+        if not agree(shown.get(name), number):
             return f"MLflow's {name} is {shown.get(name)}, the files come to {number}"
-        if points is not None and (problem := _wrong_point(points.get(name, ()), values)):
+        if points is not None and (problem := _wrong_point(points.get(name, ()), values, agree)):
             return f"MLflow's {name} {problem}"
     return ""
 
 
-def _wrong_point(points: Sequence[tuple[int, float]], values: Mapping[int, float]) -> str:
+def _wrong_point(
+    points: Sequence[tuple[int, float]],
+    values: Mapping[int, float],
+    agree: Callable[[Any, Any], bool],
+) -> str:
     """Say which point of a metric the files do not come to; its ends are always among them."""
     for step, value in points:
-        if values.get(step) != value:
+        if not agree(value, values.get(step)):
             return f"is {value} at step {step}, the files come to {values.get(step)}"
     absent = {*[*values][:1], *[*values][-1:]} - {step for step, _ in points}
     return f"lacks step {min(absent)}" if absent else ""
@@ -85,6 +92,12 @@ def _is_cut(shown: Any, value: Any) -> bool:
 def _same(shown: Any, value: Any) -> bool:
     """Whether two values are equal; in a table NaN stands for none."""
     return bool(shown == value) or (value is None and shown != shown)
+
+
+def _nearly_same(shown: Any, value: Any) -> bool:
+    """Whether two values are equal but for the last digits."""
+    numbers = isinstance(shown, float) and isinstance(value, float)
+    return _same(shown, value) or (numbers and isclose(shown, value, rel_tol=1e-12, abs_tol=1e-12))
 
 
 class RunsToVerify(Reader):
@@ -109,11 +122,12 @@ class RunsToVerify(Reader):
     def sample(self, n: int, seed: int) -> list[Recorded]:
         """Draw finished runs, so that consecutive seeds walk through all there are.
 
-        MLflow draws run ids at random: in their order, each seed takes the next `n` of the circle.
+        In the order of a hash of their ids, each seed takes the next `n` of the circle: the ids
+        themselves begin with the time, and neighbours are of one sweep.
         """
         found = self._find({names.RESULT_DIGEST: None}, with_values=True)
         finished = (run for run in found if run.status == "FINISHED")
-        runs = sorted(finished, key=lambda run: run.run_id)
+        runs = sorted(finished, key=lambda run: sha256(run.run_id.encode()).digest())
         return [runs[(seed * n + i) % len(runs)] for i in range(min(n, len(runs)))]
 
     def record_reproduction(

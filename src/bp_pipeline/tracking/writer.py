@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
+from filelock import Timeout
 
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult
@@ -49,9 +49,22 @@ class Writer(Reader):
 
     # ------------------------------------------------------------------------------------ sweeps
 
-    def lock_sweep(self, sweep_digest: str) -> FileLock:
-        """Return the lock that makes one process of this machine at a time the sweep's trainer."""
-        return self._store.sweep_lock(sweep_digest)
+    @contextmanager
+    def lock_sweep(self, digest: str, waiting: Callable[[], object]) -> Iterator[None]:
+        """Be the one process of this machine that trains a sweep, or a map, of this digest.
+
+        `waiting` is called where another one does, for whose end is waited then.
+        """
+        lock = self._store.sweep_lock(digest)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            waiting()
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
     def unfinished(self, digest: str) -> Path:
         """Return the folder for what is trained of something that is not whole yet."""
