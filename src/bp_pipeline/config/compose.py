@@ -24,7 +24,7 @@ from bp_pipeline.config.errors import ConfigError, closest
 from bp_pipeline.config.keys import conf_folder, default_options, flat
 from bp_pipeline.config.naming import run_names
 from bp_pipeline.config.overrides import check_sweeper, checked_override, explain
-from bp_pipeline.config.schema import KEYS, RunConfig, parse_config
+from bp_pipeline.config.schema import KEYS, UNDECIDED, RunConfig, parse_config
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -299,10 +299,7 @@ class Application:
 
 def _check_same_way(config: RunConfig, again: RunConfig) -> None:
     """Refuse a run that is asked for twice, to be trained or kept in two ways."""
-    ways = [
-        dict(flat(c.model_dump(include={"engine", "threads", "tracking", "cluster", "sweep"})))
-        for c in (config, again)
-    ]
+    ways = [dict(flat(c.model_dump(include={*UNDECIDED}))) for c in (config, again)]
     for key, value in ways[0].items():
         if ways[1][key] != value:
             raise ConfigError(

@@ -7,19 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bp_pipeline.config.keys import default_options, default_values
-from bp_pipeline.config.schema import RunConfig
+from bp_pipeline.config.schema import UNDECIDED, RunConfig
 from bp_pipeline.digests import digest_json
 
 ALWAYS = ("activation", "init", "optimizer.learning_rate")  # the name of a run on its own
 _SHORT = {"optimizer.learning_rate": "lr"}
 _LONGEST_VALUE = 60  # characters; a longer one is named by its beginning and its digest
-_NEVER = {
-    "engine",
-    "threads",
-    "tracking",
-    "cluster",
-    "sweep",
-}  # they decide nothing, so they name nothing
 
 
 def varied_keys(params: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -28,7 +21,7 @@ def varied_keys(params: Sequence[Mapping[str, Any]]) -> list[str]:
     A value that goes with the option of its group (`init.bound` with `init`) is left out.
     """
     keys = dict.fromkeys(key for run in params for key in run)
-    return [key for key in keys if key.split(".")[0] not in _NEVER and _varies(key, params)]
+    return [key for key in keys if key.split(".")[0] not in UNDECIDED and _varies(key, params)]
 
 
 def run_name(config: RunConfig, keys: Sequence[str]) -> str:
@@ -61,7 +54,7 @@ def _unusual_keys(config: RunConfig) -> list[str]:
     usual = {**default_values(options), **default_options(), "experiment": options["experiment"]}
     names = {f"{group}.name" for group in options}
     unusual = {key for key, value in config.params().items() if value != usual.get(key, value)}
-    named = {key for key in unusual - names if key.split(".")[0] not in _NEVER}
+    named = {key for key in unusual - names if key.split(".")[0] not in UNDECIDED}
     return [key for key in config.params() if key in named.union(ALWAYS)]
 
 

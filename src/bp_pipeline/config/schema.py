@@ -23,6 +23,9 @@ from bp_pipeline.core.activations import DEFAULT_SLOPE
 from bp_pipeline.core.losses import LOSSES
 from bp_pipeline.digests import digest_arrays, digest_json
 
+# Keys that say how and where, and change no bit: they are in no digest and in no name.
+UNDECIDED = frozenset({"engine", "threads", "tracking", "cluster", "sweep"})
+
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times faster, where it is built
 
 
@@ -164,7 +167,7 @@ class RunConfig(keys.Section):
     @cached_property
     def config_digest(self) -> str:
         """SHA-256 over what decides the result: content, never labels, engine or place."""
-        others = {"task", "init", "engine", "threads", "tracking", "cluster", "sweep", "labels"}
+        others = {*UNDECIDED, "task", "init", "labels"}
         without: dict[str, Any] = {**dict.fromkeys(others, True), "optimizer": {"layer_factors"}}
         decisive = self.model_dump(exclude=without, exclude_none=True)
         inputs, targets = self.truth_table

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from bp_pipeline.config.keys import default_options, default_values
+from bp_pipeline.config.schema import UNDECIDED
 from bp_pipeline.core.training import OUTCOMES
 from bp_pipeline.maps.options import INIT_SCALE, LAYER_FACTOR, PLANE_U, PLANE_V, MapConfig
 from bp_pipeline.maps.picture import place
@@ -22,7 +23,7 @@ from bp_pipeline.maps.record import Map
 
 _MOST_NETWORKS = 1 << 24  # whose values a page carries
 _X, _Y = "{x}", "{y}"  # where a pixel's values stand in the command
-_NOT_OF_A_NETWORK = ("map", "experiment", "tracking", "engine", "threads", "cluster", "sweep")
+_NOT_OF_A_NETWORK = {"map", "experiment", *UNDECIDED}
 
 
 def write_viewer(path: Path, map_: Map, picture: Path) -> None:

@@ -18,7 +18,7 @@ import pandas as pd
 from bp_pipeline.arrays import read_arrays
 from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.config.naming import ALWAYS, varied_keys
-from bp_pipeline.config.schema import RunConfig, draws_nothing
+from bp_pipeline.config.schema import UNDECIDED, RunConfig, draws_nothing
 from bp_pipeline.ensemble import median_epochs_to_converge, quantiles, wilson_interval
 from bp_pipeline.report.notation import as_typed, in_order, sorted_rows
 from bp_pipeline.tracking import TrackingError
@@ -41,7 +41,7 @@ _KEYS = (  # of a config, that a report needs, also where no run has them
     "training.tolerance", "training.stop_when_converged", "training.record_weights", "replicates",
     "seed", "experiment", "bp.result_digest", "bp.code_digest", "bp.version",
 )  # fmt: skip
-_UNDECIDED = ("bp", "engine", "threads", "tracking", "sweep", "cluster")  # groups of columns
+_UNDECIDED = {"bp", *UNDECIDED}  # groups of columns
 _KINDS = ("initial", "final", "trajectory")  # of weights
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from bp_pipeline.config.schema import KEYS, RunConfig
+from bp_pipeline.config.schema import KEYS, UNDECIDED, RunConfig
 from bp_pipeline.digests import code_digest
 from bp_pipeline.ensemble import CURVES, INTERVALS, SUMMARY, RunResult, summary_of
 from bp_pipeline.tracking import chart_points
@@ -48,8 +48,6 @@ _DASH = f"{_NO_BREAK}–\u2060{_NO_BREAK}"  # after a dash, a no-break space alo
 
 # The keys of a config, and the groups, whose own key holds the option that was chosen.
 _CONFIG_KEYS = dict.fromkeys(part for key in KEYS for part in (key.removesuffix(".name"), key))
-
-_UNDECIDED = ("engine", "threads", "tracking", "sweep", "cluster")  # keys that decide no result
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -183,7 +181,7 @@ def shown_params(config: RunConfig) -> dict[str, Any]:
     return {
         key: _number_or_text(str(value))
         for key, value in config.params().items()
-        if "." in key and key.split(".")[0] not in _UNDECIDED and key not in config.labels
+        if "." in key and key.split(".")[0] not in UNDECIDED and key not in config.labels
     }
 
 
