@@ -45,6 +45,7 @@ from bp_pipeline.tracking import (
     run_colours,
     trained_run,
 )
+from bp_pipeline.tracking.format import CODE_DIGEST, CONFIG_DIGEST, SWEEP_DIGEST
 
 if TYPE_CHECKING:
     from bp_pipeline.ensemble.dask_cluster import DaskCluster
@@ -85,7 +86,7 @@ def train(overrides: Sequence[str] = ()) -> "Sweep":
     run_jobs(composition)
     with open_for_reading(tracking.uri, tracking.experiment) as reader:
         begun = reader.sweeps(_freeze(composition).sweep_digest)
-        ours = (run for run in begun if run.tags["bp.code_digest"] == code_digest())
+        ours = (run for run in begun if run.tags[CODE_DIGEST] == code_digest())
         run_id = next(ours).run_id
     return load_sweep(run_id, uri=tracking.uri, experiment=tracking.experiment)
 
@@ -203,7 +204,7 @@ def _say_namesake(name: str, digest: str, jobs: Sequence[Job], writer: Writer) -
     from bp_pipeline.report import asked_in_words, what_was_asked
 
     named = (run for run in writer.sweeps() if run.name == name)
-    other = next((run for run in named if run.tags["bp.sweep_digest"] != digest), None)
+    other = next((run for run in named if run.tags[SWEEP_DIGEST] != digest), None)
     if other is None:
         return
     runs = writer.load_runs(other.run_id)
@@ -244,9 +245,9 @@ def _freeze(composition: Composition) -> FrozenSweep:
 
 def _of_this_code(begun: Sequence[Recorded]) -> Recorded | None:
     """Return the newest of some sweeps that this very code has begun."""
-    same = [run for run in begun if run.tags["bp.code_digest"] == code_digest()]
+    same = [run for run in begun if run.tags[CODE_DIGEST] == code_digest()]
     if begun and not same:
-        then = begun[0].tags["bp.code_digest"]
+        then = begun[0].tags[CODE_DIGEST]
         say(
             f"The code that trains has changed since sweep {begun[0].run_id} was begun "
             f"({then[:8]}… is now {code_digest()[:8]}…). Its runs stay; all are trained anew."
@@ -277,7 +278,7 @@ class _Training:
 
     def leave_out(self, attempts: Sequence[Recorded]) -> None:
         """Leave out the jobs that have a run with its result."""
-        ended = [(run.status, (run.name, run.tags.get("bp.config_digest", ""))) for run in attempts]
+        ended = [(run.status, (run.name, run.tags.get(CONFIG_DIGEST, ""))) for run in attempts]
         self._states = states_of(
             self._jobs,
             finished=[run for status, run in ended if status == "FINISHED"],

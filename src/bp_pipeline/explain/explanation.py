@@ -20,6 +20,7 @@ from bp_pipeline.explain.notation import Equation, Names, Section, spell
 from bp_pipeline.explain.printed import PrintedNumber, printed_beside, why_none
 from bp_pipeline.explain.step import Step, take_step
 from bp_pipeline.tracking import Recorded
+from bp_pipeline.tracking.format import CODE_DIGEST
 
 
 class Change(NamedTuple):
@@ -149,7 +150,7 @@ def _effect(step: Step, names: Names) -> list[Change]:
 
 
 def _remarks(step: Step, is_printed: bool, recorded: Recorded | None) -> Iterator[str]:
-    if recorded is not None and recorded.tags.get("bp.code_digest") != code_digest():
+    if recorded is not None and recorded.tags.get(CODE_DIGEST) != code_digest():
         yield "The run was trained by another version of the core; this is the step of today's."
     epochs, study = step.config.training.epochs, step.config.labels.get("experiment")
     if step.epoch >= epochs:

@@ -30,6 +30,7 @@ from bp_pipeline.report.sweep_data import (
 )
 from bp_pipeline.report.tables import ranked
 from bp_pipeline.tracking import TrainedNetwork
+from bp_pipeline.tracking.format import RESULT_DIGEST
 
 Weights = Mapping[str, Float64[np.ndarray, "replicate _row _fan_out"]]
 
@@ -93,7 +94,7 @@ def choose_champion(sweep: Sweep, task: str) -> Champion | NoChampion:
         if able:
             _, run_id, replicate, config, weights = min(able, key=lambda network: network[0])
             run = sweep.runs.set_index("run_id").loc[run_id]
-            who = run_id, run["name"], run["bp.result_digest"], replicate
+            who = run_id, run["name"], run[RESULT_DIGEST], replicate
             return Champion(*who, network_of(config, weights, replicate), tuple(unread))
     if unread:
         more = f" (and of {len(unread) - 1} more)" if unread[1:] else ""

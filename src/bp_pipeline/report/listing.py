@@ -30,6 +30,7 @@ from bp_pipeline.report.sweep_data import (
 from bp_pipeline.report.tables import ranked
 from bp_pipeline.terminal import Screen
 from bp_pipeline.tracking import MAP, Reader, Recorded
+from bp_pipeline.tracking.format import CONFIG_DIGEST, N_JOBS, SWEEP_DIGEST
 
 _SHORTEST = 8  # digits of an id or digest, as in the name of a report's folder
 _MOST_ROWS = 40  # on a terminal
@@ -61,7 +62,7 @@ def names_of_sweeps(reader: Reader) -> list[str]:
     names = [
         name
         for sweep in reader.sweeps()
-        for name in (sweep.run_id, sweep.tags["bp.sweep_digest"], sweep.name)
+        for name in (sweep.run_id, sweep.tags[SWEEP_DIGEST], sweep.name)
     ]
     return [name for name in dict.fromkeys(names) if re.fullmatch(r"[\w.+-]+", name)]
 
@@ -74,9 +75,9 @@ def _sweep_row(reader: Reader, sweep: Recorded) -> dict[str, Any]:
     return _row(
         sweep,
         kind="sweep",
-        digest=sweep.tags["bp.sweep_digest"],
+        digest=sweep.tags[SWEEP_DIGEST],
         finished=len(finished),
-        jobs=int(sweep.tags["bp.n_jobs"]),
+        jobs=int(sweep.tags[N_JOBS]),
         best="" if best is None else best["name"],
         rate=float("nan") if best is None else best[RATE],
     )
@@ -108,7 +109,7 @@ def _map_row(run: Recorded) -> dict[str, Any]:
     return _row(
         run,
         kind=MAP,
-        digest=run.tags["bp.config_digest"],
+        digest=run.tags[CONFIG_DIGEST],
         finished=1,
         jobs=1,
         pixels=" × ".join(sides if len(sides) > 1 else sides * 2),

@@ -42,7 +42,7 @@ from bp_pipeline.tracking import (
     is_refusal,
     model_name,
 )
-from bp_pipeline.tracking.format import unbroken
+from bp_pipeline.tracking.format import RESULT_DIGEST, unbroken
 
 REPORTS = Path("reports")
 _MOST_NAMED = 20  # runs that are corrupt; more than a screen of them helps nobody
@@ -105,7 +105,7 @@ def _crown(writer: Writer, sweep: Sweep, task: str, *, at_any_rate: bool = False
     if isinstance(chosen, NoChampion):
         return chosen.reason
     name = model_name(task)
-    tags = {"bp.result_digest": chosen.result_digest, "bp.replicate": str(chosen.replicate)}
+    tags = {RESULT_DIGEST: chosen.result_digest, "bp.replicate": str(chosen.replicate)}
     who = f"{chosen.run_name}, replicate {chosen.replicate}"
     run = sweep.runs.set_index("run_id").loc[chosen.run_id].to_dict()
     rate = f"{percent(run['solved/rate'])} % of its {run['replicates']:,.0f} networks solve {task}"

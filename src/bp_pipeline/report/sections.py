@@ -17,6 +17,7 @@ from bp_pipeline.report.notation import NONE, as_typed, count, in_order
 from bp_pipeline.report.printed_tables import PrintedTable, every_run, printed_tables
 from bp_pipeline.report.sweep_data import DIVERGED, file_names, is_config_key
 from bp_pipeline.terminal import counted
+from bp_pipeline.tracking.format import CODE_DIGEST, RESULT_DIGEST, VERSION
 
 _AGAIN = (
     "This command makes it again; each run's environment.json has the versions of everything it "
@@ -153,13 +154,13 @@ def _basis(findings: Findings) -> Section:
     """List what a report rests on; a digest of all results stands for them."""
     sweep, command = findings.sweep, findings.sweep.command
     runs = sweep.runs[sweep.runs["run_id"].isin(sweep.finished["run_ids"].explode())]
-    results = sorted(map(str, runs["bp.result_digest"].dropna()))
+    results = sorted(map(str, runs[RESULT_DIGEST].dropna()))
     facts = [
         ("networks", _n_networks(findings)),
         ("training", _network_epochs(runs)),
         ("seed", _values(runs["seed"])),
-        ("bp_pipeline", _values(runs["bp.version"])),
-        ("code digest", _values(runs["bp.code_digest"])),
+        ("bp_pipeline", _values(runs[VERSION])),
+        ("code digest", _values(runs[CODE_DIGEST])),
         ("sweep digest", sweep.digest),
         ("digest of all results", digest_json(results)),
     ]

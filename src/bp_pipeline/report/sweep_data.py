@@ -22,6 +22,7 @@ from bp_pipeline.config.schema import UNDECIDED, RunConfig, draws_nothing
 from bp_pipeline.ensemble import median_epochs_to_converge, quantiles, wilson_interval
 from bp_pipeline.report.notation import as_typed, in_order, sorted_rows
 from bp_pipeline.tracking import TrackingError
+from bp_pipeline.tracking.format import CODE_DIGEST, RESULT_DIGEST, VERSION
 from bp_pipeline.tracking.run_files import REPLICATES, read_config
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ _KEYS = (  # of a config, that a report needs, also where no run has them
     "activation", "init", "init.name", "init.noise", "init.path", "task", "task.name", "task.bits",
     "task.inputs", "task.targets", "network.hidden", LEARNING_RATE, "training.epochs",
     "training.tolerance", "training.stop_when_converged", "training.record_weights", "replicates",
-    "seed", "experiment", "bp.result_digest", "bp.code_digest", "bp.version",
+    "seed", "experiment", RESULT_DIGEST, CODE_DIGEST, VERSION,
 )  # fmt: skip
 _UNDECIDED = {"bp", *UNDECIDED}  # groups of columns
 _KINDS = ("initial", "final", "trajectory")  # of weights
@@ -262,7 +263,7 @@ def grid_places(runs: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
     runs = runs[runs["status"] == "FINISHED"]
     runs = runs.assign(**{"init.path": file_names(runs["init.path"])})
     runs = runs.assign(**{axis: _of_one_type(runs[axis]) for axis in axes})
-    ordered = sorted_rows(runs, [*axes, "seed", "bp.result_digest", "run_id"])
+    ordered = sorted_rows(runs, [*axes, "seed", RESULT_DIGEST, "run_id"])
     one_a_seed = ordered.drop_duplicates([*axes, "seed"])
     of_places = one_a_seed.groupby([*axes], sort=False, dropna=False)
     places = one_a_seed.drop_duplicates(axes, ignore_index=True)

@@ -26,6 +26,7 @@ from bp_pipeline.report.sweep_data import (
     grid_places,
 )
 from bp_pipeline.tracking import Reader, open_for_reading
+from bp_pipeline.tracking.format import N_JOBS, SWEEP_DIGEST
 from bp_pipeline.tracking.recorded import Points
 from bp_pipeline.tracking.run_files import (
     REPLICATES,
@@ -92,8 +93,8 @@ def read_sweep(reader: Reader, sweep: str | None = None) -> Sweep:
         curves,
         run_id=run_id,
         name=parent.name,
-        digest=parent.tags["bp.sweep_digest"],
-        n_jobs=int(parent.tags["bp.n_jobs"]),
+        digest=parent.tags[SWEEP_DIGEST],
+        n_jobs=int(parent.tags[N_JOBS]),
         command=_read_command(reader, run_id),
         open_files=reader.artifacts,
         corrupt=corrupt,

@@ -38,6 +38,7 @@ from bp_pipeline.report.sweep_data import (
     is_config_key,
 )
 from bp_pipeline.terminal import counted
+from bp_pipeline.tracking.format import RESULT_DIGEST
 
 _DRAWN_ALIKE = ("task", "network.hidden", "network.bias", "init.path")  # keys that choose the draws
 _MOST_VALUES = 8  # of a key that are listed
@@ -220,7 +221,7 @@ def _compared(sweeps: tuple[Sweep, Sweep], places: list[dict[Hashable, Any]]) ->
     for side, place in zip(_SIDES, places, strict=True):
         row |= {f"{side}/{name.partition('/')[2]}": place[name] for name in (RATE, LOW, HIGH)}
     runs = [_runs(*side) for side in zip(sweeps, places, strict=True)]
-    digests = [sorted(of_side["bp.result_digest"].astype(str)) for of_side in runs]
+    digests = [sorted(of_side[RESULT_DIGEST].astype(str)) for of_side in runs]
     both = set(digests[0]) & set(digests[1])
     ends = [_ends(*side, both) for side in zip(sweeps, runs, strict=True)]
     row |= {"same": digests[0] == digests[1], "pairs": np.nan, "only_first": np.nan}
@@ -243,7 +244,7 @@ def _runs(sweep: Sweep, place: dict[Hashable, Any]) -> pd.DataFrame:
 
 def _ends(sweep: Sweep, runs: pd.DataFrame, left_out: set[str]) -> pd.DataFrame:
     """Return what became of the replicates of runs, of these results excepted."""
-    seeds = runs.loc[~runs["bp.result_digest"].isin(left_out)].set_index("run_id")["seed"]
+    seeds = runs.loc[~runs[RESULT_DIGEST].isin(left_out)].set_index("run_id")["seed"]
     rows = sweep.replicates[sweep.replicates["run_id"].isin(seeds.index)]
     return rows[["replicate", "solved"]].assign(seed=rows["run_id"].map(seeds))
 

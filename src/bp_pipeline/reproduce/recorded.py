@@ -21,7 +21,7 @@ from bp_pipeline.maps.record import altered_measure
 from bp_pipeline.reproduce.differences import changed_pixels, first_difference
 from bp_pipeline.reproduce.verdicts import Case, Verdict
 from bp_pipeline.tracking import Recorded, RunsToVerify, TrackingError
-from bp_pipeline.tracking.format import as_row
+from bp_pipeline.tracking.format import CODE_DIGEST, CONFIG_DIGEST, RESULT_DIGEST, as_row
 from bp_pipeline.tracking.provenance import environment
 from bp_pipeline.tracking.recorded import Points
 from bp_pipeline.tracking.run_files import (
@@ -37,7 +37,7 @@ from bp_pipeline.tracking.verification import disagreement
 Result = RunResult | MapResult
 
 _CONFIG = "config.yaml"
-_DIGESTS = ("bp.config_digest", "bp.code_digest", "bp.result_digest")
+_DIGESTS = (CONFIG_DIGEST, CODE_DIGEST, RESULT_DIGEST)
 
 
 def case_of(
@@ -123,14 +123,14 @@ def _compare(
     disagree = partial(_disagreement, run, points, config)
     try:
         stored: Result = read_map_result(folder) if is_map else read_result(folder)
-        is_intact = digest_arrays(stored.arrays) == run.tags["bp.result_digest"]
+        is_intact = digest_arrays(stored.arrays) == run.tags[RESULT_DIGEST]
         altered = "" if is_intact else "what is stored no longer has the digest that was recorded"
     except Exception as error:  # whatever is wrong with a file that anybody may have altered
         altered = f"its files must {error}"
     altered = altered or disagree(stored)
     if altered:
         return replace(verdict, verdict="corrupt", reason=altered)
-    if result.result_digest != run.tags["bp.result_digest"]:
+    if result.result_digest != run.tags[RESULT_DIGEST]:
         differs = _surroundings(run, folder, config)
         if is_map:
             reason = changed_pixels(stored.arrays, result.arrays)
@@ -139,7 +139,7 @@ def _compare(
         return replace(verdict, verdict="drifted", difference=difference, differs=differs)
     if altered := disagree(result):  # of norms, which are in no file
         return replace(verdict, verdict="corrupt", reason=altered)
-    if config.config_digest != run.tags["bp.config_digest"]:
+    if config.config_digest != run.tags[CONFIG_DIGEST]:
         reason = "the digest of its config is another one in this version"
         differs = _surroundings(run, folder, config)
         return replace(verdict, verdict="drifted", reason=reason, differs=differs)
