@@ -78,7 +78,7 @@ def _open_streams() -> None:
 
 
 def _discard(stream: Any) -> None:
-    """Let go of all that was printed, and will be, to where it cannot be written."""
+    """Drop all that was printed, and will be, to where it cannot be written."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
@@ -141,7 +141,7 @@ def _others_silent() -> Iterator[None]:
 
 
 def _ignore_signals() -> None:
-    """Let nothing cut short a process that has stopped, such as Ctrl-C pressed once too often."""
+    """Ignore what would cut short a process that has stopped, such as Ctrl-C pressed again."""
     for number in _stops():
         signal.signal(number, signal.SIG_IGN)
 

@@ -97,7 +97,7 @@ def compose(
     keys: Keys = KEYS,
     defaults: Sequence[str] = (),
 ) -> Composition:
-    """Let Hydra compose what the arguments of `program` ask for, and check every job.
+    """Compose what the arguments of `program` ask for, with Hydra, and check every job.
 
     Parameters
     ----------

@@ -203,7 +203,7 @@ def _reduce(h: Real, bias: float) -> tuple[Real, Real, Real]:
 
 
 def _power_of_two(n: Real) -> Real:
-    """Give 2ᵏ, where the low bits of the float `n` are k + _EXPONENT_BIAS."""
+    """Return 2ᵏ, where the low bits of the float `n` are k + _EXPONENT_BIAS."""
     return as_float(as_bits(n) << 52)
 
 
@@ -226,7 +226,7 @@ def _log(u: Real, correction: Real) -> Real:
 
 
 def _with_log_limits(u: Real, y: Real) -> Real:
-    """Give y where 0 < u < ∞, and else the logarithm's limit, or NaN."""
+    """Return y where 0 < u < ∞, and else the logarithm's limit, or NaN."""
     finite = where(u < np.inf, y, u)
     return where(u > 0.0, finite, where(u == 0.0, -np.inf, np.nan))
 

@@ -87,7 +87,7 @@ def _train_lanes(
 
 @compile_for_all
 def _fill_lanes(group: Group, queue: Queue, ensemble: Ensemble) -> int:
-    """Give idle lanes to networks that wait, or to nobody; count the lanes that are not idle."""
+    """Fill idle lanes with networks that wait, or nobody; count the lanes that are not idle."""
     n_busy, nobody = 0, len(ensemble.momentum) - 1
     for c in range(LANES):
         if queue.network[c] == NOBODY:

@@ -93,7 +93,7 @@ def compile_for_all(function: Callable[..., Any]) -> Any:
 
 
 def _for_lanes(function: Callable[..., Any], source: Callable[..., Any]) -> None:
-    """Let compiled code that calls `function` run `source`."""
+    """Make compiled code that calls `function` run `source`."""
     overload(function, jit_options=_INLINED, strict=False)(lambda *_: source)
 
 

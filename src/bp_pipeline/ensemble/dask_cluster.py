@@ -198,7 +198,7 @@ class DaskCluster:
     # ------------------------------------------------------------------------------- workers
 
     def _admit_new(self) -> tuple[bool, list[str]]:
-        """Let workers that have joined offer what shards ask for.
+        """Make workers that have joined offer what shards ask for.
 
         Returns
         -------

@@ -199,7 +199,7 @@ def holm(p_values: Sequence[float]) -> Float64[np.ndarray, " test"]:
 
 
 def eta_squared(values: Float64[np.ndarray, " cell"], levels: Sequence[Hashable]) -> float:
-    """Give the share of the variance between cells that lies between the levels of one factor.
+    """Compute the share of the variance between cells that lies between the levels of one factor.
 
     η² = Σ n(level)·(mean(level) − mean)² / Σ (value − mean)², the sum of squares of the factor's
     main effect over the total. In a complete grid the shares of all factors add up to at most 1,

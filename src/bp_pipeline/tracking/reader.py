@@ -65,7 +65,7 @@ class Reader:
         self.close()
 
     def close(self) -> None:
-        """Let go of the store; nothing may be asked of it after."""
+        """Close the store; nothing may be asked of it after."""
         self._store.close()
 
     @property

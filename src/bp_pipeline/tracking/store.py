@@ -108,7 +108,7 @@ class Store:
         return self.uri.startswith("http")
 
     def close(self) -> None:
-        """Let go of the database, which leaves everything in its one file."""
+        """Close the database, which leaves everything in its one file."""
         self.opened.close()
 
     @property
