@@ -80,10 +80,17 @@ def row(drawn: Map, **keys: Any) -> dict[str, Any]:
     values = (
         float(drawn.result.inside(drawn.config.map.boundary).mean()),
         *drawn.result.rates().values(),
-        *(found.pixels, found.dimension, found.dimension_low, found.dimension_high),
-        *(found.dimension_half, drawn.ulp_flips),
+        found.pixels,
+        *map(_rounded, (found.dimension, found.dimension_low, found.dimension_high)),
+        _rounded(found.dimension_half),
+        drawn.ulp_flips,
     )
     return {**keys, **dict(zip(MEASURES, values, strict=True))}
+
+
+def _rounded(dimension: float | None) -> float | None:
+    """Round what was fitted: its last digits depend on the machine."""
+    return None if dimension is None else round(dimension, 6)
 
 
 def dimension_of(measures: Mapping[str, Any]) -> str:

@@ -318,9 +318,12 @@ def test_the_edge_of_trainability_is_ragged_over_ten_powers_of_ten_and_smooth_be
     assert (finest.loc[11:] < 1.05).all()
 
 
-def test_basins_keep_their_dimension_when_the_resolution_is_doubled() -> None:
+def test_basins_nearly_keep_their_dimension_when_the_resolution_is_doubled() -> None:
     table = read_summary(EXPERIMENTS / "xor_basins")
-    of_rate = table[table["optimizer.learning_rate"] == 1.2]["dimension"]
-    assert {"1.7", "1.2"} <= numbers_said_of("xor_basins")
-    assert len(of_rate) == 3
-    assert of_rate.to_numpy() == pytest.approx(1.74, abs=0.02)
+    of_rate = table[table["optimizer.learning_rate"] == 1.2]
+    dimension = of_rate["dimension"]
+    assert of_rate["side"].tolist() == [256, 512, 1024, 2048, 4096]
+    assert dimension.between(of_rate["low"].max(), of_rate["high"].min()).all()
+    assert dimension.is_monotonic_decreasing
+    said = {f"{dimension.iloc[0]:.2f}", f"{dimension.iloc[-1]:.2f}"}
+    assert said <= numbers_said_of("xor_basins")

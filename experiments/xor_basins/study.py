@@ -1,4 +1,4 @@
-"""Basins in the space of weights: the same plane at three rates and three resolutions."""
+"""Basins in the space of weights: the same plane at three rates and five resolutions."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from experiments.maps import (
 )
 
 STUDY = "experiment=xor_basins"
-SIDES = (256, 512, 1024)
+SIDES = (256, 512, 1024, 2048, 4096)
 
 
 def make(folder: Path) -> None:

@@ -100,8 +100,8 @@ def _kinds(
     if boundary == "loss_falls":
         assert result.loss_ratio is not None
         ratio = np.maximum(result.loss_ratio, _LEAST)
-        yield inside, "loss fell: its end over its start", LIGHT, ratio
-        yield outside, "loss did not fall: the same", DARK, ratio
+        yield inside, "loss fell: end over start", LIGHT, ratio
+        yield outside, "loss did not fall: end over start", DARK, ratio
         return
     what = "converged" if boundary == "converged" else "solved"
     epochs = np.maximum(result.epochs_to_converge, 1).astype(np.float64)
