@@ -34,11 +34,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--lines", type=int, default=200, help="random command lines to try")
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Take one worker more than there are cores: each waits for processes some of its time."""
-    return 1 + (os.cpu_count() or 1)
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest first; within them nothing changes places."""
 
