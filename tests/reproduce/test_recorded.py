@@ -303,6 +303,26 @@ def test_an_altered_metric_is_corrupt(
     assert (name in verdict["reason"]) == (expected == "corrupt")
 
 
+def test_a_point_that_no_file_has_is_corrupt(verify: Any, store: Store) -> None:
+    """Not even one that is not a number, of an epoch that was not recorded."""
+    which = "run_uuid = ? AND key = 'loss/median'", [store.runs[TANH]]
+    with closing(sqlite3.connect(store.folder / "mlflow.db")) as database:
+        found = database.execute(f"SELECT * FROM metrics WHERE {which[0]} LIMIT 1", which[1])
+        columns, row = [name for name, *_ in found.description], list(found.fetchone())
+        changed = {**dict(zip(columns, row, strict=True)), "step": 10**6, "is_nan": 1, "value": 0}
+        with database:
+            places = ", ".join("?" * len(columns))
+            database.execute(f"INSERT INTO metrics VALUES ({places})", [*changed.values()])
+        try:
+            verdict = verify(TANH)[TANH]
+        finally:
+            with database:
+                database.execute(
+                    f"DELETE FROM metrics WHERE {which[0]} AND step = 1000000", which[1]
+                )
+    assert (verdict["verdict"], "step 1000000" in verdict["reason"]) == ("corrupt", True)
+
+
 @pytest.mark.parametrize("end", ["min", "max"])
 def test_a_curve_that_lost_an_end_is_corrupt(end: str, verify: Any, store: Store) -> None:
     of_curve = "FROM metrics WHERE run_uuid = ? AND key = 'loss/median'"

@@ -48,8 +48,6 @@ _FORESTALLED = re.compile(
     r"duplicate key|duplicate entry|unique constraint failed|violation of (?:unique|primary) key",
     re.IGNORECASE,
 )
-
-
 _ASKING = threading.Lock()
 
 

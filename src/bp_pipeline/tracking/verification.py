@@ -77,7 +77,7 @@ def _wrong_point(
 ) -> str:
     """Say which point of a metric the files do not come to; its ends are always among them."""
     for step, value in points:
-        if not agree(value, values.get(step)):
+        if step not in values or not agree(value, values[step]):
             return f"is {value} at step {step}, the files come to {values.get(step)}"
     absent = {*[*values][:1], *[*values][-1:]} - {step for step, _ in points}
     return f"lacks step {min(absent)}" if absent else ""
