@@ -24,7 +24,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bp_pipeline.config import RunConfig, compose
-from bp_pipeline.config.naming import varied_keys
+from bp_pipeline.config.run_names import varied_keys
 from bp_pipeline.core.network import Block, join_layers
 from bp_pipeline.ensemble import RunResult, setup_of, summary_of, train_runs
 

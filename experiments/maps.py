@@ -6,9 +6,9 @@ from typing import Any
 
 from bp_pipeline.maps import MapConfig, compose_maps, parse_map
 from bp_pipeline.maps.boundary import dimension_in_words
-from bp_pipeline.maps.drawing import Drawing, count_ulp_flips
 from bp_pipeline.maps.mapping import next_window
 from bp_pipeline.maps.picture import paint, write_picture
+from bp_pipeline.maps.pixel_shards import Drawing, count_ulp_flips
 from bp_pipeline.maps.pixels import pixels_of
 from bp_pipeline.maps.record import ULP_FLIPS, Map
 

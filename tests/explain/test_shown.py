@@ -17,8 +17,8 @@ from readers import (
 from runs import make_config
 
 from bp_pipeline.explain import FORMATS, Explanation, explain_step
-from bp_pipeline.explain.formats import DIGITS, ROUNDING, as_text
 from bp_pipeline.explain.notation import Equation, spell
+from bp_pipeline.explain.text import DIGITS, ROUNDING, as_text
 
 READERS = {"md": read_markdown, "html": read_page}
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from runs import DEFAULT_OPTIONS, raw_config
 
-from bp_pipeline.maps.drawing import Drawing
 from bp_pipeline.maps.options import MapConfig, parse_map
+from bp_pipeline.maps.pixel_shards import Drawing
 from bp_pipeline.maps.pixels import MapResult, pixels_of
 
 RATE = {"key": "optimizer.learning_rate", "low": 0.1, "high": 1000.0, "scale": "log"}

@@ -25,8 +25,8 @@ from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.core.training import OUTCOMES
 from bp_pipeline.ensemble import RunResult, train_runs
 from bp_pipeline.maps.boundary import boundary_pixels, measure_boundary
-from bp_pipeline.maps.drawing import Drawing, KeptShards, count_ulp_flips
 from bp_pipeline.maps.options import MapConfig
+from bp_pipeline.maps.pixel_shards import Drawing, KeptShards, count_ulp_flips
 from bp_pipeline.maps.pixels import pixels_of
 from bp_pipeline.maps.record import Map
 

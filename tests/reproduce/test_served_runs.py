@@ -16,7 +16,7 @@ from requests.adapters import HTTPAdapter
 from stores import record_runs
 from urllib3.util import Retry
 
-from bp_pipeline.reproduce.recorded import case_of
+from bp_pipeline.reproduce.recorded_runs import case_of
 from bp_pipeline.reproduce.verdicts import Case, Verdict, retrain
 from bp_pipeline.tracking import Recorded, RunsToVerify
 

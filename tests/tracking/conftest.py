@@ -9,7 +9,7 @@ from small_runs import DIGEST, record, small_config, start_sweep
 
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult, train_runs
-from bp_pipeline.tracking import Writer, new_store, open_for_writing, recorded
+from bp_pipeline.tracking import Writer, new_store, open_for_writing, store_tables
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +54,7 @@ def one_by_one(
     """Open the same store as one whose tables are not known, which MLflow's client writes."""
     if not (folder / "mlflow.db").exists():
         shutil.copy(empty_database, folder)
-    monkeypatch.setattr(recorded, "TESTED_REVISIONS", frozenset({"0" * 12}))
+    monkeypatch.setattr(store_tables, "TESTED_REVISIONS", frozenset({"0" * 12}))
     with open_for_writing(None, "bp_pipeline") as writer:
         yield writer
 

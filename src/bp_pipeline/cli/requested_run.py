@@ -99,7 +99,7 @@ def _recorded(run_id: str, experiment: str) -> Iterator[RequestedRun]:
     from bp_pipeline.tracking import MAP, RunsToVerify
     from bp_pipeline.tracking.format import KIND, as_row
     from bp_pipeline.tracking.run_files import read_config
-    from bp_pipeline.tracking.verification import disagreement
+    from bp_pipeline.tracking.runs_to_verify import disagreement
 
     with RunsToVerify.open(None, experiment) as store:
         [run] = store.find([run_id])

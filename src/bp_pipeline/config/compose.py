@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bp_pipeline.config.errors import ConfigError, closest
 from bp_pipeline.config.keys import conf_folder, default_options, flat
-from bp_pipeline.config.naming import run_names
 from bp_pipeline.config.overrides import check_sweeper, checked_override, explain
+from bp_pipeline.config.run_names import run_names
 from bp_pipeline.config.schema import KEYS, UNDECIDED, RunConfig, parse_config
 
 if TYPE_CHECKING:

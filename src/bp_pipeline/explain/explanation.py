@@ -1,7 +1,7 @@
 """A whole explanation: the step's equations, its effect, and what a source prints beside it.
 
 Owns what is told, in which order. The equations come from `derivation.py`, printed numbers from
-`printed.py`; how it looks is for `formats.py` and `page.py`.
+`source_numbers.py`; how it looks is for `text.py` and `page.py`.
 """
 
 import math
@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bp_pipeline.config.naming import ALWAYS, run_name
+from bp_pipeline.config.run_names import ALWAYS, run_name
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.core.training import Progress
 from bp_pipeline.digests import code_digest
 from bp_pipeline.explain.derivation import Derivation
 from bp_pipeline.explain.notation import Equation, Names, Section, spell
-from bp_pipeline.explain.printed import PrintedNumber, printed_beside, why_none
+from bp_pipeline.explain.source_numbers import PrintedNumber, printed_beside, why_none
 from bp_pipeline.explain.step import Step, take_step
 from bp_pipeline.tracking import Recorded
 from bp_pipeline.tracking.format import CODE_DIGEST

@@ -5,7 +5,7 @@ A map is drawn from a checked config to its picture, in this order:
     options.py        what is asked for, checked before anything trains
     axes.py           from pixels to values of keys, with the same bits everywhere
     pixels.py         from values to networks, and what came of each
-    drawing.py        all networks, shard by shard
+    pixel_shards.py   all networks, shard by shard
     boundary.py       how long and how ragged the boundary is, in numbers and in words
     picture.py        a PNG
     viewer.py         a page
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from bp_pipeline.maps.options import MapConfig, compose_maps, parse_any, parse_map
 
 if TYPE_CHECKING:
-    from bp_pipeline.maps.drawing import train_all
     from bp_pipeline.maps.mapping import run_maps, show_map
+    from bp_pipeline.maps.pixel_shards import train_all
     from bp_pipeline.maps.pixels import MapResult
     from bp_pipeline.maps.record import (
         MAP_FILES,
@@ -39,7 +39,7 @@ _HOMES = {
     "read_map_result": "record",
     "run_maps": "mapping",
     "show_map": "mapping",
-    "train_all": "drawing",
+    "train_all": "pixel_shards",
 }
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 Owns the order of things: find the map, or train what is missing of it; measure its boundary; record
 the run whole; show it; and zoom, each window a map of its own. How networks train is left to
-`drawing.py`, what a store gets to `record.py`.
+`pixel_shards.py`, what a store gets to `record.py`.
 """
 
 import os
@@ -19,9 +19,9 @@ from bp_pipeline.config import Composition, ConfigError, Job
 from bp_pipeline.digests import code_digest, digest_json
 from bp_pipeline.ensemble import ClusterLost, engine_in_use, open_cluster, remarks_on_engines
 from bp_pipeline.maps.boundary import describe_zooms, middle_of_boundary
-from bp_pipeline.maps.drawing import Drawing, KeptShards, count_ulp_flips
 from bp_pipeline.maps.options import MapConfig, zoomed
 from bp_pipeline.maps.picture import paint, write_picture
+from bp_pipeline.maps.pixel_shards import Drawing, KeptShards, count_ulp_flips
 from bp_pipeline.maps.pixels import pixels_of
 from bp_pipeline.maps.record import (
     PICTURE,

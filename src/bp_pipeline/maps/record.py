@@ -21,9 +21,9 @@ from bp_pipeline.maps.boundary import Boundary, describe_boundary, measure_bound
 from bp_pipeline.maps.options import MapConfig, parse_map
 from bp_pipeline.maps.pixels import MapResult, pixels_of
 from bp_pipeline.tracking.format import COMMAND, MAP, RESULT_DIGEST, as_row
-from bp_pipeline.tracking.recorded import Points
 from bp_pipeline.tracking.run_files import read_config
-from bp_pipeline.tracking.verification import disagreement
+from bp_pipeline.tracking.runs_to_verify import disagreement
+from bp_pipeline.tracking.store_tables import Points
 
 if TYPE_CHECKING:
     import xarray

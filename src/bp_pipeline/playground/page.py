@@ -20,11 +20,11 @@ from markupsafe import Markup
 
 from bp_pipeline.config.compose import compose_each
 from bp_pipeline.config.keys import conf_folder
-from bp_pipeline.config.naming import ALWAYS, run_name
+from bp_pipeline.config.run_names import ALWAYS, run_name
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.digests import digest_arrays
+from bp_pipeline.playground.entry_rules import entry_rules
 from bp_pipeline.playground.portable import portable_config
-from bp_pipeline.playground.rules import entry_rules
 
 _FOLDER = Path(__file__).parent
 _PROGRAM = (  # in an order in which each file follows those that it imports from

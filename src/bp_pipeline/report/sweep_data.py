@@ -17,7 +17,7 @@ import pandas as pd
 
 from bp_pipeline.arrays import read_arrays
 from bp_pipeline.config.errors import ConfigError
-from bp_pipeline.config.naming import ALWAYS, varied_keys
+from bp_pipeline.config.run_names import ALWAYS, varied_keys
 from bp_pipeline.config.schema import UNDECIDED, RunConfig, draws_nothing
 from bp_pipeline.ensemble import median_epochs_to_converge, quantiles, wilson_interval
 from bp_pipeline.report.notation import as_typed, in_order, sorted_rows

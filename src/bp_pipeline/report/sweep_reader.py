@@ -27,7 +27,6 @@ from bp_pipeline.report.sweep_data import (
 )
 from bp_pipeline.tracking import Reader, open_for_reading
 from bp_pipeline.tracking.format import N_JOBS, SWEEP_DIGEST
-from bp_pipeline.tracking.recorded import Points
 from bp_pipeline.tracking.run_files import (
     REPLICATES,
     read_config,
@@ -36,7 +35,8 @@ from bp_pipeline.tracking.run_files import (
     read_replicates,
     result_of,
 )
-from bp_pipeline.tracking.verification import disagreement
+from bp_pipeline.tracking.runs_to_verify import disagreement
+from bp_pipeline.tracking.store_tables import Points
 
 _Columns = dict[str, np.ndarray]
 _READ: Mapping[str, Callable[[Path], _Columns]] = {

@@ -2,10 +2,10 @@
 
 Owns what a request means and the order of things: find, train all together, print, record.
 
-    recorded.py     runs of a store
-    baselines.py    the committed digests of whole studies
-    differences.py  where two results part
-    verdicts.py     the four verdicts, and how they are printed
+    recorded_runs.py  runs of a store
+    baselines.py      the committed digests of whole studies
+    differences.py    where two results part
+    verdicts.py       the four verdicts, and how they are printed
 """
 
 import os
@@ -27,7 +27,7 @@ from bp_pipeline.reproduce.baselines import (
     study_configs,
     write_baseline,
 )
-from bp_pipeline.reproduce.recorded import case_of
+from bp_pipeline.reproduce.recorded_runs import case_of
 from bp_pipeline.reproduce.verdicts import Case, Verdict, print_verdicts, retrain, write_json
 from bp_pipeline.terminal import counted, say
 from bp_pipeline.tracking import NothingYet, Recorded, RunsToVerify, TrackingError

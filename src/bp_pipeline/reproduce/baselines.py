@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bp_pipeline.config import ConfigError, RunConfig, compose
-from bp_pipeline.config.naming import run_names
+from bp_pipeline.config.run_names import run_names
 from bp_pipeline.digests import code_digest
 from bp_pipeline.ensemble import RunResult
 from bp_pipeline.maps import MapResult, parse_any

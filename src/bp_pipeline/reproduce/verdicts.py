@@ -1,7 +1,7 @@
 """A verdict for each run that was trained again, as a table for people and JSON for programs.
 
 Owns the four verdicts, their details and their wording, and the training of whatever is to be
-judged. What a run is compared with is for `recorded.py` and `baselines.py`.
+judged. What a run is compared with is for `recorded_runs.py` and `baselines.py`.
 """
 
 import json

@@ -19,7 +19,7 @@ from bp_pipeline.digests import code_digest
 from bp_pipeline.ensemble import CURVES, INTERVALS, SUMMARY, RunResult, summary_of
 from bp_pipeline.tracking import chart_points
 from bp_pipeline.tracking.provenance import git_state, package_version
-from bp_pipeline.tracking.recorded import Recorded
+from bp_pipeline.tracking.store_tables import Recorded
 
 if TYPE_CHECKING:
     import pandas as pd

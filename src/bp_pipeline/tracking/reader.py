@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, TypeVar
 from bp_pipeline.tracking import format as names
 from bp_pipeline.tracking import saved_view
 from bp_pipeline.tracking.failures import TrackingError, failures_explained
-from bp_pipeline.tracking.recorded import Points, Recorded, of_mlflow
 from bp_pipeline.tracking.store import A_SWEEP, Store, open_store
+from bp_pipeline.tracking.store_tables import Points, Recorded, of_mlflow
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bp_pipeline.config.naming import ALWAYS, varied_keys
+from bp_pipeline.config.run_names import ALWAYS, varied_keys
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.tracking.format import LOG_LEARNING_RATE, METRICS
 

@@ -25,7 +25,7 @@ from bp_pipeline.tracking.failures import (
     failures_explained,
     no_such_place,
 )
-from bp_pipeline.tracking.places import (
+from bp_pipeline.tracking.paths import (
     ARTIFACTS,
     BUSY_DEADLINE,
     Artifacts,
@@ -37,8 +37,8 @@ from bp_pipeline.tracking.places import (
     readable_uri,
     write_locations,
 )
-from bp_pipeline.tracking.recorded import Tables, find_tables
 from bp_pipeline.tracking.server import ask, variables
+from bp_pipeline.tracking.store_tables import Tables, find_tables
 from bp_pipeline.tracking.transaction import Transactions
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ takes most of a sweep's time. Here the same rows of many runs are inserted toget
 files. So a run is there whole or not at all: a journal beside the database names the runs whose
 files are being written, and files without a row are removed by it.
 
-This is used on databases of those schema revisions alone that it was tested with, as `recorded.py`
-names them; what MLflow's client would have written is what a test compares.
+This is used on databases of those schema revisions alone that it was tested with, as
+`store_tables.py` names them; what MLflow's client would have written is what a test compares.
 """
 
 import re

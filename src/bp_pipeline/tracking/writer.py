@@ -30,8 +30,8 @@ from bp_pipeline.tracking.ended_run import (
 )
 from bp_pipeline.tracking.failures import TrackingError, failures_explained
 from bp_pipeline.tracking.reader import Reader
-from bp_pipeline.tracking.recorded import Recorded, of_mlflow
 from bp_pipeline.tracking.server import is_in_trouble
+from bp_pipeline.tracking.store_tables import Recorded, of_mlflow
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run

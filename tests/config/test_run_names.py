@@ -4,7 +4,7 @@ import pytest
 from runs import make_config, raw_config
 
 from bp_pipeline.config import RunConfig, parse_config
-from bp_pipeline.config.naming import run_names
+from bp_pipeline.config.run_names import run_names
 
 ALONE, LR, HIDDEN = "tanh · glorot_uniform · lr=0.5", "lr=0.5", "hidden=[8] · "
 

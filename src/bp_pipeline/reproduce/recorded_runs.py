@@ -23,7 +23,6 @@ from bp_pipeline.reproduce.verdicts import Case, Verdict
 from bp_pipeline.tracking import Recorded, RunsToVerify, TrackingError
 from bp_pipeline.tracking.format import CODE_DIGEST, CONFIG_DIGEST, RESULT_DIGEST, as_row
 from bp_pipeline.tracking.provenance import environment
-from bp_pipeline.tracking.recorded import Points
 from bp_pipeline.tracking.run_files import (
     GIVEN_WEIGHTS,
     INITIAL_WEIGHTS,
@@ -32,7 +31,8 @@ from bp_pipeline.tracking.run_files import (
     read_environment,
     read_result,
 )
-from bp_pipeline.tracking.verification import disagreement
+from bp_pipeline.tracking.runs_to_verify import disagreement
+from bp_pipeline.tracking.store_tables import Points
 
 Result = RunResult | MapResult
 

@@ -19,7 +19,7 @@ from bp_pipeline.tracking.ended_run import time_before
 from bp_pipeline.tracking.failures import TrackingError
 from bp_pipeline.tracking.provenance import package_version
 from bp_pipeline.tracking.reader import Reader, latest_attempts
-from bp_pipeline.tracking.recorded import Points, Recorded
+from bp_pipeline.tracking.store_tables import Points, Recorded
 from bp_pipeline.tracking.writer import Writer
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from cases import article, config_of, document, evaluate
 
 from bp_pipeline.config.errors import ConfigError
 from bp_pipeline.explain import Explanation, explain_step
-from bp_pipeline.explain.printed import PrintedNumber
+from bp_pipeline.explain.source_numbers import PrintedNumber
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "experiments" / "article" / "printed.yaml"
@@ -102,7 +102,7 @@ def test_what_does_not_change_the_step_does_not_hide_them(override: str) -> None
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in a folder of its own, as with a wheel: `conf/` is not in a checkout."""
     conf = tmp_path / "wheel" / "conf"
-    monkeypatch.setattr("bp_pipeline.explain.printed.conf_folder", lambda: conf)
+    monkeypatch.setattr("bp_pipeline.explain.source_numbers.conf_folder", lambda: conf)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

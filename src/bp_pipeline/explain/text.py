@@ -22,7 +22,7 @@ from rich.text import Text
 from bp_pipeline.explain.explanation import Explanation
 from bp_pipeline.explain.notation import Section, Weight, spell
 from bp_pipeline.explain.page import render_page
-from bp_pipeline.explain.printed import PrintedNumber
+from bp_pipeline.explain.source_numbers import PrintedNumber
 from bp_pipeline.explain.step import Step
 
 DIGITS = 6

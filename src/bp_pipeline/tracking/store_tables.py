@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bp_pipeline.tracking.places import BUSY_DEADLINE, connect, database_path, find_artifacts
+from bp_pipeline.tracking.paths import BUSY_DEADLINE, connect, database_path, find_artifacts
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -20,7 +20,7 @@ from sqlalchemy import make_url
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult
 from bp_pipeline.tracking import TrackingError, open_for_reading, open_for_writing
-from bp_pipeline.tracking.places import database_path
+from bp_pipeline.tracking.paths import database_path
 from bp_pipeline.tracking.store import resolve_uri
 
 PRINTABLE = "".join(sorted({*string.printable} - {*string.whitespace, "/"}))

@@ -24,7 +24,7 @@ from stores import Store
 
 import bp_pipeline
 from bp_pipeline.config.errors import ConfigError
-from bp_pipeline.reproduce import Request, recorded, reproduce
+from bp_pipeline.reproduce import Request, recorded_runs, reproduce
 from bp_pipeline.tracking import NothingYet, RunsToVerify, TrackingError
 
 TANH, RELU = "tanh", "relu"
@@ -234,7 +234,7 @@ def test_another_training_is_drifted_from_where_it_shows(
     tanh: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(recorded, "disagreement", lambda *_: "")  # as if it trained otherwise
+    monkeypatch.setattr(recorded_runs, "disagreement", lambda *_: "")  # as if it trained otherwise
     raw = yaml.safe_load((tanh / "config.yaml").read_text())
     (raw[section] if section else raw)[key] = value
     (tanh / "config.yaml").write_text(yaml.safe_dump(raw))
@@ -401,7 +401,7 @@ def test_what_differs_around_a_drift_is_named(
     (tanh / "environment.json").write_text(json.dumps(made_with))
     raw = yaml.safe_load((tanh / "config.yaml").read_text())
     (tanh / "config.yaml").write_text(yaml.safe_dump({**raw, "seed": 1}))
-    monkeypatch.setattr(recorded, "disagreement", lambda *_: "")
+    monkeypatch.setattr(recorded_runs, "disagreement", lambda *_: "")
     verdict = verify(TANH, engine="compiled")[TANH]
     assert set(verdict["differs"]) == {"config", "engine", "cpu model", "packages"}
     assert verdict["differs"]["engine"] == ["numpy", "compiled"]
