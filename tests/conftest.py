@@ -8,6 +8,7 @@ from pathlib import Path
 import jaxtyping
 import pytest
 from hypothesis import settings
+from jaxtyping import install_import_hook
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -19,11 +20,16 @@ _FLAGS = (
 # What takes most of the time is begun first, so that no worker is alone with it in the end.
 _LONGEST = ("tests/test_resume", "tests/ui/", "tests/test_", "tests/tracking/", "tests/reproduce/")
 
-# Shapes and types in signatures are checked in every test of these; elsewhere in the first case of
-# a test, since others call the same functions, and what is checked takes up to four times as long.
-_TYPED = ("tests/core/", "tests/ensemble/", "tests/maps/")
-
-_SEEN = pytest.StashKey[set[str]]()
+# Where signatures say shapes, these and the types beside them are checked at run time; int passes
+# for float, as in mypy.
+_SOURCE = Path(__file__).parents[1] / "src"
+_SHAPED = [
+    ".".join(path.relative_to(_SOURCE).with_suffix("").parts)
+    for path in (_SOURCE / "bp_pipeline").rglob("*.py")
+    if "from jaxtyping import" in path.read_text(encoding="utf-8")
+]
+_CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+install_import_hook(_SHAPED, _CHECKER)
 
 settings.register_profile("untimed", deadline=None)  # how busy a machine is, is no finding
 settings.load_profile("untimed")
@@ -47,11 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Say whether types are checked from here on."""
-    test, bracket, _ = item.nodeid.partition("[")
-    seen = item.session.stash.setdefault(_SEEN, set())
-    is_another_case = bool(bracket) and test in seen and not test.startswith(_TYPED)
-    seen.add(test)
-    is_untyped = is_another_case or item.get_closest_marker("untyped") is not None
+    is_untyped = item.get_closest_marker("untyped") is not None
     jaxtyping.config.update("jaxtyping_disable", is_untyped)
 
 
