@@ -50,7 +50,7 @@ ui: $(READY) ## serve the MLflow UI, with a link to the comparison of the newest
 studies: $(READY) ## make the studies (STUDIES="symmetry …") anew and compare; ARGS=--write replaces
 	$(BIN)/python -m experiments $(STUDIES) $(ARGS)
 
-test: $(READY) ## run the tests
+test: $(READY) ## run the tests but for those that take long; ARGS="-m heavy -n 0" runs these
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(READY) ## check style and types

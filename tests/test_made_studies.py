@@ -10,10 +10,13 @@ import experiments.__main__ as make_studies
 from experiments import making
 
 EXPERIMENTS = Path(make_studies.__file__).parent
+MANY_NETWORKS = ("article", "xor_sweep")
 LITTLE = ("replicates=2", "training.epochs=20")
 
 
-@pytest.mark.parametrize("name", ["article", "published", "xor_sweep"])
+@pytest.mark.parametrize(
+    "name", ["published", *(pytest.param(n, marks=pytest.mark.heavy) for n in MANY_NETWORKS)]
+)
 def test_a_study_comes_out_as_committed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     exit_code = make_studies.main([name])
     assert exit_code == 0, capsys.readouterr().out

@@ -63,6 +63,7 @@ def _every_column_is_explained(sweep: bp_pipeline.report.Sweep) -> None:
         assert unknown == []
 
 
+@pytest.mark.heavy
 def test_the_tour_runs_from_sweep_to_figure(tmp_path: Path) -> None:
     copy(DOCS / "tour.ipynb", tmp_path)
     # In a process of its own: what runs a notebook leaves an event loop behind.

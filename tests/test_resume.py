@@ -190,6 +190,7 @@ def test_a_complete_sweep_is_trained_anew_under_a_new_parent(tmp_path: Path) -> 
     assert len({run.data.tags["mlflow.parentRunId"] for run in runs}) == 2
 
 
+@pytest.mark.heavy
 def test_two_sweeps_started_at_once_both_end_well(uninterrupted: Path, tmp_path: Path) -> None:
     both = [
         subprocess.Popen(command(*SWEEP), cwd=tmp_path, stderr=subprocess.PIPE, text=True)

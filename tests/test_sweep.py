@@ -163,6 +163,7 @@ def test_another_store_gets_the_same_digests(bp: Bp, store: Path, tmp_path: Path
     assert digests(tmp_path) == digests(store)
 
 
+@pytest.mark.heavy
 def test_hydras_own_launcher_gives_the_same_digests(bp: Bp, store: Path, tmp_path: Path) -> None:
     done = bp("train", *SWEEP, "hydra/launcher=basic")
     assert done.returncode == 0, done.stderr
@@ -203,7 +204,7 @@ ENDLESS = ("train", "-m", "seed=1,2", "training.epochs=1000000000", "training.re
     ("name", "engine", "code"),
     [
         ("SIGINT", "numpy", 130),
-        ("SIGTERM", "numpy", 143),
+        pytest.param("SIGTERM", "numpy", 143, marks=pytest.mark.heavy),
         ("SIGHUP", "compiled", 129),
     ],
 )
@@ -225,6 +226,7 @@ def test_a_signal_ends_it_at_once_and_leaves_nothing_running(
     assert statuses(tmp_path) == {"KILLED"}
 
 
+@pytest.mark.heavy
 def test_a_terminal_that_is_closed_leaves_nothing_running(tmp_path: Path) -> None:
     pid, terminal = pty.fork()
     if pid == 0:
@@ -238,6 +240,7 @@ def test_a_terminal_that_is_closed_leaves_nothing_running(tmp_path: Path) -> Non
     assert statuses(tmp_path) == {"KILLED"}
 
 
+@pytest.mark.heavy
 def test_nohup_is_respected(tmp_path: Path) -> None:
     process = subprocess.Popen(
         ["nohup", *command("train", "-m", *SMALL, "training.epochs=4000", "engine=numpy")],

@@ -48,6 +48,13 @@ SHAPES = [
 ]  # fmt: skip
 COMPILED_IN = [(*kind, *shape) for kind, shape in zip(KINDS, SHAPES, strict=True)]
 COMPILED_IN += [(*KINDS[0], (2, 1), bias) for bias in (True, False)]
+TRAINED = ({}, {"online": True}, {"train_bias": False})
+# Each kind trained in one way, and each way thrice; all of them with `-m heavy`.
+TURNS = [
+    pytest.param(*kind, how, marks=() if number % 3 == turn else pytest.mark.heavy)
+    for number, kind in enumerate(COMPILED_IN)
+    for turn, how in enumerate(TRAINED)
+]
 CPU_LEVELS = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
 OLDEST_CPU = {
     "NUMBA_CPU_NAME": "generic",
@@ -79,15 +86,14 @@ def test_it_equals_the_reference_engine(recipe, products_per_call):
 
 
 @pytest.mark.usefixtures("compiled_in")
-@pytest.mark.parametrize(("activation", "pair", "sizes", "bias"), COMPILED_IN)
-def test_functions_and_layer_sizes_can_be_compiled_in(activation, pair, sizes, bias):
+@pytest.mark.parametrize(("activation", "pair", "sizes", "bias", "how"), TURNS)
+def test_functions_and_layer_sizes_can_be_compiled_in(activation, pair, sizes, bias, how):
     rng = np.random.default_rng(0)
     table = {"inputs": rng.normal(size=(5, sizes[0])), "targets": rng.random((5, sizes[-1]))}
     rows = {key: tuple(map(tuple, values.tolist())) for key, values in table.items()}
     kind = {"activation": activation, "loss": pair[0], "output": pair[1]}
-    for changes in ({}, {"online": True}, {"train_bias": False}):
-        shape = {"layer_sizes": sizes, "bias": bias, **changes}
-        assert_engines_agree(make_ensemble(20, epochs=20, **kind, **rows, **shape))
+    shape = {"layer_sizes": sizes, "bias": bias, **how}
+    assert_engines_agree(make_ensemble(20, epochs=20, **kind, **rows, **shape))
 
 
 @pytest.mark.parametrize("online", [False, True], ids=["batch", "online"])

@@ -193,6 +193,7 @@ def test_a_cluster_without_workers_waits_for_one(tmp_path):
 # --------------------------------------------------------------------------------- who dies
 
 
+@pytest.mark.heavy
 def test_what_dies_is_made_up_for_as_long_as_there_is_a_scheduler(tmp_path):
     with process_cluster(tmp_path, 2) as processes, opened(processes.address) as (cluster, told):
 

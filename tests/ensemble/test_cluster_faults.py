@@ -99,6 +99,7 @@ def environment_of(run: Run) -> dict[str, object]:
 # ------------------------------------------------------------------------------ every command
 
 
+@pytest.mark.heavy
 def test_what_a_cluster_has_trained_is_what_threads_train(tmp_path, cluster):
     here, there = tmp_path / "here", tmp_path / "there"
     sweep = ("train", "-m", "activation=tanh,relu", *QUICK)

@@ -31,6 +31,7 @@ for engine in ("numpy", "compiled"):
 """
 
 
+@pytest.mark.heavy
 def test_an_edit_to_an_imported_function_changes_the_bits(tmp_path: Path) -> None:
     """Numba's own cache would not notice: it looks at the file of the kernel alone."""
     shutil.copytree(PACKAGE, tmp_path / "bp_pipeline")
@@ -104,6 +105,7 @@ def test_a_broken_cache_is_noticed(kind: str, keep: int, cache: Path, tmp_path: 
     assert told() == "None\n"
 
 
+@pytest.mark.heavy
 def test_a_broken_cache_is_made_again(cache: Path, tmp_path: Path) -> None:
     shutil.copytree(cache, tmp_path / "copy")
     first = trained_with(tmp_path / "copy")

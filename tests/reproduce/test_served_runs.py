@@ -48,6 +48,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         process.wait()
 
 
+@pytest.mark.heavy
 def test_only_configs_are_fetched_before_training_and_a_result_is_let_go_once_judged(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -369,6 +369,7 @@ def test_runs_on_a_real_server_read_back_as_on_the_embedded_store(
     writer.close()
 
 
+@pytest.mark.heavy
 def test_a_server_that_dies_in_a_sweep_is_not_waited_for_again_and_again(
     server: Server, config: RunConfig, result: RunResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:

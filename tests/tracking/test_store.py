@@ -13,6 +13,7 @@ import pytest
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.version import VERSION
 from small_runs import record
 
 from bp_pipeline.config.errors import ConfigError, without_passwords
@@ -22,7 +23,6 @@ from bp_pipeline.tracking import (
     FrozenSweep,
     TrackingError,
     Writer,
-    new_store,
     open_for_reading,
     open_for_writing,
     store,
@@ -68,21 +68,32 @@ def schema_of(path: Path) -> list[list[str]]:
     return [*sorted(tables), [str(version), str(default)]]
 
 
+@pytest.fixture(scope="module")
+def mlflows_schema(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
+    """Have MLflow make a store by itself."""
+    place = tmp_path_factory.mktemp("mlflow")
+    SqlAlchemyStore(f"sqlite:///{place}/mlflow.db", str(place)).engine.dispose()
+    return schema_of(place / "mlflow.db")
+
+
 @pytest.mark.parametrize("kept", ["none", "a good one", "a broken one", "half of one"])
 def test_a_new_store_equals_one_that_mlflow_makes_whatever_was_kept(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, kept: str
+    folder: Path,
+    empty_database: Path,
+    mlflows_schema: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    kept: str,
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "caches"))
+    file = folder / "caches" / "bp_pipeline" / f"empty-mlflow-{VERSION}.db"
     if kept != "none":
-        new_store.create(folder / "first.db")
-        [file] = (folder / "caches" / "bp_pipeline").iterdir()
-        whole = file.read_bytes()
+        file.parent.mkdir(parents=True)
+        whole = empty_database.read_bytes()
         broken = whole[:4096] + b"x" * (len(whole) - 4096)
         file.write_bytes({"a broken one": broken, "half of one": whole[:8192]}.get(kept, whole))
     open_for_writing(None, "Default").close()
-    by_mlflow = folder / "by_mlflow.db"
-    SqlAlchemyStore(f"sqlite:///{by_mlflow}", str(folder / "mlruns")).engine.dispose()
-    assert schema_of(folder / "mlflow.db") == schema_of(by_mlflow)
+    assert [*file.parent.iterdir()] == [file]
+    assert schema_of(folder / "mlflow.db") == mlflows_schema
     with closing(sqlite3.connect("mlflow.db")) as file:
         locations = file.execute("SELECT artifact_location FROM experiments").fetchall()
         assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -332,6 +343,7 @@ def test_an_experiment_of_another_name_is_named(folder: Path, empty_database: Pa
     assert "make " not in message
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("chosen", ["POOLCLASS=NullPool", "POOLCLASS=QueuePool MAX_OVERFLOW=2"])
 def test_a_store_is_made_whatever_pool_is_chosen(folder: Path, chosen: str) -> None:
     variables = dict(f"MLFLOW_SQLALCHEMYSTORE_{word}".split("=") for word in chosen.split())

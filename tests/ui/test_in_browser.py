@@ -2,6 +2,7 @@
 
 from urllib.parse import parse_qs
 
+import pytest
 from playwright.sync_api import Locator, Page, expect
 from user import N_RUNS
 
@@ -87,6 +88,7 @@ def test_on_a_small_screen_the_table_shows_the_rate_beside_the_name(
     expect(head).to_be_in_viewport(ratio=0.9)
 
 
+@pytest.mark.heavy
 def test_two_selected_runs_compare_side_by_side(page: Page, links: dict[str, str]) -> None:
     page.goto(links["table"])
     boxes = page.get_by_role("checkbox", name="Press Space to toggle row selection")
@@ -98,6 +100,7 @@ def test_two_selected_runs_compare_side_by_side(page: Page, links: dict[str, str
     expect(page.get_by_text("solved/rate", exact=True).first).to_be_attached()
 
 
+@pytest.mark.heavy
 def test_the_description_leads_to_the_comparison(page: Page, links: dict[str, str]) -> None:
     page.goto(links["sweep"])
     description = page.get_by_role("link", name="Compare its runs")

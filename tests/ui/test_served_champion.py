@@ -38,6 +38,7 @@ print(json.dumps(outputs))
     assert [round(row[0]) for row in json.loads(done.stdout)] == [0, 1, 1, 0]
 
 
+@pytest.mark.heavy
 def test_the_champion_answers_over_http(store: Path) -> None:
     port = free_port()
     command = f"models serve -m {CHAMPION} --env-manager local -h 127.0.0.1 -p {port}".split()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from commands import run_bp
 from mlflow import MlflowClient
 from user import environment, free_port, group_of, is_alive, listening, read_links, start_ui
@@ -47,6 +48,7 @@ def write_browser(folder: Path, command: str) -> str:
     return str(script)
 
 
+@pytest.mark.heavy
 def test_a_server_that_dies_is_told_and_one_whose_parent_dies_ends(store: Path) -> None:
     orphaned, bereft = start_ui(store), start_ui(store)  # at once, as each takes seconds
     links = read_links(orphaned)
@@ -80,6 +82,7 @@ def test_stopped_while_it_starts_it_leaves_nothing(store: Path) -> None:
     assert not is_alive(group)
 
 
+@pytest.mark.heavy
 def test_a_browser_that_stays_open_does_not_keep_it_from_stopping(
     store: Path, tmp_path: Path
 ) -> None:
