@@ -12,7 +12,7 @@ from time import monotonic
 
 import pytest
 from clusters import ProcessCluster, await_, kill_itself, process_cluster
-from commands import BP
+from commands import BP, run_bp
 from distributed import KilledWorker
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -132,9 +132,9 @@ def test_a_silent_scheduler_is_one_message_soon_and_trains_nothing(tmp_path, is_
             *([f"cluster.scheduler={address}"] if is_named_by == "key" else []),
         ]
         variables = {} if is_named_by == "key" else {"DASK_SCHEDULER_ADDRESS": address}
-        status, errors = bp(tmp_path, "train", *QUICK, *words, **variables)
-    assert status == 2
-    [line] = errors.splitlines()
+        environment = {**os.environ, **variables}
+        done = run_bp("train", *QUICK, *words, cwd=tmp_path, environment=environment, code=2)
+    [line] = done.stderr.splitlines()
     assert address in line
     assert not (tmp_path / "mlflow.db").exists() or not recorded(tmp_path)
 
