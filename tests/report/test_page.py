@@ -6,7 +6,6 @@ import pickle
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,20 @@ from bp_pipeline.report.networks import best_and_stalled
 from bp_pipeline.report.sections import outline
 
 ENDS = [10, 11, 12, None]
+
+
+@pytest.fixture(scope="module")
+def written(sweep: Sweep, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the report of the shared sweep, which tests only read."""
+    folder = tmp_path_factory.mktemp("written")
+    report_of(sweep, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(written: Path) -> BeautifulSoup:
+    """Return its page."""
+    return BeautifulSoup((written / "report.html").read_text(encoding="utf-8"), "html.parser")
 
 
 def cells(table: Tag) -> list[list[str]]:
@@ -103,8 +116,7 @@ def test_panels_and_headlines_are_about_what_varies(tmp_path: Path) -> None:
         assert re.findall(r"(\[\d+\]) to (\d+)", headline) == [("[10]", "75"), ("[2]", "25")]
 
 
-def test_the_page_is_self_contained_and_made_for_phones(sweep: Sweep, tmp_path: Path) -> None:
-    page = page_of(sweep, tmp_path)
+def test_the_page_is_self_contained_and_made_for_phones(page: BeautifulSoup) -> None:
     [viewport] = page.select("meta[name=viewport]")
     assert viewport["content"] == "width=device-width, initial-scale=1"
     assert not page.select("script, link, img, iframe")
@@ -118,10 +130,7 @@ def test_the_page_is_self_contained_and_made_for_phones(sweep: Sweep, tmp_path: 
     assert len(ids) == len(set(ids))
 
 
-def test_the_page_defines_its_words_and_prints_the_whole_setting(
-    sweep: Sweep, tmp_path: Path
-) -> None:
-    page = page_of(sweep, tmp_path)
+def test_the_page_defines_its_words_and_prints_the_whole_setting(page: BeautifulSoup) -> None:
     facts = {
         section: {
             name.get_text(): value.get_text()
@@ -143,17 +152,15 @@ def test_the_page_defines_its_words_and_prints_the_whole_setting(
     assert not {"engine", "threads", "tracking.uri"} & {*setting}
 
 
-def test_a_long_table_is_not_listed_whole(
-    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_table_is_not_listed_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_module, "MOST_LISTED", 5)
+    sweep = by_hand(*(run(ENDS, rate) for rate in range(1, 13)))
     [table] = page_of(sweep, tmp_path).select("#runs table")
     assert len(cells(table)) == 1 + 5
     assert len((tmp_path / "summary.csv").read_text(encoding="utf-8").splitlines()) == 1 + 12
 
 
-def test_every_picture_says_what_it_shows(sweep: Sweep, tmp_path: Path) -> None:
-    page = page_of(sweep, tmp_path)
+def test_every_picture_says_what_it_shows(page: BeautifulSoup) -> None:
     pictures = page.select("figure svg")
     assert pictures
     for picture in pictures:
@@ -172,28 +179,27 @@ def test_curves_of_convergence_are_about_what_converged(tmp_path: Path) -> None:
     assert len(page.select("#survival .legend li svg path")) == 2
 
 
-def test_sections_come_in_one_order_everywhere(sweep: Sweep, tmp_path: Path) -> None:
+def test_sections_come_in_one_order_everywhere(
+    sweep: Sweep, written: Path, page: BeautifulSoup
+) -> None:
     sections = outline(Findings(sweep)).sections
-    page = page_of(sweep, tmp_path)
     assert [tag["id"] for tag in page.select("section")] == [part.name for part in sections]
-    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    text = (written / "report.md").read_text(encoding="utf-8")
     assert len(re.findall(r"^## ", text, re.MULTILINE)) == len(sections)
     titles = [table.title for part in sections for table in part.tables]
     assert re.findall(r"^### (.*)", text, re.MULTILINE) == titles
 
 
 @pytest.mark.parametrize("command", ["bp train -m 'init=ones,normal' seed=<1>", None])
-def test_the_page_and_its_text_have_the_command(
-    command: str | None, sweep: Sweep, tmp_path: Path
-) -> None:
-    page = page_of(replace(sweep, command=command), tmp_path)
+def test_the_page_and_its_text_have_the_command(command: str | None, tmp_path: Path) -> None:
+    page = page_of(by_hand(run(ENDS), command=command), tmp_path)
     assert [tag.get_text() for tag in page.select("pre")] == [command] * (command is not None)
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert re.findall(r"^    (\S.*)", text, re.MULTILINE) == [command] * (command is not None)
 
 
-def test_no_line_of_a_headline_ends_within_an_interval(sweep: Sweep, tmp_path: Path) -> None:
-    headlines = [tag.get_text() for tag in page_of(sweep, tmp_path).select("h1, h2")]
+def test_no_line_of_a_headline_ends_within_an_interval(page: BeautifulSoup) -> None:
+    headlines = [tag.get_text() for tag in page.select("h1, h2")]
     assert any("\u00a0–\u2060\u00a0" in headline for headline in headlines)
     assert not any(re.search(r" [–%]|– ", headline) for headline in headlines)
 
@@ -242,7 +248,7 @@ report_of(sweep_in(folder, runs, **values), out)
 
 
 def test_nothing_around_a_sweep_decides_a_byte(
-    sweep: Sweep, runs_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sweep: Sweep, written: Path, runs_folder: Path, tmp_path: Path
 ) -> None:
     """Neither folders, nor settings of Matplotlib, language and hashing, nor order and names."""
     settings = "xtick.major.size: 20\naxes.labelsize: 30\npatch.edgecolor: red\n"
@@ -260,12 +266,9 @@ def test_nothing_around_a_sweep_decides_a_byte(
         [sys.executable, "-c", OTHER_PROCESS, str(pickled), tests],
         check=True, cwd=tmp_path, env=environment,
     )  # fmt: skip
-    monkeypatch.chdir(tmp_path.parent)
-    report_of(sweep, tmp_path / "here")
-    written = {path.name: path.read_bytes() for path in (tmp_path / "here").iterdir()}
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == written
-    for name, content in written.items():
-        assert str(tmp_path).encode() not in content, name
+    files = {path.name: path.read_bytes() for path in written.iterdir()}
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == files
+    for name, content in files.items():
         assert str(tmp_path.parent).encode() not in content, name
 
 
