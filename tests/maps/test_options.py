@@ -156,12 +156,13 @@ def test_without_a_word_the_rate_is_drawn_against_the_scale():
     assert [axis.key for axis in config.map.axes()] == ["optimizer.learning_rate", "init.scale"]
 
 
-@pytest.mark.parametrize("word", ["map.resolution=16", "map.x.low=3", "seed=1"])
-def test_an_experiment_without_axes_needs_a_map(word):
-    with pytest.raises(ConfigError, match="Add `map=learning_rate_by_scale`"):
-        typed("experiment=article", word)
-    [config] = typed("experiment=article", word, "map=learning_rate_by_scale")
-    assert config.labels["init"] == "ones"
+def test_an_experiment_without_axes_needs_a_map():
+    words = ("map.resolution=16", "map.x.low=3", "seed=1")
+    for word in words:
+        with pytest.raises(ConfigError, match="Add `map=learning_rate_by_scale`"):
+            typed("experiment=article", word)
+    [config] = typed("experiment=article", *words, "map=learning_rate_by_scale")
+    assert (config.labels["init"], config.map.x.low, config.seed) == ("ones", 3, 1)
 
 
 def test_a_sweep_over_maps_is_a_map_each():
@@ -187,11 +188,11 @@ def test_a_run_has_no_axes():
         compose(["map=initial_weights"])
 
 
-@pytest.mark.parametrize("key", DECLARED)
-def test_every_key_of_a_map_may_be_typed(key):
-    example = DECLARED[key]["example"]
-    axes = {"map.x.key": "plane.u", "map.y.key": "plane.v", key: example}
-    words = [f"{name}={value}" for name, value in axes.items() if value != f"{LAYER_FACTOR}0"]
-    [config] = typed("map=initial_weights", "map.x.low=0.01", "map.y.low=0.01", *words)
-    if key not in ("map.x.key", "map.y.key"):
-        assert config.params()[key] == yaml.safe_load(example)
+def test_every_key_of_a_map_may_be_typed():
+    examples = {key: declared["example"] for key, declared in DECLARED.items()}
+    examples |= {"map.x.key": "plane.u", "map.y.key": "plane.v"}
+    [config] = typed("map=learning_rates_by_layer", *map("=".join, examples.items()))
+    params = config.params()
+    assert {key: params[key] for key in examples} == {
+        key: yaml.safe_load(text) for key, text in examples.items()
+    }
