@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, cast
 
+import hydra
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -311,8 +312,8 @@ def _span(override: Override) -> list[str]:
                 raise ConfigError(uncountable(key, typed))
             if isinstance(limit, float):
                 setattr(sweep, name, _as_meant(limit, typed))
-        if "sort" in typed and not _ends_on_a_step(sweep):
-            raise ConfigError(  # which Hydra turns round to other values
+        if "sort" in typed and not _ends_on_a_step(sweep) and hydra.__version__ < "1.4":
+            raise ConfigError(  # which Hydra 1.3 turns round to other values
                 f"`{key}` must be a range that ends on a step where it is sorted, got {typed}. "
                 "Leave `sort` out."
             )
