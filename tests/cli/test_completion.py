@@ -7,17 +7,18 @@ import select
 import shutil
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from commands import BP, run_bp
 
+from bp_pipeline.cli import COMMANDS
+from bp_pipeline.cli.completion import candidates
 from bp_pipeline.tracking import open_for_writing
 
-BP = Path(sys.executable).with_name("bp")
 BASH = shutil.which("bash")
 PROMPT = "READY> "
 
@@ -40,7 +41,7 @@ class Terminal:
         (folder / "inputrc").write_text(INPUTRC)
         variables = {
             "INPUTRC": str(folder / "inputrc"),
-            "PATH": f"{BP.parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": f"{Path(BP).parent}{os.pathsep}{os.environ['PATH']}",
             "PS1": PROMPT,
             "TERM": "dumb",
         }
@@ -96,13 +97,19 @@ def keep_a_sweep(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
-    """Return a bash in which completion is installed as the help page says."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with two studies and a store."""
     folder = tmp_path_factory.mktemp("terminal")
     for study in ("quick", "other"):
         (folder / "experiments" / study).mkdir(parents=True)
         (folder / "experiments" / study / "baseline.json").touch()
     keep_a_sweep(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def terminal(folder: Path) -> Iterator[Terminal]:
+    """Return a bash in which completion is installed as the help page says."""
     opened = Terminal(folder)
     opened.read_until(PROMPT)
     opened.type('eval "$(bp train -sc install=bash)"; echo inst""alled\n')
@@ -111,38 +118,52 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     opened.close()
 
 
-@pytest.mark.parametrize(
-    ("typed", "completed"),
-    [
-        ("bp tra", "bp train"),
-        ("bp repo", "bp report"),
-        ("bp train acti", "bp train activation"),
-        ("bp explain --sample 1 experiment=articl", "experiment=article"),
-        ("bp train activation=t", "bp train activation=tanh"),
-        ("bp train activation=relu optimizer.l", "optimizer.learning_rate="),
-        ("bp train optimizer.learning_rate=", "optimizer.learning_rate=0.5"),
-        ("bp train network.hid", "bp train network.hidden="),
-        ("bp train --multirun experiment=x", "experiment=xor_sweep"),
-        ("bp train --mul", "bp train --multirun"),
-        ("bp train -m activation=tanh,re", "activation=tanh,relu"),
-        ("bp train -m optimizer=batch_gd,on", "optimizer=batch_gd,online_gd"),
-        ("bp map --zo", "bp map --zoom"),
-        ("bp report --o", "bp report --out"),
-        ("bp train --cfg hy", "bp train --cfg hydra"),
-        ("bp explain --format m", "bp explain --format md"),
-        ("bp reproduce --engine=n", "--engine=numpy"),
-        ("bp reproduce --baselines quick ot", "--baselines quick other"),
-        ("bp report see", "bp report seed"),
-        ("bp ui ab", "bp ui ab12"),
-        ("bp reproduce --sweep cd", "--sweep cd34"),
-        ("bp list --experiment bp", "--experiment bp_pipeline"),
-        ("bp explain --experiment=bp", "--experiment=bp_pipeline"),
-    ],
-)
+# Of every kind that a shell may take apart, one; the others differ only in what is offered.
+IN_A_SHELL = [
+    ("bp tra", "bp train"),
+    ("bp train acti", "bp train activation"),
+    ("bp explain --sample 1 experiment=articl", "experiment=article"),
+    ("bp train activation=relu optimizer.l", "optimizer.learning_rate="),
+    ("bp train -m activation=tanh,re", "activation=tanh,relu"),
+    ("bp map --zo", "bp map --zoom"),
+    ("bp reproduce --engine=n", "--engine=numpy"),
+    ("bp report see", "bp report seed"),
+]
+OFFERED = [
+    *IN_A_SHELL,
+    ("bp repo", "bp report"),
+    ("bp train activation=t", "bp train activation=tanh"),
+    ("bp train optimizer.learning_rate=", "optimizer.learning_rate=0.5"),
+    ("bp train network.hid", "bp train network.hidden="),
+    ("bp train --multirun experiment=x", "experiment=xor_sweep"),
+    ("bp train --mul", "bp train --multirun"),
+    ("bp train -m optimizer=batch_gd,on", "optimizer=batch_gd,online_gd"),
+    ("bp report --o", "bp report --out"),
+    ("bp train --cfg hy", "bp train --cfg hydra"),
+    ("bp explain --format m", "bp explain --format md"),
+    ("bp reproduce --baselines quick ot", "--baselines quick other"),
+    ("bp ui ab", "bp ui ab12"),
+    ("bp reproduce --sweep cd", "--sweep cd34"),
+    ("bp list --experiment bp", "--experiment bp_pipeline"),
+    ("bp explain --experiment=bp", "--experiment=bp_pipeline"),
+]
+
+
+@pytest.mark.parametrize(("typed", "completed"), IN_A_SHELL)
 def test_tab_completes(typed: str, completed: str, terminal: Terminal) -> None:
     terminal.type(f"{typed}\t")
     terminal.read_until(re.escape(completed))
     terminal.type("\x15")  # Ctrl-U clears the line
+
+
+def test_what_is_offered_is_what_fits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("COMP_LINE", "")
+    for typed, completed in OFFERED:
+        offered = candidates("query=bash", typed, COMMANDS)
+        assert all(word.startswith(typed.split()[-1]) for word in offered), typed
+        assert any(word.startswith(completed.split()[-1]) for word in offered), typed
 
 
 def test_tab_lists_the_options(terminal: Terminal) -> None:
@@ -164,19 +185,13 @@ def test_a_half_typed_line_brings_no_error(terminal: Terminal) -> None:
 @pytest.mark.parametrize("place", [["train"], []])
 def test_the_script_is_for_bp_wherever_it_is_asked_for(place: list[str], tmp_path: Path) -> None:
     def script(command: str) -> str:
-        arguments = [BP, *place, "-sc", command]
-        return subprocess.run(
-            arguments, cwd=tmp_path, capture_output=True, text=True, check=True
-        ).stdout
+        return run_bp(*place, "-sc", command, cwd=tmp_path, code=0).stdout
 
     assert script("install=bash").rstrip().endswith("-F hydra_bash_completion bp")
     assert "unset hydra_bash_completion" in script("uninstall=bash")
 
 
 def test_a_wrong_request_for_the_script_is_refused(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [BP, "-sc", "install=nosuch"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
+    done = run_bp("-sc", "install=nosuch", cwd=tmp_path, code=2)
     assert done.stderr.startswith("`install=nosuch` cannot be had: ")
     assert "bash" in done.stderr
