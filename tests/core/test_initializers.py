@@ -220,6 +220,14 @@ def test_truncated_options_end_at_two_standard_deviations(name, fan_in, fan_out)
     assert np.abs(many).max() <= end
 
 
+@pytest.mark.parametrize("name", [*BOUNDS, *TRUNCATED])
+def test_a_bias_unit_is_no_input_to_count(name):
+    words = draw_words(0, (3, 2), bias=True, n_networks=4)
+    biased = initialize(words, (3, 2), has_bias=True, **option(name))
+    plain = initialize(words[:, 2:], (3, 2), has_bias=False, **option(name))
+    np.testing.assert_array_equal(biased[2:], plain)
+
+
 # E(x⁴)/E(x²)²; that of the truncated normal is checked below
 KURTOSIS = {"uniform": 9 / 5, "normal": 3.0, "truncated_normal": 2.3655}
 
