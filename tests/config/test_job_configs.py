@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -51,18 +51,17 @@ COMPUTED_DEFAULT = "  - loss: logistic\n  - loss@other: ${loss}\n"
 
 PLAIN = [
     [],
-    ["activation=relu", "init=ones", "optimizer=online_gd", "task=parity"],
-    ["activation=relu", "activation=tanh"],
-    ["optimizer.learning_rate=1e-3", "optimizer.learning_rate=-2", "network.hidden=[4,3]"],
-    ["network.hidden=[]", "tracking.uri=nan", "seed=inf", "threads=-0.0"],
+    ["activation=relu", "activation=tanh", "init=ones", "optimizer=online_gd", "task=parity"],
+    ["optimizer.learning_rate=1e-3", "optimizer.learning_rate=-2", "network.hidden=[4,3]",
+     "tracking.uri=nan", "seed=inf", "threads=-0.0", "tracking.experiment='a, b'"],
     ["network.hidden=null", "threads=[1,null,'x y',1.5,true]", "tracking.uri="],
-    ["network.hidden=[[1,2],{a: 1}]", "tracking.experiment='a, b'"],
-    ['tracking.experiment="it\'s ${seed}"', "tracking.uri='\\\\${seed}'"],
+    ["network.hidden=[]", "threads=[[1,2],{a: 1}]", 'tracking.experiment="it\'s ${seed}"',
+     "tracking.uri='\\\\${seed}'"],
     ["replicates=${optimizer.learning_rate}", "optimizer.learning_rate=3", "seed=${replicates}"],
     ["seed=${hydra:job.num}"],
     ["tracking.experiment=${hydra:runtime.choices.init}"],
     ["experiment=article", "training.epochs=3", "init=normal"],
-]
+]  # fmt: skip
 UNUSUAL = [
     ["+extra.deep=[1]", "activation=relu", "optimizer.learning_rate=2"],
     ["++optimizer.learning_rate=3", "optimizer.learning_rate=4"],
@@ -117,8 +116,8 @@ REFUSED = [
     ["loss@other=logistic"],
     ["experiment=open"],
 ]
-FILES = [[f"{Path(file).parent}={Path(file).stem}"] for file in ADDED]
-FILES = [choice for choice in FILES if choice not in REFUSED]
+FILES = [f"{Path(file).parent}={Path(file).stem}" for file in ADDED]
+COMBINED += [[choice] for choice in FILES if choice not in {*chain(*COMBINED), *chain(*REFUSED)}]
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +171,7 @@ def _sorted(tree: Any) -> Any:
     return [_sorted(part) for part in tree] if isinstance(tree, list | tuple) else tree
 
 
-@pytest.mark.parametrize("overrides", PLAIN + UNUSUAL + COMBINED + FILES, ids=" ".join)
+@pytest.mark.parametrize("overrides", PLAIN + UNUSUAL + COMBINED, ids=" ".join)
 def test_a_job_is_what_hydra_composes(
     overrides: list[str], composer: Composer, loader: ConfigLoader, master: DictConfig
 ) -> None:
