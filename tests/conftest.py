@@ -37,7 +37,7 @@ settings.load_profile("untimed")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Take how many random command lines to try."""
-    parser.addoption("--lines", type=int, default=200, help="random command lines to try")
+    parser.addoption("--lines", type=int, default=60, help="random command lines to try")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
