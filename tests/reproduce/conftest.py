@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +31,23 @@ def given(store: Store) -> Iterator[Path]:
     yield from _restored(store.artifacts(store.given))
 
 
+@pytest.fixture
+def each(store: Store) -> Iterator[dict[str, Path]]:
+    """Return the artifacts of every run, by its name, to be spoiled."""
+    with ExitStack() as stack:
+        folders = {name: store.artifacts(name) for name in store.runs}
+        yield {name: stack.enter_context(_kept(folder)) for name, folder in folders.items()}
+
+
 def _restored(folder: Path) -> Iterator[Path]:
     kept = folder.with_name("kept")
     shutil.copytree(folder, kept)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
     kept.rename(folder)
+
+
+_kept = contextmanager(_restored)
 
 
 @pytest.fixture

@@ -100,20 +100,20 @@ def test_a_verification_is_a_run_of_its_own_and_marks_what_it_verified(
 # ---------------------------------------------------------------------------- corrupt, missing
 
 
-@pytest.mark.parametrize(
-    ("file", "array"),
-    [
+# What is spoiled in one run each, so that one command tells of all.
+
+
+def test_one_altered_bit_is_corrupt(verify: Any, each: dict[str, Path], change_array: Any) -> None:
+    altered = [
         ("weights/initial.npz", "layer_1"),
         ("weights/final.npz", "layer_2"),
         ("weights/trajectory.npz", "layer_1"),
         ("curves.npz", "loss"),
-    ],
-)
-def test_one_altered_bit_is_corrupt(
-    file: str, array: str, verify: Any, tanh: Path, change_array: Any
-) -> None:
-    change_array(tanh / file, array)
-    assert verify(TANH)[TANH]["verdict"] == "corrupt"
+    ]
+    for folder, (file, array) in zip(each.values(), altered, strict=True):
+        change_array(folder / file, array)
+    told = {name: verdict["verdict"] for name, verdict in verify().items()}
+    assert told == dict.fromkeys(each, "corrupt")
 
 
 def test_altered_given_weights_are_corrupt(
@@ -123,11 +123,13 @@ def test_altered_given_weights_are_corrupt(
     assert verify(store.given)[store.given]["verdict"] == "corrupt"
 
 
-@pytest.mark.parametrize("file", ["replicates.parquet", "curves.npz", "weights/initial.npz"])
-def test_half_a_file_is_corrupt(file: str, verify: Any, tanh: Path) -> None:
-    content = (tanh / file).read_bytes()
-    (tanh / file).write_bytes(content[: len(content) // 2])
-    assert verify(TANH)[TANH]["verdict"] == "corrupt"
+def test_half_a_file_is_corrupt(verify: Any, each: dict[str, Path]) -> None:
+    files = ["replicates.parquet", "curves.npz", "weights/initial.npz", "weights/trajectory.npz"]
+    for folder, file in zip(each.values(), files, strict=True):
+        content = (folder / file).read_bytes()
+        (folder / file).write_bytes(content[: len(content) // 2])
+    told = {name: verdict["verdict"] for name, verdict in verify().items()}
+    assert told == dict.fromkeys(each, "corrupt")
 
 
 def test_another_runs_table_is_corrupt(verify: Any, tanh: Path, store: Store) -> None:
@@ -161,26 +163,28 @@ def test_pickled_weights_execute_nothing(verify: Any, tanh: Path, tmp_path: Path
 @pytest.mark.parametrize(
     "hostile",
     [
-        "seed: !!python/object/apply:os.mkdir ['{}']",
-        "!!python/object/apply:os.mkdir ['{}']",
-        "seed: {{_target_: pathlib.Path.touch, self: '{}'}}",
-        "activation: {{name: tanh, _target_: os.system, command: 'touch {}'}}",
-        "replicates: ${{oc.env:{}}}",
-        "seed: &a [*a, {}]",
-        "- {}",
-        ": : [{}",
+        (
+            "seed: !!python/object/apply:os.mkdir ['{}']",
+            "!!python/object/apply:os.mkdir ['{}']",
+            "seed: {{_target_: pathlib.Path.touch, self: '{}'}}",
+            "activation: {{name: tanh, _target_: os.system, command: 'touch {}'}}",
+        ),
+        ("replicates: ${{oc.env:{}}}", "seed: &a [*a, {}]", "- {}", ": : [{}"),
     ],
+    ids=["calls", "others"],
 )
 def test_a_hostile_config_executes_nothing(
-    hostile: str, verify: Any, tanh: Path, tmp_path: Path
+    hostile: tuple[str, ...], verify: Any, each: dict[str, Path], tmp_path: Path
 ) -> None:
     proof = tmp_path / "executed"
-    raw = yaml.safe_load((tanh / "config.yaml").read_text())
-    text = hostile.format(proof)
-    changed = {key: value for key, value in raw.items() if not text.startswith(f"{key}:")}
-    rest = "" if text.startswith(("-", ": :", "!!")) else yaml.safe_dump(changed)
-    (tanh / "config.yaml").write_text(f"{text}\n{rest}")
-    assert verify(TANH)[TANH]["verdict"] == "corrupt"
+    for folder, form in zip(each.values(), hostile, strict=True):
+        raw = yaml.safe_load((folder / "config.yaml").read_text())
+        text = form.format(proof)
+        changed = {key: value for key, value in raw.items() if not text.startswith(f"{key}:")}
+        rest = "" if text.startswith(("-", ": :", "!!")) else yaml.safe_dump(changed)
+        (folder / "config.yaml").write_text(f"{text}\n{rest}")
+    told = {name: verdict["verdict"] for name, verdict in verify().items()}
+    assert told == dict.fromkeys(each, "corrupt")
     assert not proof.exists()
 
 
@@ -191,15 +195,16 @@ def test_an_interpolation_stays_text(verify: Any, tanh: Path) -> None:
     assert verify(TANH)[TANH]["verdict"] == "identical"
 
 
-@pytest.mark.parametrize("gone", ["config.yaml", "curves.npz", "weights/final.npz", "."])
-def test_what_is_gone_is_missing(gone: str, verify: Any, tanh: Path) -> None:
-    if gone == ".":
-        shutil.rmtree(tanh)
-    else:
-        (tanh / gone).unlink()
-    verdict = verify(TANH)[TANH]
-    assert verdict["verdict"] == "missing"
-    assert gone.removeprefix(".") in verdict["reason"]
+def test_what_is_gone_is_missing(verify: Any, each: dict[str, Path]) -> None:
+    gone = dict(zip(each, ["config.yaml", "curves.npz", "weights/final.npz", "."], strict=True))
+    for name, file in gone.items():
+        if file == ".":
+            shutil.rmtree(each[name])
+        else:
+            (each[name] / file).unlink()
+    for name, verdict in verify().items():
+        assert verdict["verdict"] == "missing"
+        assert gone[name].removeprefix(".") in verdict["reason"]
 
 
 def test_an_environment_that_is_gone_is_not_needed(verify: Any, tanh: Path) -> None:
@@ -267,40 +272,53 @@ def test_an_altered_final_loss_is_corrupt(verify: Any, tanh: Path) -> None:
 
 @pytest.mark.parametrize("table", ["latest_metrics", "metrics"])
 @pytest.mark.parametrize(
-    ("name", "change", "expected"),
+    "changes",
     [
-        ("solved/rate", 0.25, "corrupt"),
-        ("loss/p90", 1e-15, "corrupt"),
-        ("weight_norm/median", 0.25, "corrupt"),
-        ("optimizer.learning_rate/log10", 1e-9, "corrupt"),
-        ("optimizer.learning_rate/log10", 1e-15, "identical"),  # of another library's logarithm
-        ("solved/rate_high", 1e-9, "corrupt"),
-        ("solved/rate_high", 1e-15, "identical"),
+        [
+            ("solved/rate", 0.25, "corrupt"),
+            ("loss/p90", 1e-15, "corrupt"),
+            ("optimizer.learning_rate/log10", 1e-15, "identical"),  # of another library's logarithm
+        ],
+        [
+            ("weight_norm/median", 0.25, "corrupt"),
+            ("optimizer.learning_rate/log10", 1e-9, "corrupt"),
+            ("solved/rate_high", 1e-15, "identical"),
+        ],
+        [("solved/rate_high", 1e-9, "corrupt")],
     ],
+    ids=["1e-15", "1e-9", "rate_high"],
 )
 def test_an_altered_metric_is_corrupt(
-    name: str, change: float, expected: str, table: str, verify: Any, store: Store
+    changes: list[tuple[str, float, str]], table: str, verify: Any, store: Store
 ) -> None:
     """Whether it is the value that MLflow's tables show, or the first point of a chart."""
     where = f"FROM {table} WHERE run_uuid = ? AND key = ? ORDER BY step"
+    altered = dict(zip((TANH, RELU, "sigmoid"), changes, strict=False))
     with closing(sqlite3.connect(store.folder / "mlflow.db")) as database:
         first = f"rowid = (SELECT rowid {where} LIMIT 1)"
-        [before] = database.execute(f"SELECT value {where}", (store.runs[TANH], name)).fetchone()
+        before = {
+            run: database.execute(f"SELECT value {where}", (store.runs[run], name)).fetchone()[0]
+            for run, (name, _, _) in altered.items()
+        }
 
-        def write(value: float) -> None:
+        def write(values: dict[str, float]) -> None:
             with database:
-                database.execute(
-                    f"UPDATE {table} SET value = ? WHERE {first}", (value, store.runs[TANH], name)
-                )
+                for run, value in values.items():
+                    database.execute(
+                        f"UPDATE {table} SET value = ? WHERE {first}",
+                        (value, store.runs[run], altered[run][0]),
+                    )
 
-        assert before + change != before
-        write(before + change)
+        after = {run: before[run] + change for run, (_, change, _) in altered.items()}
+        assert not before.items() & after.items()
+        write(after)
         try:
-            verdict = verify(TANH)[TANH]
+            verdicts = verify(*altered)
         finally:
             write(before)
-    assert verdict["verdict"] == expected
-    assert (name in verdict["reason"]) == (expected == "corrupt")
+    for run, (name, _, expected) in altered.items():
+        assert verdicts[run]["verdict"] == expected
+        assert (name in verdicts[run]["reason"]) == (expected == "corrupt")
 
 
 def test_a_point_that_no_file_has_is_corrupt(verify: Any, store: Store) -> None:
@@ -341,13 +359,17 @@ def test_a_curve_that_lost_an_end_is_corrupt(end: str, verify: Any, store: Store
     assert (verdict["verdict"], "loss/median" in verdict["reason"]) == ("corrupt", True)
 
 
-DUMP = """
+VERIFY_AND_DUMP = """
 import sys, numpy as np
+from bp_pipeline.cli import main
 from bp_pipeline.ensemble.shards import train_runs
 from bp_pipeline.tracking.run_files import read_config
 from pathlib import Path
-[(_, result)] = train_runs([read_config(Path(sys.argv[1]))])
-np.savez(sys.argv[2], loss=result.loss, **{k: result.trajectory[k] for k in ("layer_1", "layer_2")})
+run_id, verdicts, artifacts, out = sys.argv[1:]
+[(_, result)] = train_runs([read_config(Path(artifacts))])
+np.savez(out, loss=result.loss, **{k: result.trajectory[k] for k in ("layer_1", "layer_2")})
+sys.argv = ["bp", "reproduce", run_id, "--json", verdicts]
+sys.exit(main())
 """
 
 
@@ -358,22 +380,16 @@ def test_one_reordered_sum_is_drifted_from_where_it_shows(store: Store, tmp_path
     source = network.read_text()
     assert source.count("for i in range(1, len(w)):") == 1
     network.write_text(source.replace("range(1, len(w))", "reversed(range(1, len(w)))"))
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-
-    def python(*arguments: object) -> subprocess.CompletedProcess[bytes]:
-        command = [sys.executable, *map(str, arguments)]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
-
-    file = tmp_path / "verdicts.json"
-    main = "import sys; from bp_pipeline.cli import main; sys.exit(main())"
-    done = python("-c", main, "reproduce", store.runs[TANH], "--json", file)
+    file, artifacts = tmp_path / "verdicts.json", store.artifacts(TANH)
+    done = subprocess.run(
+        [sys.executable, "-c", VERIFY_AND_DUMP, store.runs[TANH], file, artifacts, "again.npz"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True,
+    )  # fmt: skip
     assert done.returncode == 1, done.stderr
     [verdict] = json.loads(file.read_text())
     assert verdict["verdict"] == "drifted"
     assert set(verdict["differs"]) == {"code"}
 
-    artifacts = store.artifacts(TANH)
-    assert python("-c", DUMP, artifacts, tmp_path / "again.npz").returncode == 0
     again = np.load(tmp_path / "again.npz")
     curves, before = (
         np.load(artifacts / "curves.npz"),
@@ -509,12 +525,16 @@ def test_without_a_store_the_request_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("command", [["list"], ["report"], ["explain", "{run}"]])
-def test_reading_an_embedded_store_waits_for_no_mlflow(store: Store, command: list[str]) -> None:
-    words = [word.format(run=store.runs[store.given]) for word in command]
-    code = (
-        "import sys; from bp_pipeline.cli import main; "
-        f"sys.argv = ['bp', *{words}]; status = main(); "
-        "sys.exit(status or 'mlflow' in sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], cwd=store.folder, check=True)
+READ = """
+import sys
+from bp_pipeline.cli import main
+for words in (["list"], ["report"], ["explain", sys.argv[1]]):
+    sys.argv = ["bp", *words]
+    assert main() == 0, words
+    assert "mlflow" not in sys.modules, words
+"""
+
+
+def test_reading_an_embedded_store_waits_for_no_mlflow(store: Store) -> None:
+    command = [sys.executable, "-c", READ, store.runs[store.given]]
+    subprocess.run(command, cwd=store.folder, check=True)
