@@ -3,14 +3,15 @@
 import json
 import math
 import re
+from functools import cache
 from typing import Any
 
 from runs import make_config
 
 from bp_pipeline.config import RunConfig
+from bp_pipeline.config.compose import compose_each
 from bp_pipeline.core.activations import ACTIVATIONS
-from bp_pipeline.explain import FORMATS, Explanation
-from experiments.making import configs_of
+from bp_pipeline.explain import FORMATS, Explanation, explain_step
 
 ONLINE = {"optimizer": "online_gd"}
 CASES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
@@ -61,8 +62,21 @@ def diverging() -> RunConfig:
     )
 
 
+@cache
+def explained(case: str, sample: int = 1, epoch: int = 2) -> Explanation:
+    """Explain a step of a case, once for all tests that only read it."""
+    return explain_step(config_of(case), sample=sample, epoch=epoch)
+
+
+@cache
+def page(case: str) -> str:
+    """Return the page of such an explanation."""
+    return FORMATS["html"](explained(case))
+
+
+@cache
 def article(*overrides: str) -> RunConfig:
-    [config] = configs_of("experiment=article", *overrides)
+    [config] = compose_each([["experiment=article", *overrides]])
     return config
 
 

@@ -2,13 +2,14 @@
 
 import re
 from collections import Counter
+from functools import cache
 from itertools import combinations, product
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 from bs4 import BeautifulSoup, Tag
-from cases import CASES, article, config_of, diverging, document
+from cases import CASES, article, diverging, document, explained, page
 from readers import soup, text_of, texts
 from runs import make_config
 
@@ -22,6 +23,16 @@ DRAWN = [case for case in CASES if case != "wide"]
 def page_of(config: RunConfig, **step: int) -> tuple[Explanation, BeautifulSoup]:
     found = explain_step(config, **step)
     return found, soup(FORMATS["html"](found))
+
+
+@cache
+def page_of_case(case: str) -> tuple[Explanation, BeautifulSoup]:
+    return explained(case), soup(page(case))
+
+
+@cache
+def page_of_hidden(*hidden: int) -> tuple[Explanation, BeautifulSoup]:
+    return page_of(make_config({"network.hidden": [*hidden], "replicates": 1}, {"init": "uniform"}))
 
 
 class Drawn(NamedTuple):
@@ -81,7 +92,7 @@ def near(numbers: dict[str, float]) -> object:
 
 @pytest.mark.parametrize("case", DRAWN)
 def test_each_circle_has_its_units_activation_and_delta(case: str) -> None:
-    found, root = page_of(config_of(case), sample=1, epoch=2)
+    found, root = page_of_case(case)
     drawn = read_diagram(root)
     values = {e.name: e.value for e in found.sections[0].equations if not e.name.startswith("a_")}
     inputs = {f"X{n}": x for n, x in enumerate(found.step.inputs, 1)}
@@ -95,7 +106,7 @@ def test_each_circle_has_its_units_activation_and_delta(case: str) -> None:
 
 @pytest.mark.parametrize("case", DRAWN)
 def test_each_link_has_its_weight_before_and_after(case: str) -> None:
-    found, root = page_of(config_of(case), sample=1, epoch=2)
+    found, root = page_of_case(case)
     drawn = read_diagram(root)
     weights = {weight["name"]: weight for weight in document(found)["weights"]}
     assert drawn.links.keys() == weights.keys()
@@ -156,19 +167,17 @@ def obstacles_of(root: BeautifulSoup) -> dict[str, Box]:
     return found
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        *(config_of(case) for case in DRAWN),
-        *(
-            make_config({"network.hidden": hidden, "replicates": 1}, {"init": "uniform"})
-            for hidden in ([2, 2], [2, 2, 2], [3, 2], [2, 3], [4, 2], [7], [5])
-        ),
-    ],
-    ids=lambda config: "-".join(map(str, config.layer_sizes)),
-)
-def test_no_label_covers_another_or_a_unit(config: RunConfig) -> None:
-    found, root = page_of(config)
+@pytest.mark.parametrize("case", DRAWN)
+def test_no_label_covers_another_or_a_unit(case: str) -> None:
+    covers_nothing(*page_of_case(case))
+
+
+@pytest.mark.parametrize("hidden", [(2, 2), (2, 2, 2), (3, 2), (2, 3), (4, 2), (7,), (5,)])
+def test_nor_does_it_in_networks_of_other_sizes(hidden: tuple[int, ...]) -> None:
+    covers_nothing(*page_of_hidden(*hidden))
+
+
+def covers_nothing(found: Explanation, root: BeautifulSoup) -> None:
     labels, obstacles = labels_of(root), obstacles_of(root)
     assert len(labels) == len(found.names.all_weights()) <= 30
     pairs = combinations(labels.items(), 2)
@@ -177,17 +186,23 @@ def test_no_label_covers_another_or_a_unit(config: RunConfig) -> None:
     assert [(a, b) for (a, one), (b, other) in covered if overlap(one, other)] == []
 
 
+@cache
+def article_page() -> tuple[Explanation, BeautifulSoup]:
+    return page_of(article())
+
+
 def test_the_articles_weights_change_from_1_to_what_its_equations_give() -> None:
-    _, root = page_of(article())
+    _, root = article_page()
     links = read_diagram(root).links
     kept = {"W11", "W21", "W31", "W12", "W22", "W32"}
     assert links == {name: (1, 1 if name in kept else 0.6) for name in links}
 
 
-@pytest.mark.parametrize("hidden", [[4, 4], [7, 2, 3], [40]])
-def test_weights_that_have_no_room_in_the_diagram_stand_in_tables(hidden: list[int]) -> None:
-    config = make_config({"network.hidden": hidden, "replicates": 1}, {"init": "normal"})
-    found, root = page_of(config)
+@pytest.mark.parametrize("hidden", [(4, 4), (7, 2, 3), (40,)])
+def test_weights_that_have_no_room_in_the_diagram_stand_in_tables(
+    hidden: tuple[int, ...],
+) -> None:
+    found, root = page_of_hidden(*hidden)
     weights = {w["name"]: w for w in document(found)["weights"]}
     seen = {}
     for layer, table in enumerate(root.select("table.weights"), 1):
@@ -211,13 +226,13 @@ def test_weights_that_have_no_room_in_the_diagram_stand_in_tables(hidden: list[i
 
 
 def test_a_diagram_with_labels_needs_no_tables() -> None:
-    _, root = page_of(article())
+    _, root = article_page()
     assert root.svg
     assert root.select("table.weights") == []
 
 
 def test_a_network_too_large_is_not_drawn() -> None:
-    _, root = page_of(make_config({"network.hidden": [40], "replicates": 1}))
+    _, root = page_of_hidden(40)
     assert root.svg is None
     assert root.select("table.weights")
 
@@ -242,19 +257,19 @@ def test_numbers_of_a_diverging_network_fit_its_circles() -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_page_is_well_formed_and_loads_nothing(case: str) -> None:
-    page = FORMATS["html"](explain_step(config_of(case)))
-    opened, closed = (Counter(re.findall(rf"<{end}([a-z0-9]+)", page)) for end in ("", "/"))
+    text = page(case)
+    opened, closed = (Counter(re.findall(rf"<{end}([a-z0-9]+)", text)) for end in ("", "/"))
     alone = {"meta", "br", "circle", "rect", "line"}
     assert {tag: n for tag, n in opened.items() if tag not in alone} == closed
-    assert soup(page).select("html > body circle")
-    assert not re.search(r"(src|href)=|url\(|<script", page)
+    assert soup(text).select("html > body circle")
+    assert not re.search(r"(src|href)=|url\(|<script", text)
 
 
-@pytest.mark.parametrize(("hidden", "n_hints"), [([3], 1), ([4, 4], 3)])
+@pytest.mark.parametrize(("hidden", "n_hints"), [((3,), 1), ((4, 4), 3)])
 def test_what_is_wider_than_a_phone_can_be_scrolled_by_keyboard_and_says_so(
-    hidden: list[int], n_hints: int
+    hidden: tuple[int, ...], n_hints: int
 ) -> None:
-    _, root = page_of(make_config({"network.hidden": hidden, "replicates": 1}))
+    _, root = page_of_hidden(*hidden)
     scrollers = root.select("div.wide")
     assert len(scrollers) >= 2
     assert all(node["tabindex"] == "0" and node["aria-label"] for node in scrollers)

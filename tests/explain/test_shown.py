@@ -1,10 +1,11 @@
 """What is shown of a step, in each format: every line of it is read back and compared."""
 
 import re
+from functools import cache
 from itertools import groupby
 
 import pytest
-from cases import CASES, article, config_of, diverging, document
+from cases import CASES, article, config_of, diverging, document, explained, page
 from readers import (
     Printed,
     Reading,
@@ -64,17 +65,22 @@ def shortened(text: str) -> str:
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("format_name", READERS)
 def test_all_of_it_stands_in_a_file(format_name: str, case: str) -> None:
-    found = explain_step(config_of(case), sample=2, epoch=1)
-    assert READERS[format_name](FORMATS[format_name](found)) == expected(found)
+    found = explained(case)
+    text = page(case) if format_name == "html" else FORMATS[format_name](found)
+    assert READERS[format_name](text) == expected(found)
 
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("width", [80, 200])
 def test_all_of_it_stands_on_a_terminal_of_any_width(width: int, case: str) -> None:
-    found = explain_step(config_of(case), sample=1, epoch=1)
-    text = as_text(found, width)
+    text = printed(case, width)
     assert max(map(len, text.splitlines())) <= width
-    assert squeeze(text) == squeeze("".join(stream(expected(found))))
+    assert squeeze(text) == squeeze("".join(stream(expected(explained(case)))))
+
+
+@cache
+def printed(case: str, width: int) -> str:
+    return as_text(explained(case), width)
 
 
 def stream(reading: Reading) -> list[str]:
@@ -101,7 +107,7 @@ def test_the_articles_table_stands_in_every_format() -> None:
 
 
 def test_rounded_numbers_are_those_of_the_result() -> None:
-    equations = explain_step(config_of("momentum"), epoch=2).all_equations
+    equations = explained("momentum").all_equations
     for equation in equations:
         rounded = equation.formula
         for symbol, value in equation.values.items():
@@ -112,15 +118,15 @@ def test_rounded_numbers_are_those_of_the_result() -> None:
 
 
 def test_an_identity_says_once_that_something_is_1() -> None:
-    page = FORMATS["html"](explain_step(article()))
-    rows = {name: parts for *_, section in read_page(page).sections for name, *parts in section}
+    shown = read_page(FORMATS["html"](explain_step(article())))
+    rows = {name: parts for *_, section in shown.sections for name, *parts in section}
     assert rows["f′(a_Z1)"] == ["= 1"]
     assert rows["Z1"] == ["= a_Z1", "= 1"]
     assert rows["a_Z1"] == ["= W10·X0 + W11·X1 + W12·X2", "= 1·1 + 1·0 + 1·0", "= 1"]
 
 
 def test_a_long_sum_is_shortened_for_readers_and_whole_in_json() -> None:
-    found = explain_step(config_of("more than 20 samples"))
+    found = explained("more than 20 samples")
     text = read_markdown(FORMATS["md"](found))
     [[_, symbols, numbers, _]] = [
         row for *_, rows in text.sections for row in rows if row[0] == "∂L/∂W10"
@@ -139,7 +145,7 @@ def test_a_long_sum_is_shortened_for_readers_and_whole_in_json() -> None:
 
 
 def test_numbers_in_json_read_back_as_the_same_doubles() -> None:
-    found = explain_step(config_of("momentum"), epoch=2)
+    found = explained("momentum")
     written = [e["value"] for section in document(found)["sections"] for e in section["equations"]]
     assert written == [equation.value for equation in found.all_equations]
 
@@ -148,9 +154,9 @@ def test_labels_cannot_break_the_page_or_a_table() -> None:
     label = "<script>a|b*"
     config = make_config().model_copy(update={"labels": {"activation": label, "init": "x"}})
     found = explain_step(config)
-    page = FORMATS["html"](found)
-    assert label not in page
-    assert "&lt;script&gt;a|b*" in page
+    shown = FORMATS["html"](found)
+    assert label not in shown
+    assert "&lt;script&gt;a|b*" in shown
     assert "\\<script>a\\|b\\*" in FORMATS["md"](found)
 
 
@@ -159,11 +165,9 @@ BROKEN = re.compile(r"w\[[0-9]+\]\[[0-9]+,(?! [0-9]+\])")
 
 @pytest.mark.parametrize("case", ["depth 2", "depth 2, no bias", "wide"])
 def test_names_of_weights_do_not_break(case: str) -> None:
-    found = explain_step(config_of(case))
     for width in (64, 71, 80, 97):
-        assert not BROKEN.search(as_text(found, width))
-    page = FORMATS["html"](found)
-    for shown in soup(page).select(".equations, .rules, dl"):
+        assert not BROKEN.search(printed(case, width))
+    for shown in soup(page(case)).select(".equations, .rules, dl"):
         assert not re.search(r"\]\[|\[[0-9]+,[ \n]", shown.get_text())
 
 
@@ -184,7 +188,7 @@ def test_a_step_says_what_it_is_a_step_of() -> None:
     assert facts["sample"] == "x = (1, 0), y = (1)"
     assert "batch_gd" in facts["update"]
     assert "3 epochs" in facts["update"]
-    without = dict(explain_step(config_of("no bias")).facts)["network"]
+    without = dict(explained("no bias").facts)["network"]
     assert "bias" in without
     assert "bias" not in facts["network"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import CASES, config_of, diverging, document
+from cases import CASES, config_of, diverging, document, explained
 from runs import make_config
 
 from bp_pipeline.arrays import write_arrays
@@ -16,9 +16,10 @@ from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.core.training import train
 from bp_pipeline.ensemble.shards import initial_parameters, setup_of, train_runs
 from bp_pipeline.explain import Explanation, explain_step
+from bp_pipeline.explain.step import Layers, take_step
 
 
-def arrays(explanation: Explanation, key: str) -> dict[str, list[float]]:
+def in_json(explanation: Explanation, key: str) -> dict[str, list[float]]:
     """Read the weights of its JSON into arrays as they are in weight files."""
     found: dict[str, dict[tuple[int, int], float]] = {}
     for weight in document(explanation)["weights"]:
@@ -29,6 +30,10 @@ def arrays(explanation: Explanation, key: str) -> dict[str, list[float]]:
 
 def flat(layers: Mapping[str, np.ndarray], replicate: int) -> dict[str, list[float]]:
     return {name: layer[replicate].ravel().tolist() for name, layer in layers.items()}
+
+
+def named(layers: Layers) -> dict[str, list[float]]:
+    return {f"layer_{n}": layer.ravel().tolist() for n, layer in enumerate(layers, 1)}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -42,15 +47,26 @@ def test_the_weights_are_those_that_training_has(case: str) -> None:
     samples = range(len(config.truth_table.inputs))
     online = config.optimizer.name == "online_gd"
     steps = [
-        explain_step(config, sample=sample, epoch=epoch, replicate=replicate) for sample in samples
+        take_step(config, sample=sample, epoch=epoch, replicate=replicate) for sample in samples
     ]
-    assert arrays(steps[0], "before") == states[0]
-    assert arrays(steps[-1], "after") == states[1]
+    assert named(steps[0].before.weights) == states[0]
+    assert named(steps[-1].block.weights) == states[1]
     for earlier, later in pairwise(steps):
-        expected = arrays(earlier, "after" if online else "before")
-        assert arrays(later, "before") == expected
+        expected = named((earlier.block if online else earlier.before).weights)
+        assert named(later.before.weights) == expected
         if online:
-            assert arrays(later, "velocity_before") == arrays(earlier, "velocity_after")
+            assert named(later.velocity) == named(earlier.new_velocity)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_json_has_the_arrays_of_the_step(case: str) -> None:
+    found = explained(case)
+    step = found.step
+    assert in_json(found, "before") == named(step.before.weights)
+    assert in_json(found, "after") == named(step.block.weights) == named(step.after.weights)
+    assert in_json(found, "gradient") == named(step.block.gradients)
+    assert in_json(found, "velocity_before") == named(step.velocity)
+    assert in_json(found, "velocity_after") == named(step.new_velocity)
 
 
 def test_they_are_those_of_the_compiled_engines_trajectory() -> None:
@@ -58,9 +74,9 @@ def test_they_are_those_of_the_compiled_engines_trajectory() -> None:
     [(_, result)] = train_runs([config])
     assert result.epochs.tolist() == list(range(8))
     for epoch in range(7):
-        found = explain_step(config, sample=3, epoch=epoch, replicate=1)
+        found = take_step(config, sample=3, epoch=epoch, replicate=1)
         layers = {name: result.trajectory[name][:, epoch + 1] for name in result.final_weights}
-        assert arrays(found, "after") == flat(layers, 1)
+        assert named(found.block.weights) == flat(layers, 1)
 
 
 @pytest.mark.parametrize("case", ["batch", "sum", "depth 2", "three samples, two outputs"])
