@@ -41,8 +41,7 @@ N_RUNS = {
 MAPS = {"trainability": 4, "xor_basins": 3, "sohl_dickstein_2024": 2}
 
 
-# What several tests ask for takes seconds to compose.
-composed, configs_of_study = cache(configs_of), cache(study_configs)
+configs_of_study = cache(study_configs)  # what several tests ask for takes seconds to compose
 
 
 @pytest.fixture(autouse=True)
@@ -141,11 +140,15 @@ def test_what_a_readme_tells_to_type_is_accepted(name: str, words: list[str]) ->
         assert arguments == ["--baselines", name]
     elif (program, verb) == ("make", "sweep"):
         assert name == "xor_sweep"
+    elif program == "bp" and arguments in [[f"experiment={study}"] for study in SWEEPS]:
+        study = arguments[0].removeprefix("experiment=")
+        assert verb in (["map"] if study in MAPS else ["train", "explain"])
+        assert configs_of_study(study)
     elif (program, verb) == ("bp", "map"):
         assert map_configs(*arguments)
     else:
         assert (program, verb) in {("bp", "train"), ("bp", "explain")}
-        assert composed(*arguments, program=f"bp {verb}")
+        assert configs_of(*arguments, program=f"bp {verb}")
 
 
 def test_combinations_hold_the_steps_of_the_article() -> None:

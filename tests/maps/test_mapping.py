@@ -21,6 +21,7 @@ from some_maps import drawn, make_map
 from bp_pipeline.arrays import read_arrays, write_arrays
 from bp_pipeline.maps import Map, load_map
 from bp_pipeline.maps.boundary import measure_boundary
+from bp_pipeline.maps.pixels import MapResult
 
 SMALL = ("map.resolution=[32,24]", "training.epochs=40")
 
@@ -147,8 +148,15 @@ def wait_for_a_file(process: subprocess.Popen[str], folder: Path, pattern: str) 
     return list(folder.glob(pattern))
 
 
+@pytest.fixture(scope="module")
+def undisturbed() -> MapResult:
+    """Draw the map below without a stop."""
+    compiled = {"training.epochs": 500, "engine": "compiled"}
+    return drawn(make_map(compiled, resolution=160), threads=2)
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_map_that_was_stopped_goes_on_from_its_shards(tmp_path, number):
+def test_a_map_that_was_stopped_goes_on_from_its_shards(tmp_path, number, undisturbed):
     words = ("map", "map.resolution=160")  # two shards
     process = start(tmp_path, *words)
     kept = wait_for_a_file(process, tmp_path, "mlflow.db.unfinished/*/*.npz")
@@ -160,9 +168,7 @@ def test_a_map_that_was_stopped_goes_on_from_its_shards(tmp_path, number):
     again = run_bp(*words, cwd=tmp_path, code=0)
     assert f"{160**2 - n_kept:,} networks to train" in again.stderr
     assert list((tmp_path / "mlflow.db.unfinished").iterdir()) == []
-    compiled = {"training.epochs": 500, "engine": "compiled"}
-    whole = drawn(make_map(compiled, resolution=160), threads=2)
-    assert loaded(tmp_path).result.result_digest == whole.result_digest
+    assert loaded(tmp_path).result.result_digest == undisturbed.result_digest
 
 
 def test_zooms_are_maps_of_their_own(tmp_path):

@@ -74,7 +74,7 @@ def test_a_pixel_is_the_run_with_its_values(name, tmp_path):
     x, y = AXES[name]
     config = make_map(FIXED, x=x, y=y)
     result = drawn(config)
-    pixels, configs = some_pixels(result.inside("solved"), 100), []
+    pixels, configs = some_pixels(result.inside("solved"), 36), []
     for row, column in pixels:
         given = {}
         if "plane" in x["key"] + y["key"]:
@@ -113,7 +113,7 @@ def test_given_weights_are_a_map_of_their_own(tmp_path):
 
 
 def test_engine_threads_and_shards_change_no_bit():
-    config = make_map({"network.hidden": [2]})
+    config = make_map()
     compiled = config.model_copy(update={"engine": "compiled"})
     digests = {
         drawn(config).result_digest,
