@@ -2,13 +2,12 @@
 
 import json
 import subprocess
-from pathlib import Path
 from typing import Any
 
 from checker import HERE, NODE, needs_node
-from commands import BP
+from commands import run_bp
 
-from bp_pipeline.config.compose import compose
+from bp_pipeline.config.compose import compose_each
 from bp_pipeline.playground.portable import portable_config
 
 STEPS = [
@@ -34,25 +33,27 @@ def test_equations_are_those_of_bp_explain() -> None:
 
 
 def _in_node(steps: list[tuple[str, int, int, int]]) -> list[Equations]:
-    asked = []
-    for overrides, epoch, sample, replicate in steps:
-        [job] = compose([*overrides.split(), "tracking=off"]).jobs
-        place = {"epoch": epoch, "sample": sample, "replicate": replicate}
-        asked.append({"config": portable_config(job.config), **place})
-    found = _output([NODE or "node", HERE / "equations_in_node.mjs"], json.dumps(asked))
-    return [_by_name(equations) for equations in json.loads(found, parse_int=float)]
+    configs = compose_each([overrides.split() for overrides, *_ in steps])
+    asked = [
+        {
+            "config": portable_config(config),
+            "epoch": epoch,
+            "sample": sample,
+            "replicate": replicate,
+        }
+        for config, (_, epoch, sample, replicate) in zip(configs, steps, strict=True)
+    ]
+    command = [NODE or "node", HERE / "equations_in_node.mjs"]
+    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [_by_name(equations) for equations in json.loads(done.stdout, parse_int=float)]
 
 
 def _explained(overrides: str, epoch: int, sample: int, replicate: int) -> Equations:
     flags = f"--epoch {epoch} --sample {sample} --replicate {replicate} --format json".split()
-    document = json.loads(_output([BP, "explain", *overrides.split(), *flags]))
+    explained = run_bp("explain", *overrides.split(), *flags, cwd=HERE, code=0)
+    document = json.loads(explained.stdout)
     return _by_name([e for section in document["sections"] for e in section["equations"]])
-
-
-def _output(command: list[str | Path], text: str = "") -> str:
-    done = subprocess.run(command, input=text, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def _by_name(equations: list[dict[str, Any]]) -> Equations:
