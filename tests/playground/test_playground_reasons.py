@@ -11,7 +11,7 @@ from checker import HERE, NODE, needs_node
 from runs import make_config
 from scipy.optimize import linprog
 
-from bp_pipeline.config.compose import compose
+from bp_pipeline.config.compose import compose_each
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.playground.portable import portable_config
 
@@ -43,13 +43,9 @@ NAMES = [
 ]  # fmt: skip
 
 
-def composed(text: str) -> RunConfig:
-    [job] = compose([*text.split(), "tracking=off"]).jobs
-    return job.config
-
-
 def reasons(asked: list[tuple[str, int]]) -> list[list[dict[str, Any]]]:
-    return reasons_of([(composed(text), n_epochs) for text, n_epochs in asked])
+    configs = compose_each([text.split() for text, _ in asked])
+    return reasons_of([(c, n_epochs) for c, (_, n_epochs) in zip(configs, asked, strict=True)])
 
 
 def reasons_of(asked: list[tuple[RunConfig, int]]) -> list[list[dict[str, Any]]]:
