@@ -48,19 +48,27 @@ def pages_with(vectors: dict[str, Any]) -> dict[str, str]:
     }
 
 
+@pytest.fixture(scope="module")
+def vectors() -> dict[str, Any]:
+    """Add the trainings of two studies to the committed vectors."""
+    found = conformance()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)  # where the weights of `published` are
+        for study in ("tripwire", "published"):
+            jobs = compose([f"experiment={study}", "tracking=off"]).jobs
+            more = training_vectors([job.config for job in jobs])["trainings"]
+            found = {**found, "trainings": found["trainings"] + more}
+    return found
+
+
 @pytest.mark.parametrize("browser", BROWSERS)
 def test_the_module_conforms_and_has_the_digests_of_the_studies(
-    browser: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    browser: str, tmp_path: Path, vectors: dict[str, Any]
 ) -> None:
-    monkeypatch.chdir(ROOT)  # where the weights of `published` are
-    vectors = conformance()
-    for study in ("tripwire", "published"):
-        jobs = compose([f"experiment={study}", "tracking=off"]).jobs
-        more = training_vectors([job.config for job in jobs])["trainings"]
-        vectors = {**vectors, "trainings": vectors["trainings"] + more}
     assert answer_of(browser, pages_with(vectors), "check.html", tmp_path) == []
 
 
+@pytest.mark.heavy  # Node, whose bits both browsers have, trains such configs in test_backprop.py
 @pytest.mark.parametrize("browser", BROWSERS)
 @pytest.mark.untyped
 @some_random_configs
