@@ -3,12 +3,15 @@
 import re
 import shlex
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from playwright.sync_api import Browser, Locator, Page, expect
+from runs import make_config
 
 from bp_pipeline.config.compose import compose
 from bp_pipeline.config.errors import ConfigError
@@ -22,6 +25,7 @@ Open = Callable[..., Page]
 expect.set_options(timeout=60_000)  # milliseconds, for a machine that does much else
 
 
+@cache
 def composed(*overrides: str) -> RunConfig:
     [job] = compose([*overrides, "tracking=off"]).jobs
     return job.config
@@ -90,6 +94,12 @@ def article(open_page: Open) -> Page:
     return open_page(composed(*ARTICLE))
 
 
+@pytest.fixture
+def few(open_page: Open) -> Page:
+    """Open the article's page with so few replicates that they are soon trained."""
+    return open_page(composed(*ARTICLE, "replicates=3"))
+
+
 def test_the_page_is_one_small_file_that_loads_nothing(tmp_path: Path) -> None:
     write_playground(composed(*ARTICLE), tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text("utf-8")
@@ -146,48 +156,48 @@ def test_each_correction_is_a_button(article: Page) -> None:
     assert asked(article).config_digest == composed(*ARTICLE).config_digest
 
 
-def test_epochs_go_forwards_and_back_with_the_same_bits(article: Page) -> None:
-    article.locator("[data-correction='1']").click()
-    equations, timeline = article.locator("#equations"), article.locator("#timeline")
+def test_epochs_go_forwards_and_back_with_the_same_bits(few: Page) -> None:
+    few.locator("[data-correction='1']").click()
+    equations, timeline = few.locator("#equations"), few.locator("#timeline")
     timeline.fill("120")
-    expect(article.locator("#status")).to_contain_text("epoch 120")
+    expect(few.locator("#status")).to_contain_text("epoch 120")
     there = equations.inner_text()
-    article.locator("#step").click()
-    expect(article.locator("#status")).to_contain_text("epoch 121")
+    few.locator("#step").click()
+    expect(few.locator("#status")).to_contain_text("epoch 121")
     assert equations.inner_text() != there
-    article.locator("h1").click()
+    few.locator("h1").click()
     for key in ("ArrowLeft", "ArrowLeft", "ArrowRight"):
-        article.keyboard.press(key)
-    expect(article.locator("#status")).to_contain_text("epoch 120")
+        few.keyboard.press(key)
+    expect(few.locator("#status")).to_contain_text("epoch 120")
     assert equations.inner_text() == there
-    article.evaluate(
-        "for (const id of ['back', 'back', 'step']) document.getElementById(id).click()"
-    )
-    expect(article.locator("#status")).to_contain_text("epoch 119")
-    article.keyboard.press("Home")
-    expect(article.locator("#status")).to_contain_text("epoch 0")
-    article.keyboard.press(" ")
-    expect(article.locator("#play")).to_have_text("Pause")
+    few.evaluate("for (const id of ['back', 'back', 'step']) document.getElementById(id).click()")
+    expect(few.locator("#status")).to_contain_text("epoch 119")
+    few.keyboard.press("Home")
+    expect(few.locator("#status")).to_contain_text("epoch 0")
+    few.keyboard.press(" ")
+    expect(few.locator("#play")).to_have_text("Pause")
     expect(timeline).not_to_have_value("0")
-    article.keyboard.press(" ")
-    expect(article.locator("#play")).to_have_text("Play")
+    few.keyboard.press(" ")
+    expect(few.locator("#play")).to_have_text("Play")
 
 
-def test_a_click_on_a_unit_or_weight_shows_its_equations(article: Page) -> None:
-    article.locator("svg .unit[data-about=Z1]").click()
-    expect(article.locator("#equations")).to_contain_text("W10·X0 + W11·X1 + W12·X2")
-    article.locator("svg .label[data-about=V02]").click()
-    expect(article.locator("#about")).to_have_value("V02")
-    article.get_by_label("Sample 3").check()
-    expect(article.locator("#equations")).to_contain_text("∂L/∂V02")
-    article.get_by_label("Equations of").select_option("W10")
-    expect(article.locator("#equations")).to_contain_text("X0·δ_Z1")
+def test_a_click_on_a_unit_or_weight_shows_its_equations(few: Page) -> None:
+    few.locator("svg .unit[data-about=Z1]").click()
+    expect(few.locator("#equations")).to_contain_text("W10·X0 + W11·X1 + W12·X2")
+    few.locator("svg .label[data-about=V02]").click()
+    expect(few.locator("#about")).to_have_value("V02")
+    few.get_by_label("Sample 3").check()
+    expect(few.locator("#equations")).to_contain_text("∂L/∂V02")
+    few.get_by_label("Equations of").select_option("W10")
+    expect(few.locator("#equations")).to_contain_text("X0·δ_Z1")
 
 
 def test_a_page_that_plays_is_drawn_to_the_end(open_page: Open) -> None:
     """Pictures take turns while it plays; when it stops, all of them are of its last epoch."""
     epochs = 300
-    page = open_page(composed("network.hidden=[16,16]", f"training.epochs={epochs}"))
+    page = open_page(
+        make_config({"network.hidden": [16, 16], "training.epochs": epochs, "replicates": 3})
+    )
     page.get_by_label("epochs/s").select_option("2000")
     page.locator("#play").click()
     expect(page.locator("#status")).to_contain_text(f"epoch {epochs}")
@@ -226,14 +236,15 @@ WRONG_ENTRIES = [
 
 
 def test_a_wrong_entry_is_answered_beside_it_in_the_pipelines_words(open_page: Open) -> None:
-    page = open_page(composed())
+    page = open_page(make_config({"replicates": 3}))
     before = page.locator("#command").inner_text()
     for key, text in WRONG_ENTRIES:
         field = page.locator(f"[data-key='{key}']")
         right = field.input_value()
         enter(page, key, text)
+        value = OverridesParser.create().parse_override(f"{key}={text}").value()
         with pytest.raises(ConfigError) as refused:
-            composed(f"{key}={text}")
+            make_config({key: value})
         told = page.locator(f"[id='{key}-error']")
         expect(told).to_have_text(beside(page, key, str(refused.value)))
         expect(field).to_have_attribute("aria-invalid", "true")
@@ -261,7 +272,7 @@ def beside(page: Page, key: str, message: str) -> str:
 def test_what_an_entry_switches_beside_it_is_said(
     open_page: Open, group: str, option: str, switched: str
 ) -> None:
-    page = open_page(composed(*ARTICLE) if group == "loss" else composed())
+    page = open_page(composed(*(ARTICLE if group == "loss" else []), "replicates=3"))
     other = page.locator(f"[data-key='{switched}']")
     before, label = other.input_value(), page.locator(f"label[for='{switched}']").inner_text()
     page.locator(f"[data-key='{group}']").select_option(option)
@@ -283,7 +294,7 @@ def test_the_reasons_numbers_are_those_that_the_page_shows(article: Page) -> Non
 
 
 def test_nothing_is_promised_of_a_replicate_that_stalls(open_page: Open) -> None:
-    config = composed("network.hidden=[2]", "replicates=30")
+    config = make_config({"network.hidden": [2], "replicates": 30})
     stalled = trained(config).outcome.tolist().index("stalled")
     page = open_page(config)
     digest_of(page)
@@ -314,23 +325,23 @@ def test_what_diverged_is_told_as_such(open_page: Open) -> None:
     assert page.locator("#surface").evaluate(alpha) == 0
 
 
-def test_a_correction_while_it_plays_plays_on(article: Page) -> None:
-    article.get_by_label("epochs/s").select_option("10")
-    article.locator("#play").click()
-    article.locator("[data-correction='1']").click()
-    expect(article.locator("#play")).to_have_text("Pause")
-    expect(article.locator("#timeline")).not_to_have_value("0")
+def test_a_correction_while_it_plays_plays_on(few: Page) -> None:
+    few.get_by_label("epochs/s").select_option("10")
+    few.locator("#play").click()
+    few.locator("[data-correction='1']").click()
+    expect(few.locator("#play")).to_have_text("Pause")
+    expect(few.locator("#timeline")).not_to_have_value("0")
 
 
-def test_inputs_and_bias_units_answer(article: Page) -> None:
-    article.get_by_label("Sample 2").check()
+def test_inputs_and_bias_units_answer(few: Page) -> None:
+    few.get_by_label("Sample 2").check()
     for unit, value in (("X1", "1"), ("X2", "0"), ("X0", "1"), ("Z0", "1")):
-        article.locator(f"svg .unit[data-about={unit}]").click()
-        expect(article.locator("#equations")).to_contain_text(f"its value is {value}")
+        few.locator(f"svg .unit[data-about={unit}]").click()
+        expect(few.locator("#equations")).to_contain_text(f"its value is {value}")
 
 
 def test_it_says_which_updates_came_before_the_equations(open_page: Open) -> None:
-    page = open_page(composed(*ARTICLE))
+    page = open_page(composed(*ARTICLE, "replicates=3"))
     which = page.locator("#of-sample")
     page.get_by_label("Sample 2").check()
     expect(which).to_contain_text("samples 0 to 1")
@@ -339,7 +350,7 @@ def test_it_says_which_updates_came_before_the_equations(open_page: Open) -> Non
 
 
 def test_a_large_network_is_drawn_in_part(open_page: Open) -> None:
-    page = open_page(composed("network.hidden=[1000]", "training.epochs=20000"))
+    page = open_page(make_config({"network.hidden": [1000], "training.epochs": 20000}))
     expect(page.locator("#undrawn")).to_contain_text("1,001")
     assert page.locator("svg .unit").count() < 40
     expect(page.locator("#train")).to_be_visible()
@@ -347,7 +358,7 @@ def test_a_large_network_is_drawn_in_part(open_page: Open) -> None:
 
 
 def test_numbers_fit_their_circles(open_page: Open) -> None:
-    page = open_page(composed(*ARTICLE, "init=uniform", "init.scale=0.0004"))
+    page = open_page(composed(*ARTICLE, "init=uniform", "init.scale=0.0004", "replicates=3"))
     page.get_by_label("Sample 1").check()
     wide = "all => all.map(c => c.parentNode.lastChild.getBBox().width / 2 / c.r.baseVal.value)"
     for epoch in ("0", "3", "300", "2000"):
@@ -357,7 +368,7 @@ def test_numbers_fit_their_circles(open_page: Open) -> None:
 
 
 def test_the_command_is_copied_and_that_is_said(open_page: Open) -> None:
-    page = open_page(composed())
+    page = open_page(make_config({"replicates": 3}))
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.locator("#copy").click()
     expect(page.locator("#copy")).to_have_text("Copied")
@@ -365,13 +376,13 @@ def test_the_command_is_copied_and_that_is_said(open_page: Open) -> None:
     assert page.evaluate("navigator.clipboard.readText()") == command
 
 
-def test_on_a_phone_play_and_outputs_are_seen_after_a_correction(article: Page) -> None:
-    article.set_viewport_size({"width": 400, "height": 800})
-    article.locator("[data-correction='2']").click()
+def test_on_a_phone_play_and_outputs_are_seen_after_a_correction(few: Page) -> None:
+    few.set_viewport_size({"width": 400, "height": 800})
+    few.locator("[data-correction='2']").click()
     for place in ("#play", "#outputs tbody tr:last-child"):
-        expect(article.locator(place)).to_be_in_viewport()
-    article.locator("#to-settings").click()
-    expect(article.locator("[data-key=task]")).to_be_in_viewport()
+        expect(few.locator(place)).to_be_in_viewport()
+    few.locator("#to-settings").click()
+    expect(few.locator("[data-key=task]")).to_be_in_viewport()
 
 
 def test_a_replicate_that_is_not_there_is_refused(article: Page) -> None:
@@ -416,7 +427,7 @@ def test_given_weights_come_with_the_page(open_page: Open) -> None:
 
 
 def test_an_address_is_a_state(open_page: Open) -> None:
-    page = open_page(composed(*ARTICLE))
+    page = open_page(composed(*ARTICLE, "replicates=5"))
     page.locator("[data-key='activation']").select_option("sigmoid")
     enter(page, "network.hidden", "4, 2")
     enter(page, "replicate", "3")
@@ -446,7 +457,7 @@ def recorded_of(config: RunConfig) -> RecordedResult:
 
 
 def test_a_recorded_result_is_compared(open_page: Open) -> None:
-    config = composed("replicates=4", "training.epochs=300")
+    config = make_config({"replicates": 4, "training.epochs": 300})
     recorded = recorded_of(config)
     page = open_page(config, recorded)
     expect(page.locator("#verdict")).to_have_class("identical")
@@ -456,14 +467,14 @@ def test_a_recorded_result_is_compared(open_page: Open) -> None:
 
 
 def test_a_wrong_digest_is_told_as_such(open_page: Open) -> None:
-    config = composed("replicates=4", "training.epochs=300")
+    config = make_config({"replicates": 4, "training.epochs": 300})
     recorded = recorded_of(config)
     page = open_page(config, recorded._replace(digest="0" * 64))
     expect(page.locator("#verdict")).to_have_class("differs")
 
 
 def test_the_first_replicate_and_epoch_that_differ_are_named(open_page: Open) -> None:
-    config = composed("replicates=4", "training.epochs=300", "training.record=10")
+    config = make_config({"replicates": 4, "training.epochs": 300, "training.record": 10})
     recorded = recorded_of(config)
     loss = recorded.arrays["loss"].copy()
     loss[2, 5] = np.nextafter(loss[2, 5], 1)
@@ -478,7 +489,7 @@ def test_the_first_replicate_and_epoch_that_differ_are_named(open_page: Open) ->
 
 def test_it_trains_in_a_frame_without_an_origin(browser: Browser, tmp_path: Path) -> None:
     """As MLflow shows the files of a run."""
-    config = composed("replicates=3", "training.epochs=100")
+    config = make_config({"replicates": 3, "training.epochs": 100})
     write_playground(config, tmp_path / "page.html", recorded_of(config))
     frame = '<iframe sandbox="allow-scripts" src="page.html" width="1200" height="900"></iframe>'
     (tmp_path / "outer.html").write_text(frame, encoding="utf-8")
@@ -493,7 +504,8 @@ def test_it_trains_in_a_frame_without_an_origin(browser: Browser, tmp_path: Path
 def test_a_narrow_screen_shows_all_of_it_to_everyone(
     browser: Browser, tmp_path: Path, scheme: str
 ) -> None:
-    write_playground(composed("network.hidden=[4,4]"), tmp_path / "page.html")
+    config = make_config({"network.hidden": [4, 4], "replicates": 3})
+    write_playground(config, tmp_path / "page.html")
     context = browser.new_context(viewport={"width": 400, "height": 800}, color_scheme=scheme)
     page = context.new_page()
     page.goto((tmp_path / "page.html").as_uri())
@@ -503,8 +515,8 @@ def test_a_narrow_screen_shows_all_of_it_to_everyone(
     context.close()
 
 
-def test_every_control_has_a_name(article: Page) -> None:
-    tree = article.locator("main").aria_snapshot()
+def test_every_control_has_a_name(few: Page) -> None:
+    tree = few.locator("main").aria_snapshot()
     controls = re.findall(r"- (button|combobox|textbox|slider|radio|progressbar|img)\b(.*)", tree)
     assert len(controls) > 25
     assert [kind for kind, rest in controls if '"' not in rest] == []
