@@ -233,6 +233,14 @@ def test_a_range_that_is_turned_round_has_its_values_or_is_refused(
         assert names == meant
 
 
+@pytest.mark.parametrize("options", ["uniform,uniform_small", "choice(uniform,uniform_small)"])
+def test_a_key_that_all_swept_options_have_may_be_set(options: str) -> None:
+    jobs = jobs_of(f"-m init.bound=0.5,0.25 init={options}")
+    found = [(job.config.labels["init"], job.config.init.bound) for job in jobs]
+    assert found == [(o, b) for b in (0.5, 0.25) for o in ("uniform", "uniform_small")]
+    assert "(1 of 2 jobs, the first: init=ones" in refusal("-m init=uniform,ones init.bound=1")
+
+
 def test_params_of_the_sweeper_may_be_typed() -> None:
     assert len(jobs_of("""-m 'hydra.sweeper.params={seed: "0,1"}'""")) == 2
 

@@ -79,6 +79,26 @@ def checked_override(line: str, groups: Collection[str]) -> str:
     return line.lstrip("+") if group in groups else line
 
 
+def first_options(lines: Sequence[str], groups: Collection[str]) -> list[str]:
+    """Return, as overrides, the first option of each swept group of which a key is set.
+
+    Hydra looks for such a key in the config of the sweep itself, from which it leaves out what is
+    swept. A job whose option lacks the key is refused when it is composed.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import ChoiceSweep
+
+    overrides = OverridesParser.create().parse_overrides([*lines])
+    keys = [override.key_or_group for override in overrides]
+    return [
+        f"{override.key_or_group}={next(override.sweep_string_iterator())}"
+        for override in overrides
+        if override.key_or_group in groups
+        and isinstance(override.value(), ChoiceSweep)
+        and any(key.startswith(f"{override.key_or_group}.") for key in keys)
+    ]
+
+
 def check_sweeper(option: str) -> None:
     """Refuse sweepers but ours, wherever this one was chosen: they would train less than asked."""
     if option != "grid":
