@@ -168,7 +168,7 @@ def test_an_experiment_without_axes_needs_a_map():
 def test_a_sweep_over_maps_is_a_map_each():
     maps = "map=initial_weights,learning_rates_by_layer"
     configs = typed("-m", maps, "seed=1,2", "map.resolution=[7,5]")
-    assert {config.map.resolution for config in configs} == {(7, 5)}
+    assert [config.map.resolution for config in configs] == 4 * [[7, 5]]
     drawn = [(config.labels["map"], config.seed) for config in configs]
     assert drawn == [(m, s) for m in ("initial_weights", "learning_rates_by_layer") for s in (1, 2)]
 
