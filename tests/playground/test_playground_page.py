@@ -201,12 +201,14 @@ def test_a_page_that_plays_is_drawn_to_the_end(open_page: Open) -> None:
     page.get_by_label("epochs/s").select_option("2000")
     page.locator("#play").click()
     expect(page.locator("#status")).to_contain_text(f"epoch {epochs}")
+    digest_of(page)  # for what is said of all replicates
     shown = ("#equations", "#outputs", "#diagram", "#why")
     texts = [page.locator(place).text_content() for place in shown]
     surface = page.evaluate("document.getElementById('surface').toDataURL()")
     assert page.locator("#curve").get_attribute("aria-label").endswith(f"epoch {epochs}")
     page.reload()  # its address says which epoch
     expect(page.locator("#status")).to_contain_text(f"epoch {epochs}")
+    digest_of(page)
     assert [page.locator(place).text_content() for place in shown] == texts
     assert page.evaluate("document.getElementById('surface').toDataURL()") == surface
 

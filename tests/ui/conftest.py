@@ -45,7 +45,7 @@ def links(store: Path) -> Iterator[dict[str, str]]:
 def visitor(browser: Browser) -> BrowserContext:
     """Be somebody who has never seen MLflow, at the first page at least."""
     context = browser.new_context(viewport={"width": 1440, "height": 1400})
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)
     return context
 
 
