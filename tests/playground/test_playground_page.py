@@ -201,14 +201,15 @@ def test_a_page_that_plays_is_drawn_to_the_end(open_page: Open) -> None:
     page.get_by_label("epochs/s").select_option("2000")
     page.locator("#play").click()
     expect(page.locator("#status")).to_contain_text(f"epoch {epochs}")
-    digest_of(page)  # for what is said of all replicates
+    why = page.locator("#why")
+    expect(why).to_contain_text("of all 3")  # which train behind what is shown
     shown = ("#equations", "#outputs", "#diagram", "#why")
     texts = [page.locator(place).text_content() for place in shown]
     surface = page.evaluate("document.getElementById('surface').toDataURL()")
     assert page.locator("#curve").get_attribute("aria-label").endswith(f"epoch {epochs}")
     page.reload()  # its address says which epoch
     expect(page.locator("#status")).to_contain_text(f"epoch {epochs}")
-    digest_of(page)
+    expect(why).to_contain_text("of all 3")
     assert [page.locator(place).text_content() for place in shown] == texts
     assert page.evaluate("document.getElementById('surface').toDataURL()") == surface
 
