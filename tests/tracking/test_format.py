@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -52,6 +53,12 @@ def test_summary_metrics_are_those_of_the_result(run: Run, result: RunResult) ->
     assert {name: run.data.metrics[name] for name in expected} == expected
     assert run.data.metrics["optimizer.learning_rate/log10"] == math.log10(5.0)
     assert set(run.data.metrics) == set(module.METRICS)
+
+
+def test_metrics_bear_the_time_in_milliseconds(config: RunConfig, result: RunResult) -> None:
+    before = math.floor(1000 * time.time())
+    logged = [*module.metrics(config, result), *module.metrics_at_once({"runs/expected": 3})]
+    assert all(before <= metric.timestamp <= 1000 * time.time() for metric in logged)
 
 
 def test_copies_of_one_network_have_no_interval(
