@@ -238,7 +238,20 @@ def test_a_key_that_all_swept_options_have_may_be_set(options: str) -> None:
     jobs = jobs_of(f"-m init.bound=0.5,0.25 init={options}")
     found = [(job.config.labels["init"], job.config.init.bound) for job in jobs]
     assert found == [(o, b) for b in (0.5, 0.25) for o in ("uniform", "uniform_small")]
+    assert jobs == jobs_of(f"-m init.bound=0.5,0.25 init=ones init={options}")
     assert "(1 of 2 jobs, the first: init=ones" in refusal("-m init=uniform,ones init.bound=1")
+
+
+@pytest.mark.parametrize("options", ["mine,uniform", "uniform,mine"])
+def test_a_grid_that_a_swept_option_brings_along_is_its_own(
+    options: str, add: Callable[[str, str], None]
+) -> None:
+    init = "init: {name: uniform, bound: 1.0, bias: same, scale: 1.0}"
+    grid = "hydra: {sweeper: {params: {seed: '0,1,2'}}}"
+    add("init/mine.yaml", f"# @package _global_\n{init}\n{grid}")
+    jobs = jobs_of(f"-m --config-dir mine init={options} init.scale=2")
+    labels = [job.config.labels["init"] for job in jobs]
+    assert sorted(labels) == ["mine"] * 3 + ["uniform"]
 
 
 def test_params_of_the_sweeper_may_be_typed() -> None:

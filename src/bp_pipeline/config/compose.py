@@ -22,7 +22,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bp_pipeline.config.errors import ConfigError, closest
 from bp_pipeline.config.keys import conf_folder, default_options, flat
-from bp_pipeline.config.overrides import check_sweeper, checked_override, explain, first_options
+from bp_pipeline.config.overrides import (
+    check_sweeper,
+    checked_override,
+    explain,
+    with_first_options,
+)
 from bp_pipeline.config.run_names import run_names
 from bp_pipeline.config.schema import KEYS, UNDECIDED, RunConfig, parse_config
 
@@ -127,7 +132,7 @@ def compose(
     flags = [word for word in arguments if not _is_override(word)]
     try:
         typed = [checked_override(o, default_options()) for o in [*defaults, *overrides]]
-        spelled = [*first_options(typed, default_options()), *typed]
+        spelled = with_first_options(typed, default_options())
         with redirect_stderr(printed):
             _start_hydra(program, [*flags, *spelled], application)  # its parser wants them apart
     except SystemExit as end:

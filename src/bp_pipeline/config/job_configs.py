@@ -283,16 +283,13 @@ def _grids(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -
     sweeper = _plain(master.hydra.sweeper)
     if not sweeper["grids"]:
         raise ConfigError("`hydra.sweeper.grids` must have a grid, got []. Leave it out.")
-    keys = [override.get_key_element() for override in parser.parse_overrides([*arguments])]
-    # What is set twice is what it is set to last, and stands there.
-    last = [line for n, line in enumerate(arguments) if keys[n] not in keys[n + 1 :]]
     jobs: list[list[str]] = []
     for grid in sweeper["grids"]:
         given = {**(sweeper["params"] or {}), **grid}
         lines = [
             checked_override(f"{key}={values}", default_options()) for key, values in given.items()
         ]
-        parsed = parser.parse_overrides([*lines, *last])
+        parsed = parser.parse_overrides([*lines, *arguments])
         spans = {override.get_key_element(): _span(override) for override in parsed}
         jobs.extend(map(list, itertools.product(*spans.values())))
     return jobs

@@ -7,11 +7,11 @@ composed config is `schema.py`'s to say.
 import re
 import shlex
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from bp_pipeline.config.errors import ConfigError, Keys, no_such_key, suggest
-from bp_pipeline.config.keys import conf_folder, flat
+from bp_pipeline.config.keys import conf_folder, default_values, flat
 
 # Where Hydra names neither what is wrong nor what to do.
 _HYDRA_SAYS = {
@@ -79,24 +79,33 @@ def checked_override(line: str, groups: Collection[str]) -> str:
     return line.lstrip("+") if group in groups else line
 
 
-def first_options(lines: Sequence[str], groups: Collection[str]) -> list[str]:
-    """Return, as overrides, the first option of each swept group of which a key is set.
+def with_first_options(lines: Sequence[str], options: Mapping[str, str]) -> list[str]:
+    """Put before a group's swept options the first one, where the default one lacks a key.
 
-    Hydra looks for such a key in the config of the sweep itself, from which it leaves out what is
-    swept. A job whose option lacks the key is refused when it is composed.
+    Hydra looks for a key that is set in the config of the sweep itself, from which it leaves out
+    what is swept, and so has the default option there. A job whose option lacks the key is refused
+    when it is composed.
+
+    Parameters
+    ----------
+    lines
+        Overrides; only options that they list are seen, none of `glob` and none of a study.
+    options
+        The groups, and the default option of each.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import ChoiceSweep
 
     overrides = OverridesParser.create().parse_overrides([*lines])
-    keys = [override.key_or_group for override in overrides]
-    return [
-        f"{override.key_or_group}={next(override.sweep_string_iterator())}"
-        for override in overrides
-        if override.key_or_group in groups
-        and isinstance(override.value(), ChoiceSweep)
-        and any(key.startswith(f"{override.key_or_group}.") for key in keys)
-    ]
+    known = {*options, *default_values(options)}
+    lacked = {o.key_or_group.partition(".")[0] for o in overrides if o.key_or_group not in known}
+    spelled: list[str] = []
+    for line, override in zip(lines, overrides, strict=True):
+        group = override.key_or_group
+        if group in options and group in lacked and isinstance(override.value(), ChoiceSweep):
+            spelled.append(f"{group}={next(override.sweep_string_iterator())}")
+        spelled.append(line)
+    return spelled
 
 
 def check_sweeper(option: str) -> None:
