@@ -26,6 +26,12 @@ def test_params_are_all_config_keys_as_python_prints_them(run: Run, config: RunC
     assert run.data.params["optimizer.learning_rate"] == "5.0"
 
 
+def test_params_that_runs_share_are_alike_in_all_of_them() -> None:
+    configs = [small_config({"seed": seed}) for seed in (0, 1, 1)]
+    shared = {param.key for param in module.common_params(configs)}
+    assert shared == configs[0].params().keys() - {"seed"}
+
+
 def test_a_value_longer_than_a_param_may_be_is_cut(
     writer: Writer, client: MlflowClient, result: RunResult
 ) -> None:
