@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from bp_pipeline.atomic import replacing
 from bp_pipeline.cli.parsers import Parser
 from bp_pipeline.cli.requested_run import cannot_write, requested_run, run_parser
 from bp_pipeline.config import ConfigError
@@ -78,7 +79,8 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.write(text)
         return 0
     try:
-        chosen.out.write_text(text, encoding="utf-8")
+        with replacing(chosen.out) as new:
+            new.write_text(text, encoding="utf-8")
     except OSError as error:
         raise cannot_write(chosen.out, error) from None
     return 0

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from bp_pipeline.atomic import replacing
 from bp_pipeline.config import Composition, ConfigError, Job
 from bp_pipeline.digests import code_digest, digest_json
 from bp_pipeline.ensemble import ClusterLost, engine_in_use, open_cluster, remarks_on_engines
@@ -256,7 +257,8 @@ def _show(
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for file in (PICTURE, PAGE):
-                shutil.copyfile(Path(made) / file, folder / file)
+                with replacing(folder / file) as new:
+                    shutil.copyfile(Path(made) / file, new)
         except OSError as error:
             raise TrackingError(
                 f"The map cannot be written to {folder}: {error.strerror or error}. "

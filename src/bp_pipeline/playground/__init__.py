@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from bp_pipeline.atomic import replacing
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.playground.page import ARTICLE, RecordedResult, render_playground
 
@@ -24,6 +25,5 @@ def write_playground(
     replicate
         Which network of the run is shown at first, from 0.
     """
-    unfinished = path.with_name(f".{path.name}.part")
-    unfinished.write_text(render_playground(config, recorded, replicate), encoding="utf-8")
-    unfinished.replace(path)
+    with replacing(path) as new:
+        new.write_text(render_playground(config, recorded, replicate), encoding="utf-8")

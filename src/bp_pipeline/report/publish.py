@@ -14,6 +14,7 @@ from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
 
+from bp_pipeline.atomic import replacing
 from bp_pipeline.config import ConfigError
 from bp_pipeline.report import (
     Findings,
@@ -253,7 +254,8 @@ def _copied(made: Path, folder: Path, command: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file in made.iterdir():
-            copyfile(file, folder / file.name)
+            with replacing(folder / file.name) as new:
+                copyfile(file, new)
     except OSError as error:
         raise ConfigError(
             f"The report cannot be written to {folder}: {error.strerror or error}. "

@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from bp_pipeline.atomic import replacing
 from bp_pipeline.config import ConfigError, RunConfig, compose
 from bp_pipeline.config.run_names import run_names
 from bp_pipeline.digests import code_digest
@@ -103,7 +104,8 @@ def write_baseline(study: str, verdicts: Sequence[Verdict]) -> Path | None:
     trained = [verdict for verdict in verdicts if verdict.result_digest is not None]
     path = EXPERIMENTS / study / _FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_text(study, trained), encoding="utf-8")
+    with replacing(path) as new:
+        new.write_text(_text(study, trained), encoding="utf-8")
     return path
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 from rich import box
 from rich.table import Table
 
+from bp_pipeline.atomic import replacing
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult, remarks_on_engines
 from bp_pipeline.maps import MapResult, train_all
@@ -103,7 +104,8 @@ def retrain(cases: Sequence[Case | Verdict], cluster: "DaskCluster | None" = Non
 def write_json(verdicts: Sequence[Verdict], path: Path) -> None:
     """Write a list of objects, one line each."""
     lines = (json.dumps(verdict.as_json(), ensure_ascii=False) for verdict in verdicts)
-    path.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
+    with replacing(path) as new:
+        new.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
 
 
 def print_verdicts(verdicts: Sequence[Verdict]) -> None:

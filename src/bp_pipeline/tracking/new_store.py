@@ -9,12 +9,13 @@ MLflow. Opening a store is left to `store.py`.
 import glob
 import os
 import sqlite3
-import tempfile
 from contextlib import closing, suppress
 from pathlib import Path
 from shutil import copyfile
 
+from bp_pipeline.atomic import replacing
 from bp_pipeline.tracking.server import variables
+from bp_pipeline.tracking.store_tables import mlflow_tables, sql_store
 
 # The query only keeps it apart from any other in-memory database of this process.
 _MEMORY = "sqlite:///:memory:?timeout=20"
@@ -45,15 +46,11 @@ def create(path: Path) -> None:
 
 def _migrate(file: Path) -> None:
     """Make MLflow's tables, and write them to a file without any experiment."""
-    from mlflow.store.tracking.dbmodels.models import SqlExperiment
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-    from sqlalchemy import delete
-
     with variables(_IN_MEMORY, override=True):
-        store = SqlAlchemyStore(_MEMORY, str(file.parent))  # type: ignore[no-untyped-call]
+        store = sql_store(_MEMORY, file.parent)
     try:
         with store.engine.begin() as connection:  # its default one is where the store will be
-            connection.execute(delete(SqlExperiment.__table__))
+            connection.execute(mlflow_tables()["experiments"].delete())
         with closing(sqlite3.connect(file)) as opened, store.engine.connect() as connection:
             connection.connection.driver_connection.backup(opened)  # type: ignore[union-attr]
     finally:
@@ -70,14 +67,12 @@ def _place() -> Path:
 
 def _kept() -> Path | None:
     """Return the empty database that is kept, if there is one and it is whole."""
-    from mlflow.store.db.base_sql_model import Base
-
     with suppress(OSError, RuntimeError, sqlite3.DatabaseError):
         place = _place()
         with closing(sqlite3.connect(f"{place.as_uri()}?mode=ro", uri=True)) as opened:
             [(found,)] = opened.execute("PRAGMA quick_check(1)")
             tables = {name for (name,) in opened.execute("SELECT name FROM sqlite_master")}
-        if found == "ok" and set(Base.metadata.tables) <= tables:
+        if found == "ok" and {*mlflow_tables()} <= tables:
             return place
     return None
 
@@ -87,5 +82,5 @@ def _keep(file: Path) -> None:
     with suppress(OSError, RuntimeError):  # nobody may have a home
         place = _place()
         place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=place.parent) as folder:
-            copyfile(file, Path(folder, place.name)).replace(place)
+        with replacing(place) as new:
+            copyfile(file, new)
