@@ -81,6 +81,7 @@ clean: ## remove caches and build outputs, never runs or reports
 	rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find src tests experiments -name __pycache__ -prune -exec rm -rf {} +
 
+# Modules are compiled when they are first imported: most of what is installed never is.
 # A stamp is the last thing written, so what was interrupted starts over. READY holds the folder's
 # name, because a virtual environment is full of absolute paths: one that was moved is made anew.
 ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
@@ -92,7 +93,7 @@ endif
 		echo "Python 3.11 or newer is needed; $(PYTHON) is not. Name one: make PYTHON=python3.12 ..."; exit 1; } >&2
 	@echo "Installing into .venv (once, a minute or two)"
 	@$(PYTHON) -m venv --clear .venv
-	@$(INSTALL) --require-hashes -r requirements.txt
+	@$(INSTALL) --no-compile --require-hashes -r requirements.txt
 	@touch $@
 
 $(READY): .venv/.pinned pyproject.toml
