@@ -105,6 +105,17 @@ def test_only_tracking_imports_mlflow():
     assert users == {"tracking"}
 
 
+def test_one_module_knows_what_mlflow_keeps_to_itself():
+    users = {path.stem for path in files_of("tracking") if any(
+        name.startswith("mlflow.store.") for name in imported_names(path))}  # fmt: skip
+    assert users == {"store_tables"}
+
+
+def test_nothing_private_of_others_is_imported():
+    private = [name for name in chain(*IMPORTS.values()) if "._" in name.replace(".__", "")]
+    assert not [name for name in private if not name.startswith("bp_pipeline.")]
+
+
 def loaded_by(statement: str) -> set[str]:
     """List the top-level packages that are loaded after a statement, in a new process."""
     code = f"import sys; {statement}; print(*{{name.split('.')[0] for name in sys.modules}})"

@@ -1,8 +1,8 @@
 """Paths as MLflow takes them: URIs of embedded databases, and where artifacts are.
 
 A path may hold what means something else in a URI or in SQL (`%41`, `?x=1`, ` :15`, a quote); here
-is the one place that quotes it. Owns, too, that artifacts are found where the database is now,
-whatever path MLflow wrote down when they were made. How a store is opened is left to `store.py`.
+is the one place that quotes it. Owns, too, which folder a location of MLflow means, wherever the
+database was moved to with it. How a store is opened is left to `store.py`.
 """
 
 import os
@@ -19,17 +19,6 @@ BUSY_DEADLINE = 20.0  # seconds, as long as MLflow waits while another program w
 ARTIFACTS = "mlruns"  # MLflow's own name of the folder beside the database
 
 _PLAIN = re.compile(r"sqlite:///([\w./-]+)")  # where nothing has a meaning of its own
-
-# Where MLflow writes down places of artifacts. It has no call that changes them (its issue 3144),
-# so that this is about its tables: a new one would be left as it is.
-_LOCATIONS = (
-    ("experiments", "artifact_location"),
-    ("runs", "artifact_uri"),
-    ("logged_models", "artifact_location"),
-    ("model_versions", "source"),
-    ("model_versions", "storage_location"),
-    ("trace_tags", "value"),
-)
 
 
 def database_path(uri: str) -> Path:
@@ -118,56 +107,15 @@ class Artifacts:
         for old in self.moved:
             if location.startswith(f"{old}/"):
                 return self.root / location.removeprefix(f"{old}/")
-        return _local(location)
-
-
-def find_artifacts(database: sqlite3.Connection, path: Path) -> Artifacts:
-    """Find out which artifacts have moved together with their database, or were copied with it.
-
-    MLflow's own locations end with the experiment's id. Those in a folder of the same name
-    elsewhere have moved when one of them is here; of a store that holds no runs, when they are no
-    longer there. All others were chosen by somebody, or stayed where they were.
-    """
-    root = path.parent / ARTIFACTS
-    experiments: dict[str, list[str]] = {}
-    for number, location in database.execute(
-        "SELECT experiment_id, artifact_location FROM experiments"
-    ):
-        old, _, name = str(location).rpartition("/")
-        if name == str(number) and old != artifact_location(root) and _local(old) is not None:
-            experiments.setdefault(old, []).append(name)
-    [is_used] = database.execute("SELECT EXISTS (SELECT 1 FROM runs)").fetchone()
-    moved = [
-        old
-        for old, names in experiments.items()
-        if old.endswith(f"/{ARTIFACTS}")
-        and (any((root / name).exists() for name in names) or not (is_used or _exists(old)))
-    ]
-    return Artifacts(root, moved)
-
-
-def write_locations(database: sqlite3.Connection, artifacts: Artifacts) -> None:
-    """Write down where artifacts are now, so that MLflow's own UI and clients find them."""
-    new = artifact_location(artifacts.root)
-    for old in artifacts.moved:
-        for table, column in _LOCATIONS:
-            database.execute(
-                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
-                f"WHERE substr({column}, 1, ?) = ?",
-                (new, len(old) + 1, len(old) + 1, f"{old}/"),
-            )
+        return local_path(location)
 
 
 def _file(path: Path) -> str:
     return f"file:{quote(os.fsencode(path))}"
 
 
-def _local(location: str) -> Path | None:
+def local_path(location: str) -> Path | None:
+    """Return the folder that MLflow's location of artifacts names, or None where it is none."""
     if location.startswith("file:"):
         return Path(unquote(urlsplit(location).path, errors="surrogateescape"))
     return Path(location) if location.startswith("/") else None
-
-
-def _exists(location: str) -> bool:
-    place = _local(location)
-    return place is not None and place.exists()

@@ -29,21 +29,24 @@ from bp_pipeline.tracking.paths import (
     ARTIFACTS,
     BUSY_DEADLINE,
     Artifacts,
-    artifact_location,
     connect,
     database_path,
     database_uri,
-    find_artifacts,
     readable_uri,
-    write_locations,
 )
 from bp_pipeline.tracking.server import ask, variables
-from bp_pipeline.tracking.store_tables import Tables, find_tables
+from bp_pipeline.tracking.store_tables import (
+    Tables,
+    find_artifacts,
+    find_tables,
+    mlflow_tables,
+    sql_store,
+    write_locations,
+)
 from bp_pipeline.tracking.transaction import Transactions
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
     from sqlalchemy import Engine
 
 DEFAULT_URI = "sqlite:///mlflow.db"  # MLflow's own, which plain `mlflow ui` reads
@@ -200,7 +203,7 @@ def _open_to_write(path: Path, experiment: str, opened: ExitStack) -> Store:
             database.execute("BEGIN IMMEDIATE")  # fails where the file cannot be written
             write_locations(database, find_artifacts(database, path))
             database.execute("COMMIT")
-        store = _sql_store(uri, path)
+        store = sql_store(uri, path.parent / ARTIFACTS)
         opened.callback(store.engine.dispose)
         event.listen(store.engine, "connect", _flush_at_checkpoints)
         store.engine.dispose()  # so that all connections are made from here on
@@ -248,7 +251,7 @@ def _open_to_read(path: Path, experiment: str, opened: ExitStack) -> Store:
 
         _checked(path, mode).close()
         readable = database_uri(path) if is_ours else readable_uri(path, query)
-        opened.callback(_sql_store(readable, path).engine.dispose)
+        opened.callback(sql_store(readable, path.parent / ARTIFACTS).engine.dispose)
         return MlflowClient(readable)
 
     tables = find_tables(path, mode, experiment)
@@ -288,14 +291,6 @@ def _experiment_id(client: "MlflowClient", name: str, make: Callable[[str], str]
     return str(found.experiment_id)
 
 
-def _sql_store(uri: str, path: Path) -> "SqlAlchemyStore":
-    """Make MLflow's store of a database, whose connections are those of all clients of this URI."""
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    root = artifact_location(path.parent / ARTIFACTS)
-    return SqlAlchemyStore(uri, root)  # type: ignore[no-untyped-call]
-
-
 def _checked(path: Path, query: dict[str, str]) -> sqlite3.Connection:
     """Ask SQLite itself, because MLflow tries for minutes to open what is no database.
 
@@ -306,12 +301,10 @@ def _checked(path: Path, query: dict[str, str]) -> sqlite3.Connection:
     sqlite3.Error
         Where the file cannot be opened, or is no database.
     """
-    from mlflow.store.db.base_sql_model import Base
-
     database = connect(path, query, BUSY_DEADLINE)
     try:
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
-        missing = set(Base.metadata.tables) - tables
+        missing = {*mlflow_tables()} - tables
         if missing:
             raise TrackingError(
                 f"{path} lacks {len(missing)} of MLflow's tables: another version of MLflow made "

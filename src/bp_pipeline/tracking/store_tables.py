@@ -2,8 +2,9 @@
 
 MLflow takes seconds to import, and its client makes objects of every param, metric and tag, which
 takes milliseconds a run. Where the tables are known they are read as they are, and only what is
-asked for. The tables are no interface of MLflow's: `TESTED_REVISIONS` names those versions that
-this, and `transaction.py`, were tested with. What MLflow's client reads is what a test compares.
+asked for. They are no interface of MLflow's: all that this package knows of them by name comes from
+here, and `TESTED_REVISIONS` says which versions that was tested with. What MLflow's client reads is
+what a test compares. How rows are written is left to `transaction.py`.
 """
 
 import math
@@ -14,10 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bp_pipeline.tracking.paths import BUSY_DEADLINE, connect, database_path, find_artifacts
+from bp_pipeline.tracking.paths import (
+    ARTIFACTS,
+    BUSY_DEADLINE,
+    Artifacts,
+    artifact_location,
+    connect,
+    database_path,
+    local_path,
+)
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from sqlalchemy import Table
 
 TESTED_REVISIONS = frozenset({"dc11669786a5"})  # of MLflow 3.17, as `mlflow db upgrade` counts them
 
@@ -40,6 +51,17 @@ _VALUES = {
 }
 _POINTS = "SELECT key, step, iif(is_nan, NULL, value) FROM metrics WHERE run_uuid = ?"
 _HAS_TAG = "SELECT EXISTS (SELECT 1 FROM experiment_tags WHERE experiment_id = ? AND key = ?)"
+
+# Where MLflow writes down places of artifacts. It has no call that changes them (its issue 3144),
+# so that this is about its tables: a new one would be left as it is.
+_LOCATIONS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+    ("trace_tags", "value"),
+)
 
 Points = Mapping[str, Sequence[tuple[int, float]]]  # by the names of metrics: steps and values
 
@@ -69,6 +91,29 @@ def of_mlflow(run: "Run") -> Recorded:
         info.run_id, info.run_name, info.status, info.start_time, info.artifact_uri,
         info.lifecycle_stage, info.experiment_id, data.tags, data.params, data.metrics,
     )  # fmt: skip
+
+
+def sql_store(uri: str, folder: Path) -> "SqlAlchemyStore":
+    """Make MLflow's store of a database, whose connections are those of all clients of this URI.
+
+    Parameters
+    ----------
+    uri
+        Of the database.
+    folder
+        Where new experiments keep their artifacts.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    return SqlAlchemyStore(uri, artifact_location(folder))  # type: ignore[no-untyped-call]
+
+
+def mlflow_tables() -> "Mapping[str, Table]":
+    """Return the tables that this version of MLflow makes, by name, as SQLAlchemy takes them."""
+    from mlflow.store.db.base_sql_model import Base
+    from mlflow.store.tracking import sqlalchemy_store  # noqa: F401  (Base knows what it imports)
+
+    return Base.metadata.tables
 
 
 @dataclass(frozen=True)
@@ -165,6 +210,43 @@ def find_tables(path: Path, query: Mapping[str, str], experiment: str) -> Tables
     return Tables(path, query, str(found[0][0])) if is_known else None
 
 
+def find_artifacts(database: sqlite3.Connection, path: Path) -> Artifacts:
+    """Find out which artifacts have moved together with their database, or were copied with it.
+
+    MLflow's own locations end with the experiment's id. Those in a folder of the same name
+    elsewhere have moved when one of them is here; of a store that holds no runs, when they are no
+    longer there. All others were chosen by somebody, or stayed where they were.
+    """
+    root = path.parent / ARTIFACTS
+    experiments: dict[str, list[str]] = {}
+    for number, location in database.execute(
+        "SELECT experiment_id, artifact_location FROM experiments"
+    ):
+        old, _, name = str(location).rpartition("/")
+        if name == str(number) and old != artifact_location(root) and local_path(old) is not None:
+            experiments.setdefault(old, []).append(name)
+    [is_used] = database.execute("SELECT EXISTS (SELECT 1 FROM runs)").fetchone()
+    moved = [
+        old
+        for old, names in experiments.items()
+        if old.endswith(f"/{ARTIFACTS}")
+        and (any((root / name).exists() for name in names) or not (is_used or _exists(old)))
+    ]
+    return Artifacts(root, moved)
+
+
+def write_locations(database: sqlite3.Connection, artifacts: Artifacts) -> None:
+    """Write down where artifacts are now, so that MLflow's own UI and clients find them."""
+    new = artifact_location(artifacts.root)
+    for old in artifacts.moved:
+        for table, column in _LOCATIONS:
+            database.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                f"WHERE substr({column}, 1, ?) = ?",
+                (new, len(old) + 1, len(old) + 1, f"{old}/"),
+            )
+
+
 def finished_sweep(
     uri: str, experiment: str, sweep_digest: str, code_digest: str
 ) -> tuple[str, list[Recorded]] | None:
@@ -204,3 +286,8 @@ def _by_run(rows: Iterable[tuple[str, str, Any]]) -> dict[str, dict[str, Any]]:
     for run_id, key, value in rows:
         values.setdefault(run_id, {})[key] = math.nan if value is None else value
     return values
+
+
+def _exists(location: str) -> bool:
+    place = local_path(location)
+    return place is not None and place.exists()

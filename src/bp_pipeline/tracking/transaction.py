@@ -1,4 +1,4 @@
-"""Many ended runs in one transaction: into the tables of MLflow's own models, as its store does.
+"""Many ended runs in one transaction: into MLflow's own tables, as its store does.
 
 MLflow's client writes a run in a dozen transactions and one row at a time through the ORM, which
 takes most of a sweep's time. Here the same rows of many runs are inserted together, after their
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bp_pipeline.tracking.ended_run import EndedRun
+from bp_pipeline.tracking.store_tables import mlflow_tables
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
@@ -69,13 +70,12 @@ class Transactions:
 
     def remove_half_written(self) -> None:
         """Remove the files of runs that were broken off before their rows were there."""
-        from mlflow.store.tracking.dbmodels.models import SqlRun
         from sqlalchemy import select
 
         if not self.journal.exists():
             return
         begun = _RUN_ID.findall(self.journal.read_text())
-        run_id_column = SqlRun.__table__.c.run_uuid
+        run_id_column = mlflow_tables()["runs"].c.run_uuid
         whole = select(run_id_column).where(run_id_column.in_(begun))
         with self.engine.connect() as connection:
             recorded = {*connection.scalars(whole)}
@@ -87,20 +87,19 @@ class Transactions:
         return self.artifacts / run_id
 
     def _insert(self, connection: "Connection", runs: Mapping[str, EndedRun]) -> None:
-        from mlflow.store.tracking.dbmodels import models
-
         end_time = int(time.time() * 1000)
         points = [_metric_rows(*run) for run in runs.items()]
-        rows: list[tuple[Any, _Rows]] = [
-            (models.SqlRun, [self._run_row(*run, end_time) for run in runs.items()]),
-            (models.SqlTag, [row for run in runs.items() for row in _tag_rows(*run)]),
-            (models.SqlParam, [row for run in runs.items() for row in _param_rows(*run)]),
-            (models.SqlMetric, [row for of_run in points for row in of_run]),
-            (models.SqlLatestMetric, [row for of_run in points for row in _latest(of_run)]),
+        rows: list[tuple[str, _Rows]] = [
+            ("runs", [self._run_row(*run, end_time) for run in runs.items()]),
+            ("tags", [row for run in runs.items() for row in _tag_rows(*run)]),
+            ("params", [row for run in runs.items() for row in _param_rows(*run)]),
+            ("metrics", [row for of_run in points for row in of_run]),
+            ("latest_metrics", [row for of_run in points for row in _latest(of_run)]),
         ]
-        for model, some in [*rows, *self._input_rows(connection, runs)]:
+        tables = mlflow_tables()
+        for table, some in [*rows, *self._input_rows(connection, runs)]:
             if some:
-                connection.execute(model.__table__.insert(), some)
+                connection.execute(tables[table].insert(), some)
 
     def _run_row(self, run_id: str, run: EndedRun, end_time: int) -> dict[str, Any]:
         return {
@@ -121,10 +120,8 @@ class Transactions:
 
     def _input_rows(
         self, connection: "Connection", runs: Mapping[str, EndedRun]
-    ) -> list[tuple[Any, _Rows]]:
+    ) -> list[tuple[str, _Rows]]:
         """Return rows of datasets that are new, of which run has which, and of the tags of that."""
-        from mlflow.store.tracking.dbmodels.models import SqlDataset, SqlInput, SqlInputTag
-
         used = [(run_id, dataset) for run_id, run in runs.items() for dataset in run.datasets]
         known = self._known_datasets(connection, (dataset for _, dataset in used))
         new, inputs, tags = dict[str, Any](), _Rows(), _Rows()
@@ -150,16 +147,15 @@ class Transactions:
             tags.extend(
                 {"input_uuid": input_id, "name": tag.key, "value": tag.value} for tag in given.tags
             )
-        return [(SqlDataset, [*new.values()]), (SqlInput, inputs), (SqlInputTag, tags)]
+        return [("datasets", [*new.values()]), ("inputs", inputs), ("input_tags", tags)]
 
     def _known_datasets(
         self, connection: "Connection", used: "Iterable[DatasetInput]"
     ) -> dict[tuple[str, str], str]:
-        from mlflow.store.tracking.dbmodels.models import SqlDataset
         from sqlalchemy import select
 
         digests = {given.dataset.digest for given in used}
-        column = SqlDataset.__table__.c
+        column = mlflow_tables()["datasets"].c
         known = select(column.name, column.digest, column.dataset_uuid).where(
             column.experiment_id == int(self.experiment_id), column.digest.in_(digests)
         )
