@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from bp_pipeline.explain.diagram import DELTA, LINE, RADIUS, change_of, draw, short
 from bp_pipeline.explain.explanation import Explanation
 from bp_pipeline.explain.notation import spell
+from bp_pipeline.templates import page_template
 
+_TEMPLATE = Path(__file__).with_name("page.html.jinja")
 _SHRINKS_TO = 0.85  # of its size, at which a diagram's text of 12 pixels can still be read
 
 
@@ -31,16 +31,7 @@ class WeightTable(NamedTuple):
 
 def render_page(explanation: Explanation, digits: int) -> str:
     """Return the page; numbers put into a formula are rounded to so many digits."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"spell": spell, "whole": _whole}
-    return environment.get_template("page.html.jinja").render(
+    return page_template(_TEMPLATE, spell=spell, whole=_whole).render(
         explanation=explanation,
         diagram=draw(explanation),
         tables=list(_weight_tables(explanation)),

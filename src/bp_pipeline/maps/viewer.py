@@ -20,6 +20,7 @@ from bp_pipeline.core.training import OUTCOMES
 from bp_pipeline.maps.options import INIT_SCALE, LAYER_FACTOR, PLANE_U, PLANE_V, MapConfig
 from bp_pipeline.maps.picture import place
 from bp_pipeline.maps.record import Map
+from bp_pipeline.templates import page_template
 
 _MOST_NETWORKS = 1 << 24  # whose values a page carries
 _X, _Y = "{x}", "{y}"  # where a pixel's values stand in the command
@@ -38,11 +39,6 @@ def write_viewer(path: Path, map_: Map, picture: Path) -> None:
     picture
         The map's PNG.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("bp_pipeline.maps", "."), autoescape=True, undefined=StrictUndefined
-    )
     x, y = map_.config.map.axes()
     data = {
         "keys": [x.key, y.key],
@@ -54,7 +50,7 @@ def write_viewer(path: Path, map_: Map, picture: Path) -> None:
         "command": pixel_command(map_.config, map_.run_id),
         "arrays": _packed(map_),
     }
-    page = environment.get_template("viewer.html.jinja").render(
+    page = page_template(Path(__file__).with_name("viewer.html.jinja")).render(
         map=map_,
         digests={"config": map_.config.config_digest, "result": map_.result.result_digest},
         said=map_.verdict(),

@@ -10,12 +10,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bp_pipeline.config.compose import compose_each
@@ -25,6 +25,7 @@ from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.digests import digest_arrays
 from bp_pipeline.playground.entry_rules import entry_rules
 from bp_pipeline.playground.portable import portable_config
+from bp_pipeline.templates import page_template
 
 _FOLDER = Path(__file__).parent
 _PROGRAM = (  # in an order in which each file follows those that it imports from
@@ -88,15 +89,7 @@ def render_playground(
         f"default-src 'none'; script-src '{_hash(program)}'; style-src '{_hash(style)}'; "
         "worker-src blob:; base-uri 'none'; form-action 'none'"
     )
-    environment = Environment(
-        loader=FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("page.html.jinja").render(
+    return page_template(_FOLDER / "page.html.jinja").render(
         title=run_name(config, ALWAYS),
         is_article=data["start"]["config"] == data["article"]["config"],
         policy=Markup(policy),
@@ -132,7 +125,7 @@ def _json(data: Any) -> str:
 
 
 def _data(config: RunConfig, recorded: RecordedResult | None, replicate: int) -> dict[str, Any]:
-    article, defaults = compose_each([ARTICLE, []])
+    article, defaults = _article_and_defaults()
     return {
         "start": {**_settings(config), "replicate": replicate},
         "article": _settings(article),
@@ -142,6 +135,11 @@ def _data(config: RunConfig, recorded: RecordedResult | None, replicate: int) ->
         "corrections": _CORRECTIONS,
         "recorded": recorded and _comparable(recorded),
     }
+
+
+@cache  # Hydra takes half a second, and a report has a page for each task
+def _article_and_defaults() -> list[RunConfig]:
+    return compose_each([ARTICLE, []])
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:

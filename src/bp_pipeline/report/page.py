@@ -26,6 +26,7 @@ from bp_pipeline.report.notation import (
 from bp_pipeline.report.sections import Outline, TaskPart
 from bp_pipeline.report.sweep_data import CONVERGED, FINAL_LOSS
 from bp_pipeline.report.tables import DETERMINISTIC
+from bp_pipeline.templates import page_template
 from bp_pipeline.tracking.format import unbroken
 
 _OPEN_ROWS = 40  # longer tables are folded
@@ -54,17 +55,7 @@ class DrawnNetwork(NamedTuple):
 
 def write_page(report: Outline, path: Path, playgrounds: Mapping[str, str] | None = None) -> None:
     """Write the page, which links the playground of each task's champion."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("bp_pipeline.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["unbroken"] = unbroken
-    template = environment.get_template("page.html.jinja")
+    template = page_template(Path(__file__).with_name("page.html.jinja"), unbroken=unbroken)
     with figures.drawing():
         parts = [_pictures(part, number) for number, part in enumerate(report.parts)]
     limits = {"open_rows": _OPEN_ROWS, "most_rows": MOST_ROWS, "most_listed": MOST_LISTED}
