@@ -6,8 +6,8 @@ the reader's choice of light or dark.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -18,7 +18,8 @@ from bp_pipeline.explain.notation import spell
 _SHRINKS_TO = 0.85  # of its size, at which a diagram's text of 12 pixels can still be read
 
 
-class WeightTable(NamedTuple):
+@dataclass(frozen=True)
+class WeightTable:
     """A layer's weights: a column for each unit they lead to, a row for each they come from.
 
     A cell has the weight's name, and its value before and after the step in few digits.
