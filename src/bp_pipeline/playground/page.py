@@ -10,8 +10,9 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import yaml
@@ -60,7 +61,8 @@ _CORRECTIONS = [
 ]
 
 
-class RecordedResult(NamedTuple):
+@dataclass(frozen=True)
+class RecordedResult:
     """What a run recorded, for the page to compare its own result with.
 
     Attributes
