@@ -156,10 +156,8 @@ def outputs(run: Run, weights: dict[str, np.ndarray]) -> list[np.ndarray]:
 
 def block_of(run: Run, weights: dict[str, np.ndarray]) -> Block:
     """Return weights of a run in the core's own form, to compute what a run does not record."""
-    inputs, targets = run.config.truth_table
-    return Block(
-        setup_of(run.config).architecture, inputs, targets, join_layers([*weights.values()])
-    )
+    architecture, table = setup_of(run.config).architecture, run.config.truth_table
+    return Block(architecture, table.inputs, table.targets, join_layers([*weights.values()]))
 
 
 def fill(folder: Path, **parts: str | pd.DataFrame) -> None:

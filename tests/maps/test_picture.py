@@ -94,10 +94,11 @@ def test_pixels_are_copied_not_resampled(tmp_path, columns, rows):
     with Image.open(path) as picture:
         drawn = np.asarray(picture.convert("RGB"))
         assert picture.text == {"Command": "bp map", "Comment": "θ₀"}
-    left, top, enlarged = place(columns, rows)
-    expected = painting.pixels[::-1].repeat(enlarged, axis=0).repeat(enlarged, axis=1)
+    at = place(columns, rows)
+    expected = painting.pixels[::-1].repeat(at.enlarged, axis=0).repeat(at.enlarged, axis=1)
     height, width = expected.shape[:2]
-    np.testing.assert_array_equal(drawn[top : top + height, left : left + width], expected)
+    there = drawn[at.top : at.top + height, at.left : at.left + width]
+    np.testing.assert_array_equal(there, expected)
 
 
 def test_a_window_of_a_few_ulp_can_be_drawn(tmp_path):

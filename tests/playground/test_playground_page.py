@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -472,7 +473,7 @@ def test_a_recorded_result_is_compared(open_page: Open) -> None:
 def test_a_wrong_digest_is_told_as_such(open_page: Open) -> None:
     config = make_config({"replicates": 4, "training.epochs": 300})
     recorded = recorded_of(config)
-    page = open_page(config, recorded._replace(digest="0" * 64))
+    page = open_page(config, replace(recorded, digest="0" * 64))
     expect(page.locator("#verdict")).to_have_class("differs")
 
 
@@ -482,7 +483,7 @@ def test_the_first_replicate_and_epoch_that_differ_are_named(open_page: Open) ->
     loss = recorded.arrays["loss"].copy()
     loss[2, 5] = np.nextafter(loss[2, 5], 1)
     loss[3, 0] = 7
-    wrong = recorded._replace(digest="0" * 64, arrays={**recorded.arrays, "loss": loss})
+    wrong = replace(recorded, digest="0" * 64, arrays={**recorded.arrays, "loss": loss})
     page = open_page(config, wrong)
     verdict = page.locator("#verdict")
     expect(verdict).to_have_class("differs")

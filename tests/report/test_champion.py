@@ -122,8 +122,8 @@ def test_the_model_computes_what_the_trained_network_does(
 ) -> None:
     changes = {"network.hidden": [4, 3], "network.bias": bias, "replicates": 3}
     config = make_config(changes, {"activation": activation, "init": "normal", "task": "parity"})
-    setup, parameters = setup_of(config), initial_parameters(config)
-    block = Block(setup.architecture, *config.truth_table, parameters)
+    architecture, table = setup_of(config).architecture, config.truth_table
+    block = Block(architecture, table.inputs, table.targets, initial_parameters(config))
     block.forward()
     layers = {f"layer_{n + 1}": np.moveaxis(w, -1, 0) for n, w in enumerate(block.weights)}
     network = network_of(config, layers, 1)

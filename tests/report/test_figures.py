@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -65,7 +66,7 @@ def test_epochs_are_drawn_in_powers_of_ten() -> None:
 
 
 def test_a_line_ends_where_its_run_does() -> None:
-    lines = [survival([5], 2, 10), survival([5], 2, 1000)._replace(colour=2)]
+    lines = [survival([5], 2, 10), replace(survival([5], 2, 1000), colour=2)]
     svg = survival_panel(lines, 1000, CAPTION)
     short, long = line_of(svg, 1), line_of(svg, 2)
     assert short[:, 0].max() < long[:, 0].max()
@@ -118,14 +119,14 @@ def test_losses_are_on_one_logarithmic_axis_in_all_panels() -> None:
 
 
 def test_a_line_may_have_no_band() -> None:
-    line = survival([2, 3, 5, 8], 8, 100)._replace(colour=0, has_band=False)
+    line = replace(survival([2, 3, 5, 8], 8, 100), colour=0, has_band=False)
     lines, bands = drawn(survival_panel([line], 100, CAPTION), 0)
     assert (len(lines), len(bands)) == (1, 0)
 
 
 def test_lines_can_be_told_apart_without_colours() -> None:
     assert len(set(DASHES[1:])) == len(DASHES) - 1 == N_COLOURS
-    lines = [survival([2, n], 8, 100)._replace(colour=n) for n in range(1, N_COLOURS + 1)]
+    lines = [replace(survival([2, n], 8, 100), colour=n) for n in range(1, N_COLOURS + 1)]
     svg = survival_panel(lines, 100, CAPTION)
     styles = re.findall(r'style="fill: none; ([^"]*); stroke: var\(--line-[1-7]\)', svg)
     assert len({*styles}) == N_COLOURS - 1  # and one that is whole

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import wilcoxon
 
 from bp_pipeline.report.statistics import (
+    PairedTest,
     eta_squared,
     holm,
     kaplan_meier,
@@ -97,8 +98,8 @@ def test_signed_rank_is_scipys(differences: list[int]) -> None:
 @pytest.mark.parametrize("pairs", [[], [1.0, 2.0]])
 def test_pairs_without_a_difference_show_none(pairs: list[float]) -> None:
     values = np.array(pairs)
-    assert signed_rank(values, values) == (0, 1.0)
-    assert mcnemar(values > 0, values > 0) == (0, 1.0)
+    assert signed_rank(values, values) == PairedTest(0, 1.0)
+    assert mcnemar(values > 0, values > 0) == PairedTest(0, 1.0)
 
 
 def test_holm_by_hand() -> None:

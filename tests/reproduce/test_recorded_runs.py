@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -471,7 +472,7 @@ def test_consecutive_seeds_walk_through_the_store(store: Store) -> None:
 def test_a_sample_is_no_row_of_neighbours(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     tracker = RunsToVerify.open(None, "bp_pipeline")
     [known] = tracker.find([store.runs[TANH]])
-    many = [known._replace(run_id=f"{number:032x}") for number in range(100)]
+    many = [replace(known, run_id=f"{number:032x}") for number in range(100)]
     monkeypatch.setattr(tracker, "_find", lambda *_, **__: many)
     drawn = sorted(int(run.run_id, 16) for run in tracker.sample(10, 0))
     assert drawn[-1] - drawn[0] > 30

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,7 @@ def test_only_configs_are_fetched_before_training_and_a_result_is_let_go_once_ju
 
         def noting(case: Case | Verdict) -> Case | Verdict:
             assert isinstance(case, Case)
-            return case._replace(judge=lambda result: _noted(case.judge(result)))
+            return replace(case, judge=lambda result: _noted(case.judge(result)))
 
         def _noted(verdict: Verdict) -> Verdict:
             kept.append(fetched())

@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -118,14 +119,14 @@ def test_tables_say_of_runs_what_mlflows_client_says(
 
 
 def bare(run: Recorded) -> Recorded:
-    return run._replace(params={}, metrics={})
+    return replace(run, params={}, metrics={})
 
 
 def comparable(found: list[Recorded] | Recorded | None) -> list[str]:
     """Write runs such that NaN is NaN, in whatever order their values were read."""
     runs = [found] if isinstance(found, Recorded) else found or []
     return [
-        repr([sorted(part.items()) if isinstance(part, dict) else part for part in run])
+        repr([sorted(v.items()) if isinstance(v, dict) else v for v in vars(run).values()])
         for run in runs
     ]
 

@@ -126,8 +126,8 @@ class RunConfig(keys.Section):
     @property
     def layer_sizes(self) -> tuple[int, ...]:
         """Units of each layer, from input to output, bias units not counted."""
-        inputs, targets = self.truth_table
-        return (inputs.shape[1], *self.network.hidden, targets.shape[1])
+        table = self.truth_table
+        return (table.inputs.shape[1], *self.network.hidden, table.targets.shape[1])
 
     @property
     def draws_nothing(self) -> bool:
@@ -170,8 +170,8 @@ class RunConfig(keys.Section):
         others = {*UNDECIDED, "task", "init", "labels"}
         without: dict[str, Any] = {**dict.fromkeys(others, True), "optimizer": {"layer_factors"}}
         decisive = self.model_dump(exclude=without, exclude_none=True)
-        inputs, targets = self.truth_table
-        decisive["task"] = {"inputs": inputs.tolist(), "targets": targets.tolist()}
+        table = self.truth_table
+        decisive["task"] = {"inputs": table.inputs.tolist(), "targets": table.targets.tolist()}
         given = self._given and {"name": "given", "weights": self._given.digest}
         decisive["init"] = given or self.initializer
         # A factor of 1 changes no bit, and is in no digest of before there were factors.

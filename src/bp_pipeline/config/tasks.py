@@ -5,14 +5,16 @@ Which task a run trains on, and whether its numbers are in range, is decided in 
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
 
-class TruthTable(NamedTuple):
+@dataclass(frozen=True)
+class TruthTable:
     """All samples of a task, in table order: an epoch is one pass over them."""
 
     inputs: Float64[np.ndarray, "sample input"]

@@ -13,11 +13,12 @@ import platform
 import traceback
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib import metadata
 from itertools import islice
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from distributed import CancelledError, Client, KilledWorker, Worker, get_worker
@@ -60,7 +61,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-class _Waiting(NamedTuple):
+@dataclass(frozen=True)
+class _Waiting:
     """A shard on its way: what it is, the future of its result, and how many workers it had."""
 
     shard: Any
@@ -135,18 +137,18 @@ class DaskCluster:
                     again = [*in_flight.values()]
                     self._forget([waiting.future for waiting in again])
                     in_flight.clear()
-                    for shard, _, deaths in again:
-                        send(shard, deaths + 1)
+                    for waiting in again:
+                        send(waiting.shard, waiting.deaths + 1)
                     continue
                 if key not in in_flight:  # one that was sent again
                     continue
-                shard, future, deaths = in_flight.pop(key)
-                result = self._result_of(future)
-                if isinstance(result, KilledWorker) and deaths < _DEATHS:
-                    send(shard, deaths + _DEATHS_IN_DASK)
+                waiting = in_flight.pop(key)
+                shard, result = waiting.shard, self._result_of(waiting.future)
+                if isinstance(result, KilledWorker) and waiting.deaths < _DEATHS:
+                    send(shard, waiting.deaths + _DEATHS_IN_DASK)
                     continue
                 outcome, network_epochs = (result, 0) if isinstance(result, Exception) else result
-                del future, result  # so that workers forget it
+                del waiting, result  # so that workers forget it
                 count(network_epochs)
                 yield shard, outcome
         finally:

@@ -8,7 +8,8 @@ another process: its networks are drawn where they are trained. What training do
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import joblib
 import numpy as np
@@ -35,7 +36,8 @@ _SHARDS_A_THREAD = 4  # or more, so that no worker of a cluster waits long for t
 ProgressCallback = Callable[[int], None]  # takes a number of network-epochs
 
 
-class Draws(NamedTuple):
+@dataclass(frozen=True)
+class Draws:
     """Initial weights of some replicates of a run, as little as it takes to make them anywhere."""
 
     seed: int
@@ -55,7 +57,8 @@ class Draws(NamedTuple):
         return drawn * np.float64(self.scale)
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True)
+class Part:
     """Replicates of one run in a shard, and what they have in common.
 
     Attributes
@@ -83,7 +86,8 @@ class Part(NamedTuple):
         return int(self.replicates.stop - self.replicates.start)
 
 
-class Shard(NamedTuple):
+@dataclass(frozen=True)
+class Shard:
     """A part of an ensemble, ready to be trained anywhere: parts of runs, one after another."""
 
     setup: Setup
@@ -173,7 +177,7 @@ def _train(shard: Shard, advance: ProgressCallback) -> Trained:
 
 def setup_of(config: RunConfig) -> Setup:
     """Return what a run must share with its neighbours in an ensemble."""
-    inputs, targets = config.truth_table
+    table = config.truth_table
     architecture = Architecture(
         layer_sizes=config.layer_sizes,
         bias=config.network.bias,
@@ -186,8 +190,8 @@ def setup_of(config: RunConfig) -> Setup:
     )
     return Setup(
         architecture=architecture,
-        inputs=tuple(map(tuple, inputs.tolist())),
-        targets=tuple(map(tuple, targets.tolist())),
+        inputs=tuple(map(tuple, table.inputs.tolist())),
+        targets=tuple(map(tuple, table.targets.tolist())),
         online=config.optimizer.name == "online_gd",
         epochs=config.training.epochs,
         tolerance=config.training.tolerance,

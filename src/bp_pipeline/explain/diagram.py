@@ -6,7 +6,7 @@ Owns the geometry and the short spelling of numbers. How it looks stands in `pag
 import cmath
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,7 +30,8 @@ _PLACES = sorted((i / 50 for i in range(8, 43)), key=lambda place: abs(place - 0
 Point = tuple[float, float]
 
 
-class Circle(NamedTuple):
+@dataclass(frozen=True)
+class Circle:
     """A unit of the diagram."""
 
     x: float
@@ -41,7 +42,8 @@ class Circle(NamedTuple):
     is_constant: bool
 
 
-class Link(NamedTuple):
+@dataclass(frozen=True)
+class Link:
     """A weight of the diagram, a line, and where along it its label stands."""
 
     x1: float
@@ -78,7 +80,8 @@ class Link(NamedTuple):
         return complex(*self.middle) - direction, complex(*self.middle) + direction
 
 
-class Diagram(NamedTuple):
+@dataclass(frozen=True)
+class Diagram:
     """The network as circles and lines."""
 
     width: float
@@ -140,7 +143,7 @@ def _link(explanation: Explanation, weight: Weight, places: Mapping[str, Point])
 
 def _with_labels(diagram: Diagram) -> Diagram | None:
     """Return a diagram with each label where it covers nothing, None where they have no room."""
-    choices = [[link._replace(place=place) for place in _PLACES] for link in diagram.links]
+    choices = [[replace(link, place=place) for place in _PLACES] for link in diagram.links]
     shape = len(choices), len(_PLACES)
     labels = _segments(link.ends for of_link in choices for link in of_link)
     centres = [complex(circle.x, circle.y) for circle in diagram.circles]
@@ -158,7 +161,7 @@ def _with_labels(diagram: Diagram) -> Diagram | None:
     if chosen is None:
         return None
     links = [of_link[at] for of_link, at in zip(choices, chosen, strict=True)]
-    return diagram._replace(links=links, is_labelled=True)
+    return replace(diagram, links=links, is_labelled=True)
 
 
 def _choose(is_blocked: np.ndarray, clashes: np.ndarray) -> list[int] | None:

@@ -7,7 +7,6 @@ Owns what is told, in which order. The equations come from `derivation.py`, prin
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -23,7 +22,8 @@ from bp_pipeline.tracking import Recorded
 from bp_pipeline.tracking.format import CODE_DIGEST
 
 
-class Change(NamedTuple):
+@dataclass(frozen=True)
+class Change:
     """A number before and after the step."""
 
     name: str

@@ -7,7 +7,6 @@ as far as they go. Which equations a step has is for `derivation.py`.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -18,7 +17,8 @@ _PLUS = " + "
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
-class Weight(NamedTuple):
+@dataclass(frozen=True)
+class Weight:
     """A weight: its name, its place in weight files, and the names of the units at its ends."""
 
     name: str
@@ -153,7 +153,8 @@ class Equation:
         return first, "" if numbers in (symbols, result) else numbers, result
 
 
-class Section(NamedTuple):
+@dataclass(frozen=True)
+class Section:
     """A part of the step; `remark` says what is done in it, `rules` derive what it uses."""
 
     title: str

@@ -6,8 +6,8 @@ the reader's choice of light or dark.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from bp_pipeline.explain.diagram import DELTA, LINE, RADIUS, change_of, draw, short
 from bp_pipeline.explain.explanation import Explanation
@@ -18,7 +18,8 @@ _TEMPLATE = Path(__file__).with_name("page.html.jinja")
 _SHRINKS_TO = 0.85  # of its size, at which a diagram's text of 12 pixels can still be read
 
 
-class WeightTable(NamedTuple):
+@dataclass(frozen=True)
+class WeightTable:
     """A layer's weights: a column for each unit they lead to, a row for each they come from.
 
     A cell has the weight's name, and its value before and after the step in few digits.

@@ -6,21 +6,23 @@ step. Which numbers stand for the symbols is for `derivation.py`.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from bp_pipeline.ensemble import learning_rates
 from bp_pipeline.explain.notation import Weight, shorten, spell, subscript
 from bp_pipeline.explain.step import Step
 
 
-class ActivationFormula(NamedTuple):
+@dataclass(frozen=True)
+class ActivationFormula:
     """An activation in terms of `{a}` and `{slope}`, its derivative in terms of f(a), `{z}`."""
 
     f: str
     derivative: str
 
 
-class LossFormula(NamedTuple):
+@dataclass(frozen=True)
+class LossFormula:
     """A loss of one output and its delta, in terms of `{a}`, `{z}`, `{y}`, and f′(a).
 
     The rule derives the delta in two lines: ∂`{loss}`/∂`{a}` as a chain, and that it is `{delta}`.

@@ -8,9 +8,9 @@ the equations give, why.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
@@ -22,7 +22,8 @@ from bp_pipeline.explain.step import Step
 _FILE = "printed.yaml"
 
 
-class PrintedNumber(NamedTuple):
+@dataclass(frozen=True)
+class PrintedNumber:
     """A number that a source prints, of one quantity or of several that are alike."""
 
     names: tuple[str, ...]

@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from io import StringIO
 from typing import Any
@@ -194,8 +195,8 @@ def as_json(explanation: Explanation) -> str:
         "config_digest": step.config.config_digest,
         "sections": [_section(section) for section in explanation.sections],
         "weights": [_weight(step, weight) for weight in explanation.names.all_weights()],
-        "effect": [change._asdict() for change in explanation.effect],
-        "printed": [entry._asdict() for entry in explanation.printed],
+        "effect": [asdict(change) for change in explanation.effect],
+        "printed": [asdict(entry) for entry in explanation.printed],
         "remarks": explanation.remarks,
     }
     return json.dumps(_finite(document), ensure_ascii=False, indent=1, allow_nan=False) + "\n"

@@ -5,7 +5,6 @@ and what a value of one does to a network, is said in `pixels.py`.
 """
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
@@ -79,7 +78,8 @@ class Axis:
         return float(exp(value) if self.scale == "log" else value)
 
 
-class Plane(NamedTuple):
+@dataclass(frozen=True)
+class Plane:
     """Two directions in the space of weights, of length 1 and at right angles to each other."""
 
     u: Direction

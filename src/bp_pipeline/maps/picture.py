@@ -7,8 +7,9 @@ picture; nothing resamples them.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float64, UInt8
@@ -39,7 +40,8 @@ Mask = Bool[np.ndarray, "y x"]
 Quantity = Float64[np.ndarray, "y x"]
 
 
-class ColourScale(NamedTuple):
+@dataclass(frozen=True)
+class ColourScale:
     """Colours of a quantity between two ends; beyond an end the colour is that of the end."""
 
     title: str
@@ -56,7 +58,8 @@ class ColourScale(NamedTuple):
         return _table(self.colours)[np.round(255 * np.clip(share, 0.0, 1.0)).astype(int)]
 
 
-class Painting(NamedTuple):
+@dataclass(frozen=True)
+class Painting:
     """The colours of a map, row 0 at the low end of y, and the scales that explain them."""
 
     pixels: UInt8[np.ndarray, "y x rgb"]
@@ -109,7 +112,8 @@ def _kinds(
     yield outside, f"not {what}: final loss, nats", DARK, np.maximum(result.final_loss, _LEAST)
 
 
-class Placement(NamedTuple):
+@dataclass(frozen=True)
+class Placement:
     """Where the pixels of a map lie in its picture: their upper left corner and their size."""
 
     left: int
@@ -150,10 +154,11 @@ def write_picture(
     from PIL import Image, PngImagePlugin
 
     pixels = painting.pixels[::-1]  # the low end of y is below
-    left, top, enlarged = place(x.n_pixels, y.n_pixels)
-    pixels = pixels.repeat(enlarged, axis=0).repeat(enlarged, axis=1)
+    at = place(x.n_pixels, y.n_pixels)
+    pixels = pixels.repeat(at.enlarged, axis=0).repeat(at.enlarged, axis=1)
     canvas = _surroundings(painting, pixels.shape[:2], x, y, (title, subtitle))
-    canvas[top : top + len(pixels), left : left + pixels.shape[1]] = pixels
+    rows, columns = pixels.shape[:2]
+    canvas[at.top : at.top + rows, at.left : at.left + columns] = pixels
     info = PngImagePlugin.PngInfo()
     for key, value in text.items():
         info.add_text(key, value)

@@ -98,7 +98,7 @@ class Pixels:
 
         parameters = self.initial[:, replicates] * value_of(INIT_SCALE)
         if self.plane is not None:
-            for key, direction in zip((PLANE_U, PLANE_V), self.plane, strict=True):
+            for key, direction in ((PLANE_U, self.plane.u), (PLANE_V, self.plane.v)):
                 if key in values:
                     parameters = parameters + np.multiply.outer(direction, values[key])
         rate = value_of(LEARNING_RATE)

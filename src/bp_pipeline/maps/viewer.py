@@ -9,6 +9,7 @@ import json
 import shlex
 import zlib
 from collections.abc import Collection
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def write_viewer(path: Path, map_: Map, picture: Path) -> None:
         "y": map_.result.y.tolist(),
         "outcomes": OUTCOMES,
         "replicates": map_.result.n_replicates,
-        "placement": place(x.n_pixels, y.n_pixels)._asdict(),
+        "placement": asdict(place(x.n_pixels, y.n_pixels)),
         "command": pixel_command(map_.config, map_.run_id),
         "arrays": _packed(map_),
     }

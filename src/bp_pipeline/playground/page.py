@@ -10,9 +10,10 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import yaml
@@ -61,7 +62,8 @@ _CORRECTIONS = [
 ]
 
 
-class RecordedResult(NamedTuple):
+@dataclass(frozen=True)
+class RecordedResult:
     """What a run recorded, for the page to compare its own result with.
 
     Attributes

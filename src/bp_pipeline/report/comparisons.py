@@ -5,8 +5,9 @@ the same. The tests themselves are `statistics.py`'s.
 """
 
 from collections.abc import Hashable
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,8 @@ _NEVER = ("task", "replicates")  # groups of keys between whose values no test m
 _FEW, _MOST_TESTS = 6, 300  # values of a key, tests of a family: in more nothing is significant
 
 
-class _Replicates(NamedTuple):
+@dataclass(frozen=True)
+class _Replicates:
     """Replicates of a place: the pair of each, and what came of it; NaN epochs where none did."""
 
     pair: Int64[np.ndarray, " replicate"]

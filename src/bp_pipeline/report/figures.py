@@ -9,8 +9,9 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from html import escape
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,8 @@ from jaxtyping import Float64
 from bp_pipeline.report.statistics import Survival
 
 
-class Line(NamedTuple):
+@dataclass(frozen=True)
+class Line:
     """A run's curve in a panel.
 
     Attributes
@@ -40,7 +42,8 @@ class Line(NamedTuple):
     has_band: bool = True
 
 
-class Caption(NamedTuple):
+@dataclass(frozen=True)
+class Caption:
     """A picture for who cannot see it: ids begin with `name`; a title, and what it shows."""
 
     name: str
@@ -90,19 +93,20 @@ def survival_panel(lines: Sequence[Line], last: int, caption: Caption) -> str:
     A line ends where its run does; the axis ends at `last`.
     """
     figure, axes = _panel(last, "not yet converged, %")
-    for colour, curve, end, has_band in sorted(lines, key=lambda line: line.colour):
+    for line in sorted(lines, key=lambda line: line.colour):
+        curve = line.curve
         if not isinstance(curve, Survival):
             continue
         # Everything begins not converged; 0 takes part on the axis, and so does the last epoch.
-        epochs = np.concatenate([[0], curve.epochs, [end]])
+        epochs = np.concatenate([[0], curve.epochs, [line.last]])
         share, low, high = (
             100 * np.concatenate([[first], values, values[-1:]])
             for first, values in ((1.0, curve.share), (np.nan, curve.low), (np.nan, curve.high))
         )
-        axes.step(epochs, share, where="post", **_look(colour))
-        if np.isfinite(low).any() and has_band:
+        axes.step(epochs, share, where="post", **_look(line.colour))
+        if np.isfinite(low).any() and line.has_band:
             axes.fill_between(
-                epochs, low, high, step="post", color=_LINES[colour], alpha=0.13, linewidth=0
+                epochs, low, high, step="post", color=_LINES[line.colour], alpha=0.13, linewidth=0
             )
     axes.set_ylim(-3, 103)
     return _svg(figure, caption)
@@ -125,7 +129,8 @@ def loss_panel(
         For who cannot see it.
     """
     figure, axes = _panel(last, "loss, nats")
-    for colour, curve, _, has_band in sorted(lines, key=lambda line: line.colour):
+    for line in sorted(lines, key=lambda line: line.colour):
+        curve = line.curve
         if not isinstance(curve, pd.DataFrame):
             continue
         low, median, high = (
@@ -133,9 +138,9 @@ def loss_panel(
             for column in ("loss/p10", "loss/median", "loss/p90")
         )
         epochs = curve["epoch"].to_numpy()
-        axes.plot(epochs, median, **_look(colour))
-        if has_band:
-            axes.fill_between(epochs, low, high, color=_LINES[colour], alpha=0.13, linewidth=0)
+        axes.plot(epochs, median, **_look(line.colour))
+        if line.has_band:
+            axes.fill_between(epochs, low, high, color=_LINES[line.colour], alpha=0.13, linewidth=0)
     axes.set_yscale("log")
     axes.set_ylim(*limits)
     powers = np.arange(np.ceil(np.log10(limits[0])), np.floor(np.log10(limits[1])) + 1)

@@ -5,8 +5,8 @@ look is the template's.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from math import log1p
-from typing import NamedTuple
 
 import pandas as pd
 
@@ -18,14 +18,16 @@ from bp_pipeline.report.tables import DETERMINISTIC, grid
 MOST_ROWS = 24  # that are seen at once; a map of more is parted, or folded
 
 
-class HeatCell(NamedTuple):
+@dataclass(frozen=True)
+class HeatCell:
     """A number on its colour, which is so many percent strong; None for none."""
 
     text: str
     strength: int | None
 
 
-class HeatRow(NamedTuple):
+@dataclass(frozen=True)
+class HeatRow:
     """A setting and its cells, one for each learning rate."""
 
     label: str
@@ -33,7 +35,8 @@ class HeatRow(NamedTuple):
     cells: list[HeatCell]
 
 
-class HeatMaps(NamedTuple):
+@dataclass(frozen=True)
+class HeatMaps:
     """Rates and median epochs of the same runs, titled where there are several such pairs."""
 
     title: str

@@ -6,7 +6,6 @@ and backward pass about them. How they are drawn is `figures.py`'s.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -86,7 +85,8 @@ class Learned:
         return ticks, np.moveaxis(block.outputs[:, 0].reshape(*x.shape, -1), -1, 0)
 
 
-class ShownNetworks(NamedTuple):
+@dataclass(frozen=True)
+class ShownNetworks:
     """The networks to show, and a sentence for each that cannot be read."""
 
     networks: Sequence[Learned]

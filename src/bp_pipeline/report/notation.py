@@ -7,8 +7,9 @@ since MLflow keeps lists as text. How MLflow's runs are named is `config`'s.
 
 import ast
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from math import ceil, floor
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,8 @@ Ordered = TypeVar("Ordered", pd.Series, pd.Index)
 _SortKey = tuple[int, tuple[float, ...], str]
 
 
-class KeyNames(NamedTuple):
+@dataclass(frozen=True)
+class KeyNames:
     """The names of one config key.
 
     Attributes

@@ -5,8 +5,8 @@ styles. Text is escaped wherever it comes from, pictures are the only markup tha
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,8 @@ _SHORT_ROWS = 12  # longer tables may go on on the next sheet of paper
 MOST_LISTED = 1000  # rows of a table; with ten times as many a page would take seconds to open
 
 
-class Panel(NamedTuple):
+@dataclass(frozen=True)
+class Panel:
     """What is shown of one activation, or of what varies instead; None where no curve is drawn."""
 
     title: str
@@ -44,7 +45,8 @@ class Panel(NamedTuple):
     never_converged: bool
 
 
-class DrawnNetwork(NamedTuple):
+@dataclass(frozen=True)
+class DrawnNetwork:
     """One network: a diagram and a surface for each epoch, and its outputs at the end."""
 
     title: str

@@ -66,11 +66,11 @@ def _layer_sizes(run: pd.Series) -> str:
     task = {key: str(run[f"task.{key}"]) for key in keys if pd.notna(run[f"task.{key}"])}
     name = task.pop("name", "")
     try:
-        inputs, targets = truth_table(name, **{key: literal_eval(task[key]) for key in task})
+        table = truth_table(name, **{key: literal_eval(task[key]) for key in task})
         hidden = literal_eval(run["network.hidden"])
     except (SyntaxError, ValueError, TypeError, KeyError):
         return ""
-    return "-".join(map(str, (inputs.shape[1], *hidden, targets.shape[1])))
+    return "-".join(map(str, (table.inputs.shape[1], *hidden, table.targets.shape[1])))
 
 
 def _criterion(findings: Findings) -> str:

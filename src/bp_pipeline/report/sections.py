@@ -5,7 +5,7 @@ section looks is `page.py`'s and `files.py`'s.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -29,7 +29,8 @@ _NO_COMMAND = (
 )
 
 
-class Section(NamedTuple):
+@dataclass(frozen=True)
+class Section:
     """A part of the report.
 
     Attributes
@@ -80,7 +81,8 @@ _DEFINITIONS = Section(
 )  # fmt: skip
 
 
-class TaskPart(NamedTuple):
+@dataclass(frozen=True)
+class TaskPart:
     """What is told of one task: its name, empty where there is one, and the networks drawn."""
 
     name: str
@@ -88,7 +90,8 @@ class TaskPart(NamedTuple):
     shown: ShownNetworks
 
 
-class Outline(NamedTuple):
+@dataclass(frozen=True)
+class Outline:
     """A report but for its pictures; it has no sections where no run has a result."""
 
     title: str
@@ -116,7 +119,7 @@ def outline(findings: Findings) -> Outline:
 
 def _task_sections(number: int, part: TaskPart) -> list[Section]:
     """Put in order what is told of one task."""
-    name, findings, shown = part
+    name, findings, shown = part.name, part.findings, part.shown
     tables = {table.name: table for table in printed_tables(findings)}
     of = f" · {name}" if name else ""
     told = [sentences.winner(findings), sentences.selection_bias(findings)] if name else []
@@ -136,7 +139,7 @@ def _task_sections(number: int, part: TaskPart) -> list[Section]:
         section("loss", "How the loss falls", losses, []),
         section("tests", "What makes the difference", headline, others, "factors", *tests),
     ]
-    if any(shown):
+    if shown.networks or shown.unreadable:
         headline, texts = _networks(shown)
         sections.append(section("networks", "What a network learned", headline, texts))
     return sections

@@ -7,7 +7,7 @@ and the median itself are in `ensemble/result.py`, since runs carry them as metr
 
 import warnings
 from collections.abc import Hashable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -16,7 +16,8 @@ CONFIDENCE = 0.95
 _MOST_TIED = 13  # pairs, some of them tied, up to which SciPy tests exactly
 
 
-class Survival(NamedTuple):
+@dataclass(frozen=True)
+class Survival:
     """Share not yet converged, S(t), as a step function of the epoch.
 
     Attributes
@@ -35,7 +36,8 @@ class Survival(NamedTuple):
     high: Float64[np.ndarray, " step"]
 
 
-class PairedTest(NamedTuple):
+@dataclass(frozen=True)
+class PairedTest:
     """What a test on pairs found: the number of pairs that tell something, and the p-value."""
 
     n: int

@@ -7,6 +7,7 @@ are `comparisons.py`'s, how tables look as text `printed_tables.py`'s.
 
 import ast
 from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -83,7 +84,7 @@ def survivals(sweep: Sweep, run_ids: Sequence[str]) -> Iterator[tuple[str, Survi
         curve = kaplan_meier(*watched[run_id]) if run_id in watched else None
         if curve is not None and run_id in copies:
             none = np.full_like(curve.low, np.nan)
-            curve = curve._replace(low=none, high=none)
+            curve = replace(curve, low=none, high=none)
         yield run_id, curve
 
 

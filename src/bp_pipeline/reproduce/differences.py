@@ -5,7 +5,7 @@ named arrays of `RunResult.arrays`.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,7 +17,8 @@ Arrays = Mapping[str, np.ndarray]
 _SIGN = np.uint64(1 << 63)
 
 
-class Difference(NamedTuple):
+@dataclass(frozen=True)
+class Difference:
     """How two results differ.
 
     Attributes
@@ -54,7 +55,7 @@ def first_difference(stored: Arrays, again: Arrays) -> Difference | None:
         return None
     first = min(differences, key=lambda difference: difference.epoch)
     sizes = [size for difference in differences if (size := difference.largest_ulp) is not None]
-    return first._replace(largest_ulp=max(sizes, default=None))
+    return replace(first, largest_ulp=max(sizes, default=None))
 
 
 def changed_pixels(stored: Arrays, again: Arrays) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import starmap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from rich import box
 from rich.table import Table
@@ -67,13 +67,14 @@ class Verdict:
     def as_json(self) -> dict[str, Any]:
         """Return plain values, the same keys for every verdict."""
         values = asdict(self)
-        del values["difference"]
-        found = self.difference or (None,) * len(Difference._fields)
-        keys = ("first_epoch", "array", "ulp", "largest_ulp", "relative")
-        return {**values, **dict(zip(keys, found, strict=True))}
+        found = values.pop("difference") or {}
+        names = ("array", "ulp", "largest_ulp", "relative")
+        where = {"first_epoch": found.get("epoch"), **{name: found.get(name) for name in names}}
+        return {**values, **where}
 
 
-class Case(NamedTuple):
+@dataclass(frozen=True)
+class Case:
     """A run to be trained again, and who judges the result."""
 
     config: RunConfig

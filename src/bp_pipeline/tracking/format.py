@@ -9,8 +9,9 @@ import getpass
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -128,10 +129,11 @@ def dataset(config: RunConfig) -> "DatasetInput":
     from mlflow.data.numpy_dataset import NumpyDataset
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    inputs, targets = config.truth_table
+    table = config.truth_table
     source = CodeDatasetSource({"mlflow.source.name": "bp_pipeline.config.tasks"})
-    table = NumpyDataset(inputs, source, targets=targets, name=config.params()["task"])
-    return DatasetInput(Dataset(**table.to_dict()), [InputTag("mlflow.data.context", "training")])
+    name = config.params()["task"]
+    made = NumpyDataset(table.inputs, source, targets=table.targets, name=name)
+    return DatasetInput(Dataset(**made.to_dict()), [InputTag("mlflow.data.context", "training")])
 
 
 def runs_table(runs: Iterable[Recorded]) -> "pd.DataFrame":
@@ -215,7 +217,8 @@ def metrics_at_once(values: Mapping[str, float]) -> "list[Metric]":
 # ------------------------------------------------------------------------------------- of a sweep
 
 
-class Account(NamedTuple):
+@dataclass(frozen=True)
+class Account:
     """How many jobs a sweep has, and how many of them ended how.
 
     Attributes
@@ -253,7 +256,7 @@ class Account(NamedTuple):
 
     def metrics(self) -> "list[Metric]":
         """Return `runs/expected`, `runs/finished`, `runs/failed` and `runs/missing`."""
-        counts = {**self._asdict(), "missing": self.missing}
+        counts = {**asdict(self), "missing": self.missing}
         return metrics_at_once({f"runs/{name}": count for name, count in counts.items()})
 
 

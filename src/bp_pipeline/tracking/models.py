@@ -9,9 +9,10 @@ import re
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +26,8 @@ ALIAS = "champion"
 _CODE = Path(__file__).with_name("champion_model.py")
 
 
-class TrainedNetwork(NamedTuple):
+@dataclass(frozen=True)
+class TrainedNetwork:
     """One trained network.
 
     Attributes

@@ -11,7 +11,8 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bp_pipeline.config.errors import without_passwords
 from bp_pipeline.tracking.failures import (
@@ -51,7 +52,8 @@ _FORESTALLED = re.compile(
 _ASKING = threading.Lock()
 
 
-class Problem(NamedTuple):
+@dataclass(frozen=True)
+class Problem:
     """What is wrong with a place, and the one thing to do."""
 
     what: str

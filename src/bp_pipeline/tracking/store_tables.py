@@ -11,9 +11,9 @@ import math
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from bp_pipeline.tracking.paths import (
     ARTIFACTS,
@@ -66,7 +66,8 @@ _LOCATIONS = (
 Points = Mapping[str, Sequence[tuple[int, float]]]  # by the names of metrics: steps and values
 
 
-class Recorded(NamedTuple):
+@dataclass(frozen=True)
+class Recorded:
     """A run as the store has it, without its files; without params and metrics if not asked for.
 
     `start_time` is in milliseconds since 1970.
@@ -80,8 +81,8 @@ class Recorded(NamedTuple):
     lifecycle_stage: str
     experiment_id: str
     tags: Mapping[str, str]
-    params: Mapping[str, str] = {}
-    metrics: Mapping[str, float] = {}
+    params: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 def of_mlflow(run: "Run") -> Recorded:
