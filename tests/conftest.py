@@ -1,5 +1,6 @@
 """What all tests share: machine code of this very source, one browser, no clock, no traces."""
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -85,9 +86,13 @@ def _find_browser(playwright: Playwright) -> str | None:
 
 @pytest.fixture(autouse=True)
 def environment_left_alone() -> Iterator[None]:
-    """Fail a test that leaves a variable for the next one to find."""
-    before = _environment()
+    """Fail a test that leaves a variable for the next one to find; take back a level of logging.
+
+    `hydra.verbose=true` is for the rest of a process: Hydra then composes for its log once more.
+    """
+    before, level = _environment(), logging.root.level
     yield
+    logging.root.setLevel(level)
     assert _environment() == before
 
 
