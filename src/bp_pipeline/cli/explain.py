@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bp_pipeline.atomic import replacing
 from bp_pipeline.cli.parsers import Parser
 from bp_pipeline.cli.requested_run import cannot_write, requested_run, run_parser
 from bp_pipeline.config import ConfigError
 from bp_pipeline.config.errors import suggest
+from bp_pipeline.files import replacing
 
 _PROGRAM = "bp explain"
 _FORMATS = ("terminal", "md", "html", "json")

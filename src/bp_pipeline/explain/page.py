@@ -12,7 +12,7 @@ from pathlib import Path
 from bp_pipeline.explain.diagram import DELTA, LINE, RADIUS, change_of, draw, short
 from bp_pipeline.explain.explanation import Explanation
 from bp_pipeline.explain.notation import spell
-from bp_pipeline.templates import page_template
+from bp_pipeline.files import page_template
 
 _TEMPLATE = Path(__file__).with_name("page.html.jinja")
 _SHRINKS_TO = 0.85  # of its size, at which a diagram's text of 12 pixels can still be read

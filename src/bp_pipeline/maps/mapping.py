@@ -15,10 +15,10 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from bp_pipeline.atomic import replacing
 from bp_pipeline.config import Composition, ConfigError, Job
 from bp_pipeline.digests import code_digest, digest_json
 from bp_pipeline.ensemble import ClusterLost, engine_in_use, open_cluster, remarks_on_engines
+from bp_pipeline.files import replacing
 from bp_pipeline.maps.boundary import describe_zooms, middle_of_boundary
 from bp_pipeline.maps.options import MapConfig, zoomed
 from bp_pipeline.maps.picture import paint, write_picture

@@ -18,10 +18,10 @@ import numpy as np
 from bp_pipeline.config.keys import default_options, default_values
 from bp_pipeline.config.schema import UNDECIDED
 from bp_pipeline.core.training import OUTCOMES
+from bp_pipeline.files import page_template
 from bp_pipeline.maps.options import INIT_SCALE, LAYER_FACTOR, PLANE_U, PLANE_V, MapConfig
 from bp_pipeline.maps.picture import place
 from bp_pipeline.maps.record import Map
-from bp_pipeline.templates import page_template
 
 _MOST_NETWORKS = 1 << 24  # whose values a page carries
 _X, _Y = "{x}", "{y}"  # where a pixel's values stand in the command

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from bp_pipeline.atomic import replacing
 from bp_pipeline.config.schema import RunConfig
+from bp_pipeline.files import replacing
 from bp_pipeline.playground.page import ARTICLE, RecordedResult, render_playground
 
 __all__ = ["ARTICLE", "RecordedResult", "write_playground"]

@@ -24,9 +24,9 @@ from bp_pipeline.config.keys import conf_folder
 from bp_pipeline.config.run_names import ALWAYS, run_name
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.digests import digest_arrays
+from bp_pipeline.files import page_template
 from bp_pipeline.playground.entry_rules import entry_rules
 from bp_pipeline.playground.portable import portable_config
-from bp_pipeline.templates import page_template
 
 _FOLDER = Path(__file__).parent
 _PROGRAM = (  # in an order in which each file follows those that it imports from

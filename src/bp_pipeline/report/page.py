@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bp_pipeline.files import page_template
 from bp_pipeline.report import figures, sentences
 from bp_pipeline.report.figures import Caption, Line
 from bp_pipeline.report.findings import Findings
@@ -26,7 +27,6 @@ from bp_pipeline.report.notation import (
 from bp_pipeline.report.sections import Outline, TaskPart
 from bp_pipeline.report.sweep_data import CONVERGED, FINAL_LOSS
 from bp_pipeline.report.tables import DETERMINISTIC
-from bp_pipeline.templates import page_template
 from bp_pipeline.tracking.format import unbroken
 
 _OPEN_ROWS = 40  # longer tables are folded

@@ -14,8 +14,8 @@ from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
 
-from bp_pipeline.atomic import replacing
 from bp_pipeline.config import ConfigError
+from bp_pipeline.files import replacing
 from bp_pipeline.report import (
     Findings,
     NoChampion,

@@ -14,11 +14,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bp_pipeline.atomic import replacing
 from bp_pipeline.config import ConfigError, RunConfig, compose
 from bp_pipeline.config.run_names import run_names
 from bp_pipeline.digests import code_digest
 from bp_pipeline.ensemble import RunResult
+from bp_pipeline.files import replacing
 from bp_pipeline.maps import MapResult, parse_any
 from bp_pipeline.reproduce.verdicts import Case, Verdict
 from bp_pipeline.tracking.provenance import environment, package_version

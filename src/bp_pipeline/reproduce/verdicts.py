@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from rich import box
 from rich.table import Table
 
-from bp_pipeline.atomic import replacing
 from bp_pipeline.config.schema import RunConfig
 from bp_pipeline.ensemble import RunResult, remarks_on_engines
+from bp_pipeline.files import replacing
 from bp_pipeline.maps import MapResult, train_all
 from bp_pipeline.reproduce.differences import Difference
 from bp_pipeline.terminal import Screen, counted, say, training_progress

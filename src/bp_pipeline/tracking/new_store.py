@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from shutil import copyfile
 
-from bp_pipeline.atomic import replacing
+from bp_pipeline.files import replacing
 from bp_pipeline.tracking.server import variables
 from bp_pipeline.tracking.store_tables import mlflow_tables, sql_store
 

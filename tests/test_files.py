@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from bp_pipeline.atomic import replacing
+from bp_pipeline.files import replacing
 
 
 def test_what_is_broken_off_leaves_the_file_as_it_was(tmp_path):
