@@ -289,7 +289,9 @@ def test_weights_of_a_run_can_start_another(bp: Bp, store: Path, tmp_path: Path)
     assert digest == first.data.tags["bp.result_digest"]
 
 
-@pytest.mark.parametrize("obstacle", ["reports is a file", "nobody reads"])
+@pytest.mark.parametrize(
+    "obstacle", ["reports is a file", pytest.param("nobody reads", marks=pytest.mark.heavy)]
+)
 def test_a_sweep_is_whole_where_its_report_goes_nowhere(obstacle: str, tmp_path: Path) -> None:
     from bp_pipeline.tracking import open_for_reading
 

@@ -49,9 +49,9 @@ SHAPES = [
 COMPILED_IN = [(*kind, *shape) for kind, shape in zip(KINDS, SHAPES, strict=True)]
 COMPILED_IN += [(*KINDS[0], (2, 1), bias) for bias in (True, False)]
 TRAINED = ({}, {"online": True}, {"train_bias": False})
-# Each kind trained in one way, and each way thrice; all of them with `-m heavy`.
+# Each way with one kind, as it takes seconds to compile; all of them with `-m heavy`.
 TURNS = [
-    pytest.param(*kind, how, marks=() if number % 3 == turn else pytest.mark.heavy)
+    pytest.param(*kind, how, marks=() if number == turn else pytest.mark.heavy)
     for number, kind in enumerate(COMPILED_IN)
     for turn, how in enumerate(TRAINED)
 ]

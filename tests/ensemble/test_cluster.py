@@ -158,8 +158,13 @@ def test_workers_stop_what_nobody_waits_for(processes, cluster, tmp_path):
     ("plant", "flags", "reason"),
     [
         (other_core, (), "its code_digest is "),
-        (other_numba, (), "its Numba is 0.1, here it is "),
-        (other_numpy, ("--preload", "another_numpy"), "its NumPy is 2.0.0, here it is "),
+        pytest.param(other_numba, (), "its Numba is 0.1, here it is ", marks=pytest.mark.heavy),
+        pytest.param(
+            other_numpy,
+            ("--preload", "another_numpy"),
+            "its NumPy is 2.0.0, here it is ",
+            marks=pytest.mark.heavy,
+        ),
         (None, ("--memory-limit", "240MiB"), "its 240 MiB of memory have no room for a shard"),
     ],
     ids=["core", "numba", "numpy", "memory"],

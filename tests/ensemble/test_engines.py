@@ -89,8 +89,7 @@ def break_one(cache: Path, kind: str, keep: int) -> Path:
     return file
 
 
-@pytest.mark.parametrize("keep", [0, 100], ids=["empty", "cut"])
-@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+@pytest.mark.parametrize(("kind", "keep"), [("nbi", 100), ("nbc", 0)], ids=["index", "code"])
 def test_a_broken_cache_is_noticed(kind: str, keep: int, cache: Path, tmp_path: Path) -> None:
     shutil.copytree(cache, tmp_path / "copy")
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "copy")}
