@@ -250,6 +250,11 @@ def test_a_run_has_no_axes_of_a_map():
     assert "`bp map`" in refusal({"map": {"x": {"key": "seed"}}})
 
 
+def test_a_slope_that_is_given_is_the_one_that_is_trained_with():
+    for slope in (0.3, 0):
+        assert make_config({"activation.slope": slope}, {"activation": "leaky_relu"}).slope == slope
+
+
 # ------------------------------------------------------------------------------ given weights
 
 
