@@ -16,7 +16,7 @@ from runs import CONF, DEFAULT_OPTIONS, make_config, raw_config
 from bp_pipeline.arrays import read_arrays, write_arrays
 from bp_pipeline.config import ConfigError, RunConfig, parse_config
 from bp_pipeline.config.errors import closest, suggest
-from bp_pipeline.config.schema import KEYS
+from bp_pipeline.config.schema import KEYS, GivenWeights
 from bp_pipeline.core.activations import ACTIVATIONS
 
 NAN, INF = math.nan, math.inf
@@ -303,6 +303,13 @@ def test_given_weights_are_read_once(given_weights, tmp_path):
     assert copy.model_copy(deep=True).config_digest == digest
     with pytest.raises(ValueError, match="read-only"):
         config.given_weights[0][:] = 0
+
+
+def test_given_weights_are_a_value_that_their_digest_names():
+    one, other = (GivenWeights((np.full(2, number),), "a digest") for number in (0.0, 1.0))
+    assert one == other != GivenWeights(one.layers, "another")
+    assert hash(one) == hash(other)
+    assert repr(one) == repr(other)
 
 
 def test_a_run_of_the_past_is_told_where_its_weights_are(given_weights, tmp_path):
