@@ -144,6 +144,13 @@ def test_tags_say_what_was_run(run: Run, parent: str, config: RunConfig, result:
     assert (tags["mlflow.source.name"], tags["mlflow.source.type"]) == ("bp_pipeline", "LOCAL")
 
 
+def test_a_colour_is_the_one_that_mlflow_draws_a_run_in(
+    writer: Writer, client: MlflowClient, config: RunConfig, result: RunResult
+) -> None:
+    run = client.get_run(record(writer, config, result, colour="#4c72b0"))
+    assert run.data.tags["mlflow.runColor"] == "#4c72b0"
+
+
 def test_git_state_becomes_tags(monkeypatch: pytest.MonkeyPatch) -> None:
     state = {"commit": "c" * 40, "dirty": True}
     monkeypatch.setattr(module, "git_state", lambda: state)
