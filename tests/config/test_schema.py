@@ -16,7 +16,7 @@ from runs import CONF, DEFAULT_OPTIONS, make_config, raw_config
 from bp_pipeline.arrays import read_arrays, write_arrays
 from bp_pipeline.config import ConfigError, RunConfig, parse_config
 from bp_pipeline.config.errors import closest, suggest
-from bp_pipeline.config.schema import KEYS
+from bp_pipeline.config.schema import KEYS, GivenWeights
 from bp_pipeline.core.activations import ACTIVATIONS
 
 NAN, INF = math.nan, math.inf
@@ -246,6 +246,15 @@ def test_slope_belongs_to_leaky_relu(option, slope, spelt):
     )
 
 
+def test_a_run_has_no_axes_of_a_map():
+    assert "`bp map`" in refusal({"map": {"x": {"key": "seed"}}})
+
+
+def test_a_slope_that_is_given_is_the_one_that_is_trained_with():
+    for slope in (0.3, 0):
+        assert make_config({"activation.slope": slope}, {"activation": "leaky_relu"}).slope == slope
+
+
 # ------------------------------------------------------------------------------ given weights
 
 
@@ -265,6 +274,11 @@ def given_config(path: Path, changes: dict[str, Any] | None = None) -> RunConfig
 def test_given_weights_count_the_replicates(given_weights):
     assert given_config(given_weights).replicates == 7
     assert given_config(given_weights, {"replicates": 3}).replicates == 7
+
+
+def test_given_weights_of_one_layer_count_the_replicates_too(tmp_path):
+    write_arrays(tmp_path / "weights.npz", {"layer_1": np.ones((5, 3, 1))})
+    assert given_config(tmp_path / "weights.npz", {"network.hidden": []}).replicates == 5
 
 
 def test_given_weights_are_hashed_by_content(given_weights, tmp_path):
@@ -289,6 +303,13 @@ def test_given_weights_are_read_once(given_weights, tmp_path):
     assert copy.model_copy(deep=True).config_digest == digest
     with pytest.raises(ValueError, match="read-only"):
         config.given_weights[0][:] = 0
+
+
+def test_given_weights_are_a_value_that_their_digest_names():
+    one, other = (GivenWeights((np.full(2, number),), "a digest") for number in (0.0, 1.0))
+    assert one == other != GivenWeights(one.layers, "another")
+    assert hash(one) == hash(other)
+    assert repr(one) == repr(other)
 
 
 def test_a_run_of_the_past_is_told_where_its_weights_are(given_weights, tmp_path):
@@ -378,6 +399,14 @@ def test_yaml_keeps_every_value(changes):
 def test_yaml_keeps_labels(tmp_path):
     config = make_config(options={"init": "uniform_small"})
     assert there_and_back(config).labels["init"] == "uniform_small"
+
+
+def test_yaml_has_all_keys_in_their_order_but_those_that_are_null():
+    config = make_config()
+    given = {key: value for key, value in config.params().items() if key not in config.labels}
+    written = yaml.safe_load(config.to_yaml())
+    del written["labels"]
+    assert _keys(written) == [key for key, value in given.items() if value is not None]
 
 
 def test_without_labels_options_go_by_their_names():
@@ -503,10 +532,18 @@ def test_integers_and_floats_of_one_value_have_one_digest(key, integer, options)
     assert one.config_digest == other.config_digest
 
 
-def test_the_digest_is_what_it_always_was():
-    # Of the default config; runs that are recorded are found again by it.
+def test_the_digest_is_what_it_always_was(tmp_path):
+    # Of the default config, and of what is only in the digests of some; runs that are recorded are
+    # found again by it.
     digest = "ab2bfafbff00b5d92e58f6d45c8c4379bfef3a27d480c925793663c6a4586e8c"
     assert make_config().config_digest == digest
+    digest = "9691a8d59b446166a7ef1b213b007cf4f2db080e482a96b70c375db7fcab8759"
+    scaled = make_config({"optimizer.layer_factors": [1, 2], "init.scale": 2})
+    assert scaled.config_digest == digest
+    digest = "d24b0c533c76e4605d17bcdf1f598c08767d7ae585ea71f0745ed2510750f83d"
+    path, (first, second) = tmp_path / "weights.npz", np.split(np.arange(26.0), [18])
+    write_arrays(path, {"layer_1": first.reshape(2, 3, 3), "layer_2": second.reshape(2, 4, 1)})
+    assert given_config(path).config_digest == digest
 
 
 # -------------------------------------------------------------------------------- suggestions

@@ -36,7 +36,7 @@ from setups import (
 
 from bp_pipeline.core import compiled, training
 from bp_pipeline.core.initializers import draw_words, initialize
-from bp_pipeline.core.kinds import compile_
+from bp_pipeline.core.kinds import Kind, compile_
 from bp_pipeline.core.network import Block, evaluate
 from bp_pipeline.digests import digest_arrays
 
@@ -94,6 +94,8 @@ def test_functions_and_layer_sizes_can_be_compiled_in(activation, pair, sizes, b
     kind = {"activation": activation, "loss": pair[0], "output": pair[1]}
     shape = {"layer_sizes": sizes, "bias": bias, **how}
     assert_engines_agree(make_ensemble(20, epochs=20, **kind, **rows, **shape))
+    compiled_kinds = [signature[0].kind for signature in compiled.kernel.signatures]
+    assert Kind(activation, pair[1], pair[0], sizes, bias) in compiled_kinds
 
 
 @pytest.mark.parametrize("online", [False, True], ids=["batch", "online"])
@@ -253,6 +255,7 @@ def test_progress_adds_up_to_all_network_epochs(products_per_call, monkeypatch):
     done: list[int] = []
     ensemble.train_with(compiled.train, progress=done.append)
     assert sum(done) == 40 * 40
+    assert min(done) >= 0
 
 
 def test_what_progress_raises_ends_training():

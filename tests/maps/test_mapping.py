@@ -75,7 +75,9 @@ def test_a_map_is_one_run_with_its_files_and_measures(folder):
 def test_mlflow_describes_a_map(folder):
     map_ = loaded(folder)
     store = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
-    said = store.get_run(map_.run_id).data.tags["mlflow.note.content"]
+    tags = store.get_run(map_.run_id).data.tags
+    assert (tags["bp.kind"], tags["bp.command"]) == ("map", map_.command)
+    said = tags["mlflow.note.content"]
     assert f"solved {100 * map_.metrics['solved/rate']:.1f}\u00a0%" in said  # on one line
     assert said.endswith(map_.verdict()[-1])
 

@@ -1,5 +1,6 @@
 """What MLflow shows of a run, and back: params, metrics, tags, columns."""
 
+import getpass
 import json
 import math
 import time
@@ -17,6 +18,7 @@ from bp_pipeline.digests import code_digest
 from bp_pipeline.ensemble import INTERVALS, RunResult
 from bp_pipeline.tracking import Writer
 from bp_pipeline.tracking import format as module
+from bp_pipeline.tracking.runs_to_verify import disagreement
 
 
 def test_params_are_all_config_keys_as_python_prints_them(run: Run, config: RunConfig) -> None:
@@ -27,9 +29,10 @@ def test_params_are_all_config_keys_as_python_prints_them(run: Run, config: RunC
 
 
 def test_params_that_runs_share_are_alike_in_all_of_them() -> None:
-    configs = [small_config({"seed": seed}) for seed in (0, 1, 1)]
-    shared = {param.key for param in module.common_params(configs)}
-    assert shared == configs[0].params().keys() - {"seed"}
+    for seeds in ((0, 1, 1), (0, 1, 0), (0, 0, 1)):
+        configs = [small_config({"seed": seed}) for seed in seeds]
+        shared = {param.key for param in module.common_params(configs)}
+        assert shared == configs[0].params().keys() - {"seed"}
 
 
 def test_a_value_longer_than_a_param_may_be_is_cut(
@@ -77,19 +80,24 @@ def test_copies_of_one_network_have_no_interval(
     assert set(noisy.data.metrics) == set(module.METRICS)
 
 
-def test_what_is_not_finite_is_not_logged(
-    writer: Writer, client: MlflowClient, config: RunConfig, result: RunResult
-) -> None:
+@pytest.fixture
+def diverged(result: RunResult) -> RunResult:
+    """Let all replicates diverge, after the fourth recorded epoch."""
     n = len(result.final_loss)
     loss = result.loss.copy()
     loss[:, 4:] = np.inf
-    diverged = replace(
+    return replace(
         result,
         loss=loss,
         final_loss=np.full(n, np.inf),
         outcome_code=np.full(n, 2, dtype=np.int8),
         epochs_to_converge=np.full(n, -1),
     )
+
+
+def test_what_is_not_finite_is_not_logged(
+    writer: Writer, client: MlflowClient, config: RunConfig, result: RunResult, diverged: RunResult
+) -> None:
     run_id = record(writer, config, diverged)
     metrics = client.get_run(run_id).data.metrics
     assert "final_loss/median" not in metrics
@@ -97,6 +105,21 @@ def test_what_is_not_finite_is_not_logged(
     assert metrics["diverged/rate"] == 1
     steps = [point.step for point in client.get_metric_history(run_id, "loss/median")]
     assert {0, result.epochs[3]} <= {*steps} <= {*result.epochs[:4].tolist()}
+
+
+def test_files_come_to_what_is_logged_of_copies_and_of_what_diverged(
+    config: RunConfig, result: RunResult, diverged: RunResult
+) -> None:
+    at_once = replace(diverged, loss=np.full_like(diverged.loss, np.inf))
+    copies = small_config(init="ones")
+    runs = [(config, result), (copies, result), (config, diverged), (config, at_once)]
+    for config, result in runs:
+        points: dict[str, list[tuple[int, float]]] = {}
+        for metric in module.metrics(config, result):
+            points.setdefault(metric.key, []).append((metric.step, metric.value))
+        shown = {name: values[-1][1] for name, values in points.items()}
+        tags = module.run_tags(config, None)
+        assert disagreement({**shown, **tags}, config, result, points) == ""
 
 
 def test_more_points_than_a_batch_holds_are_all_logged(
@@ -117,6 +140,15 @@ def test_tags_say_what_was_run(run: Run, parent: str, config: RunConfig, result:
     assert tags["bp.sweep_digest"] == DIGEST
     assert tags["bp.version"]
     assert tags["mlflow.parentRunId"] == parent
+    assert tags["mlflow.user"] == getpass.getuser()
+    assert (tags["mlflow.source.name"], tags["mlflow.source.type"]) == ("bp_pipeline", "LOCAL")
+
+
+def test_a_colour_is_the_one_that_mlflow_draws_a_run_in(
+    writer: Writer, client: MlflowClient, config: RunConfig, result: RunResult
+) -> None:
+    run = client.get_run(record(writer, config, result, colour="#4c72b0"))
+    assert run.data.tags["mlflow.runColor"] == "#4c72b0"
 
 
 def test_git_state_becomes_tags(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,11 +159,18 @@ def test_git_state_becomes_tags(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tags["bp.git_dirty"] == "true"
 
 
+def test_without_git_no_tag_tells_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "git_state", lambda: None)
+    assert not any("git" in tag for tag in module.source_tags.__wrapped__())
+
+
 def test_the_truth_table_is_the_dataset(run: Run) -> None:
     (used,) = run.inputs.dataset_inputs
     assert used.dataset.name == "xor"
     assert json.loads(used.dataset.profile)["features_shape"] == [4, 2]
     assert '\\"shape\\": [-1, 1]' in used.dataset.schema
+    source = json.loads(used.dataset.source)
+    assert source["tags"] == {"mlflow.source.name": "bp_pipeline.config.tasks"}
     assert [(tag.key, tag.value) for tag in used.tags] == [("mlflow.data.context", "training")]
 
 

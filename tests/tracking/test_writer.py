@@ -143,6 +143,8 @@ def test_a_description_begins_with_what_was_found(
     assert parts[1].startswith(f"{account} Trained ")
     assert parts[2] == "again"
     assert parts[1].endswith(" 2.0 s, 5,000,000 network-epochs a second.")
+    speed = {"training/seconds": 2.0, "training/network_epochs_per_second": 5e6}
+    assert client.get_run(parent).data.metrics == speed
 
 
 def test_a_description_that_is_too_long_is_cut_after_a_line(
