@@ -322,6 +322,38 @@ def test_an_altered_metric_is_corrupt(
         assert (name in verdicts[run]["reason"]) == (expected == "corrupt")
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [("seed", "replicates", "training.tolerance"), ("activation", "init", "task")],
+    ids=["values", "options"],
+)
+def test_an_altered_param_is_corrupt(keys: tuple[str, ...], verify: Any, store: Store) -> None:
+    """A number, or the option that a run is named after."""
+    altered = dict(zip((TANH, RELU, "sigmoid"), keys, strict=True))
+    with closing(sqlite3.connect(store.folder / "mlflow.db")) as database:
+
+        def write(values: dict[str, str]) -> None:
+            with database:
+                for run, value in values.items():
+                    where = "WHERE run_uuid = ? AND key = ?"
+                    found = value, store.runs[run], altered[run]
+                    database.execute(f"UPDATE params SET value = ? {where}", found)
+
+        select = "SELECT value FROM params WHERE run_uuid = ? AND key = ?"
+        before = {
+            run: database.execute(select, (store.runs[run], key)).fetchone()[0]
+            for run, key in altered.items()
+        }
+        write(dict.fromkeys(altered, "77"))
+        try:
+            verdicts = verify(*altered)
+        finally:
+            write(before)
+    for run, key in altered.items():
+        assert verdicts[run]["verdict"] == "corrupt"
+        assert f"MLflow's {key} is 77" in verdicts[run]["reason"]
+
+
 def test_a_point_that_no_file_has_is_corrupt(verify: Any, store: Store) -> None:
     """Not even one that is not a number, of an epoch that was not recorded."""
     which = "run_uuid = ? AND key = 'loss/median'", [store.runs[TANH]]

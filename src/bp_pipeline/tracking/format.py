@@ -183,7 +183,7 @@ def shown_params(config: RunConfig) -> dict[str, Any]:
     return {
         key: _number_or_text(str(value))
         for key, value in config.params().items()
-        if "." in key and key.split(".")[0] not in UNDECIDED and key not in config.labels
+        if key.split(".")[0] not in UNDECIDED
     }
 
 
