@@ -118,8 +118,19 @@ def test_files_come_to_what_is_logged_of_copies_and_of_what_diverged(
         for metric in module.metrics(config, result):
             points.setdefault(metric.key, []).append((metric.step, metric.value))
         shown = {name: values[-1][1] for name, values in points.items()}
-        tags = module.run_tags(config, None)
-        assert disagreement({**shown, **tags}, config, result, points) == ""
+        said = module.shown_params(config) | module.run_tags(config, None)
+        assert disagreement({**shown, **said}, config, result, points) == ""
+
+
+def test_a_param_that_is_gone_is_noticed_unless_another_version_wrote_the_run(
+    config: RunConfig,
+) -> None:
+    shown = module.shown_params(config) | module.run_tags(config, None)
+    assert disagreement(shown, config) == ""
+    del shown["seed"]
+    for gone in (shown, {**shown, "seed": math.nan}):  # as of one run, and in a table
+        assert "seed is missing" in disagreement(gone, config)
+        assert disagreement({**gone, module.VERSION: "0.0.1"}, config) == ""
 
 
 def test_more_points_than_a_batch_holds_are_all_logged(

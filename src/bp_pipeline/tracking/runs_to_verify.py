@@ -5,11 +5,11 @@ come to, and the record of a verification: a run of its own in the experiment `R
 tags on the runs that were verified. What a verification does is left to `reproduce/`.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
-from math import isclose
 from typing import TYPE_CHECKING, Any
 
 from bp_pipeline.config.schema import RunConfig
@@ -53,10 +53,14 @@ def disagreement(
         The first disagreement, as a clause; empty where there is none. A digest that another
         version of this package has written may be defined otherwise, and is none.
     """
-    for key, value in names.shown_params(config).items():
-        if key in shown and not (_same(shown[key], value) or _is_cut(shown[key], value)):
-            return f"MLflow's {key} is {shown[key]}, that of config.yaml is {value}"
     same_version = shown.get(names.VERSION) == package_version()
+    for key, value in names.shown_params(config).items():
+        found = shown.get(key, math.nan)
+        if found != found and not same_version:  # which may have had other keys
+            continue
+        if not (_same(found, value) or _is_cut(found, value)):
+            found = "missing" if found != found else found
+            return f"MLflow's {key} is {found}, that of config.yaml is {value}"
     if same_version and shown.get(names.CONFIG_DIGEST) != config.config_digest:
         return "config.yaml no longer has the digest that was recorded"
     expected = {} if result is None else names.metric_values(config, result)
@@ -97,7 +101,9 @@ def _same(shown: Any, value: Any) -> bool:
 def _nearly_same(shown: Any, value: Any) -> bool:
     """Whether two values are equal but for the last digits."""
     numbers = isinstance(shown, float) and isinstance(value, float)
-    return _same(shown, value) or (numbers and isclose(shown, value, rel_tol=1e-12, abs_tol=1e-12))
+    return _same(shown, value) or (
+        numbers and math.isclose(shown, value, rel_tol=1e-12, abs_tol=1e-12)
+    )
 
 
 class RunsToVerify(Reader):
