@@ -44,11 +44,11 @@ def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path):
 def test_a_pipe_is_written_to(tmp_path):
     pipe, read = tmp_path / "pipe", list[str]()
     os.mkfifo(pipe)
-    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()), daemon=True)
     reader.start()
     with replacing(pipe) as new:
         new.write_text("text")
-    reader.join()
+    reader.join(timeout=10)
     assert read == ["text"]
     assert pipe.is_fifo()
 

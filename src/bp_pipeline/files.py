@@ -1,6 +1,7 @@
-"""Files that are made for a user: how they are written, and the templates of those that are pages.
+"""Files that are there whole or not at all, and the templates of those that are pages.
 
-What is in them is left to who makes them; the formats of a run's own files, to `tracking`.
+What is in them is left to who makes them; the files of a run, which has its own way to be whole, to
+`tracking`.
 """
 
 import os

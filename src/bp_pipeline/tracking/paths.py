@@ -110,12 +110,12 @@ class Artifacts:
         return local_path(location)
 
 
-def _file(path: Path) -> str:
-    return f"file:{quote(os.fsencode(path))}"
-
-
 def local_path(location: str) -> Path | None:
     """Return the folder that MLflow's location of artifacts names, or None where it is none."""
     if location.startswith("file:"):
         return Path(unquote(urlsplit(location).path, errors="surrogateescape"))
     return Path(location) if location.startswith("/") else None
+
+
+def _file(path: Path) -> str:
+    return f"file:{quote(os.fsencode(path))}"

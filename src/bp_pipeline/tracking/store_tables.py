@@ -1,4 +1,4 @@
-"""A run as a store has it, without its files, and the runs of a sweep read from the store's tables.
+"""MLflow's tables: a run as a store has it, a sweep's runs read at once, places that have moved.
 
 MLflow takes seconds to import, and its client makes objects of every param, metric and tag, which
 takes milliseconds a run. Where the tables are known they are read as they are, and only what is
