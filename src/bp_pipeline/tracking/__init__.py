@@ -9,7 +9,7 @@ because that takes seconds.
     reader.py          finds sweeps, their runs and their files
     writer.py          the one writer of sweeps and runs
     ended_run.py       a run as a value, before it is written; run_picture.py, its preview
-    store_tables.py    a run as a store has it; MLflow's tables of an embedded store, and its moved files
+    store_tables.py    MLflow's tables: a run as a store has it, places that have moved
     transaction.py     many runs in one transaction of the embedded store
     runs_to_verify.py  finds runs to verify, and writes what came of it
     provenance.py      versions, machine and source tree that a run is made with
