@@ -2,6 +2,7 @@
 
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +52,15 @@ def test_a_pipe_is_written_to(tmp_path):
     reader.join(timeout=10)
     assert read == ["text"]
     assert pipe.is_fifo()
+
+
+def test_a_stream_of_this_process_is_written_to():
+    read, write = os.pipe()
+    with replacing(Path(f"/dev/fd/{write}")) as new:
+        new.write_text("text")
+    assert os.read(read, 9) == b"text"
+    os.close(read)
+    os.close(write)
 
 
 def test_threads_do_not_write_to_one_file(tmp_path):

@@ -23,10 +23,10 @@ def replacing(path: Path) -> Iterator[Path]:
     A link stays, and what it points to is replaced. What is no plain file, as a pipe or a terminal,
     is written to as it is.
     """
-    place = path.resolve()
-    if place.exists() and not place.is_file():
+    if path.exists() and not path.is_file():  # asked of the link: /dev/stdout leads to no path
         yield path
         return
+    place = path.resolve()
     unfinished = place.with_name(f".bp-{os.getpid()}-{get_native_id()}.part")
     try:
         yield unfinished
